@@ -69,6 +69,10 @@ class ExplorePage {
       this.#leave();
       this.host.replaceChildren();
       const { app } = this;
+      /**
+       * @param {World} world
+       * @param {boolean} isHunt
+       */
       const onWorld = (world, isHunt) => this.#enter(world, isHunt);
       this.#welcome = Welcome(this.host, { catalog: this.#catalog, app, onWorld });
       return;
@@ -134,6 +138,7 @@ class ExplorePage {
       plant: () => choosePlant(this.#choice()),
       check: () => this.#check(),
       find: () => {
+        /** @param {{predicate?: string, witness?: string}} goal */
         const onFind = (goal) => this.#search(goal);
         chooseFind({ catalog: this.#catalog, onFind });
       },
@@ -148,6 +153,10 @@ class ExplorePage {
 
   /** The current world for a dialog that selects another. */
   #choice() {
+    /**
+     * @param {World} world
+     * @param {boolean} isHunt
+     */
     const onChosen = (world, isHunt) => this.#enter(world, isHunt);
     return { catalog: this.#catalog, world: this.#state.shown.world, onChosen };
   }

@@ -58,8 +58,8 @@ export function exportMenu(timeline, options = {}) {
     'span',
     {
       class: 'export-menu',
-      onfocusout: (event) => {
-        if (!box.contains(event.relatedTarget)) toggle(false);
+      onfocusout: (/** @type {FocusEvent} */ event) => {
+        if (!box.contains(/** @type {Node | null} */ (event.relatedTarget))) toggle(false);
       },
     },
     button,
@@ -107,6 +107,10 @@ export function exportMenu(timeline, options = {}) {
   function items() {
     const held = value(timeline);
     const walk = value(options.walk);
+    /**
+     * @param {string} name
+     * @param {() => string | Promise<string>} run
+     */
     const item = (name, run, about = t(`export.${name}-about`)) =>
       h(
         'button',

@@ -37,6 +37,10 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
     replace(box, picker(at, name), ofProcess(name, snapshot, before), buttons(actions));
   }
 
+  /**
+   * @param {Picture} at
+   * @param {string} name
+   */
   function picker(at, name) {
     return h(
       'div',
@@ -56,6 +60,7 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
     );
   }
 
+  /** @param {Offer[]} actions */
   const buttons = (actions) =>
     actions.length > 0 &&
     h(
@@ -77,6 +82,10 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
       ),
     );
 
+  /**
+   * @param {number} n
+   * @param {{offset: number}} timeline
+   */
   const stepLink = (n, { offset }) =>
     h(
       'button',
@@ -88,7 +97,13 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
           : t('stage.insp-start'),
     );
 
+  /**
+   * @param {SentAt} message
+   * @param {Timeline} timeline
+   * @param {Offer[]} actions
+   */
   function ofMessage(message, timeline, actions) {
+    /** @param {number[]} all */
     const steps = (all) => all.map((n) => stepLink(n, timeline));
     return [
       h('h3', { class: `insp-title is-${family(message.message)}` }, label(message.message)),
@@ -124,6 +139,12 @@ export function Inspector(host, { onGoto = () => {}, onPickProcess = () => {} } 
   };
 }
 
+/**
+ * @param {string} key
+ * @param {any} value
+ * @param {any} [was]
+ * @param {Record<string, any>} [params]
+ */
 function row(key, value, was, params) {
   const changed = was !== undefined && String(was) !== String(value);
   return [
@@ -137,14 +158,27 @@ function row(key, value, was, params) {
   ];
 }
 
+/** @param {any} held */
 const id = (held) =>
   held === null || held === undefined ? t('stage.none') : t('stage.server-short', { id: held });
+/** @param {any} held */
 const ids = (held) => (held?.length ? held.map(id).join(', ') : t('stage.none'));
 
+/**
+ * @param {string} name
+ * @param {Snapshot} snapshot
+ * @param {Snapshot | null} before
+ */
 function ofProcess(name, snapshot, before) {
   const title = h('h3', {}, who(name));
   const kind = splitName(name).kind;
+  /** @param {(process: Snapshot) => any} value */
   const old = (value) => (before ? value(before) : undefined);
+  /**
+   * @param {string} key
+   * @param {(process: Snapshot) => any} value
+   * @param {Record<string, any>} [params]
+   */
   const field = (key, value, params) =>
     row(`stage.field-${key}`, value(snapshot), old(value), params);
   if (kind === 'proxy') {
@@ -170,7 +204,12 @@ function ofProcess(name, snapshot, before) {
       ),
     ];
   }
+  /**
+   * @param {Snapshot | null | undefined} p
+   * @returns {Partial<Running>}
+   */
   const run = (p) => p?.running ?? {};
+  /** @param {Snapshot} p */
   const log = (p) => {
     const held = logOf(p);
     return (
@@ -182,8 +221,10 @@ function ofProcess(name, snapshot, before) {
         .join(', ') || t('stage.empty')
     );
   };
+  /** @param {Snapshot} p */
   const disk = (p) => {
     const held = p.disk ?? {};
+    /** @type {Partial<HardState>} */
     const hard = held.hard_state ?? {};
     return t('stage.insp-disk', {
       term: hard.current_term ?? 0,
@@ -234,6 +275,7 @@ function ofProcess(name, snapshot, before) {
           {},
           followers.map((held) => {
             const was = run(before).followers?.find((other) => other.id === held.id);
+            /** @param {'match_index' | 'next_index'} key */
             const cell = (key) =>
               h(
                 'td',

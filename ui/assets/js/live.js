@@ -7,7 +7,7 @@
 
 /** @import { ApiError } from './api.js' */
 import { events, setToken, token } from './api.js';
-import { eachFrame, h, replace, set, style } from './dom.js';
+import { closest, eachFrame, h, replace, set, style } from './dom.js';
 import { t } from './i18n.js';
 import { ChaosPanel, said } from './live/chaos.js';
 import { Happened } from './live/happened.js';
@@ -73,7 +73,7 @@ export default function page(host, { app, shortcuts }) {
         'form',
         {
           class: 'notice live-token',
-          onsubmit: (event) => {
+          onsubmit: (/** @type {Event} */ event) => {
             event.preventDefault();
             setToken(field.value.trim());
             begin();
@@ -89,12 +89,13 @@ export default function page(host, { app, shortcuts }) {
     field.focus();
   }
 
+  /** @param {KeyboardEvent} event */
   const keys = (event) => {
     if (
       event.ctrlKey ||
       event.metaKey ||
       event.altKey ||
-      event.target.closest?.('input, textarea, select, dialog')
+      closest(event, 'input, textarea, select, dialog')
     )
       return;
     if (shown?.key(event.key)) event.preventDefault();
@@ -148,12 +149,14 @@ function View(box, app, onRefused) {
   const summary = Summary();
   replace(box, summary.head, summary.alerts, empty, all);
 
+  /** @param {string} name */
   const pick = (name) => {
     selected = selected === name ? null : name;
     later();
   };
   /** @type {ReturnType<typeof Links> | null} */
   let links = null;
+  /** @param {StageLayout & Size} layout */
   const onDrawn = (layout) => links?.over(layout);
   const stage = Stage(stageBox, { onPickProcess: pick, onDrawn });
   links = Links(stage.picture);

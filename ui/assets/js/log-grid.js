@@ -15,7 +15,17 @@ import { t } from './i18n.js';
 import { diskBase, isDown, logOf, splitName, termOf } from './timeline.js';
 import { who, initial } from './describe.js';
 
-/** @typedef {{at: Picture, accused?: Accused | null}} LogView */
+/**
+ * A cell; the first one of a row is its name.
+ * @typedef {{
+ *   index: number, cls?: string, about?: string | null, term?: string, says?: string, signs?: string,
+ * }} LogCell
+ * @typedef {{at: Picture, accused?: Accused | null}} LogView
+ * @typedef {{
+ *   name: string, snapshot: Snapshot | null, log: ReturnType<typeof logOf>,
+ *   disk: ReturnType<typeof diskOf>, before: ReturnType<typeof logOf> | null,
+ * }} LogRow
+ */
 
 const CELL = 78;
 const HEAD = 74;
@@ -31,6 +41,11 @@ export function LogGrid(host) {
     body,
   );
   const where = h('span', { class: 'dim small', 'aria-live': 'polite' });
+  /**
+   * @param {string} words
+   * @param {string} name
+   * @param {number} by
+   */
   const move = (words, name, by) =>
     h(
       'button',
@@ -80,6 +95,7 @@ export function LogGrid(host) {
     if (view) draw();
   });
 
+  /** @param {number} by */
   function shift(by) {
     const { from, shownCount, last, lowest } = view.window;
     const furthest = Math.max(lowest, last - shownCount + 1);
@@ -115,6 +131,7 @@ export function LogGrid(host) {
     const from = Math.max(lowest, first ?? Math.max(lowest, last - shownCount + 1));
     const to = Math.min(Math.max(last, lowest), from + shownCount - 1);
     view.window = { from, shownCount, last, lowest };
+    /** @type {number[]} */
     const columns = [];
     for (let index = from; index <= to; index += 1) columns.push(index);
     table.style.setProperty('--columns', String(columns.length));
@@ -144,6 +161,10 @@ export function LogGrid(host) {
     text(where, last === 0 ? t('stage.log-empty') : t('stage.log-window', { from, to, last }));
   }
 
+  /**
+   * @param {Picture} at
+   * @param {string} name
+   */
   function row(at, name) {
     const snapshot = at.processes[name];
     const acting = at.step?.process === name;
@@ -156,14 +177,21 @@ export function LogGrid(host) {
     };
   }
 
+  /**
+   * @param {PageElement} element
+   * @param {LogRow} row
+   * @param {number[]} columns
+   * @param {Accused | null} accused
+   */
   function drawRow(element, { name, snapshot, log, disk, before }, columns, accused) {
     const down = isDown(snapshot);
     const blamed = accused?.servers?.includes(name);
     set(element, { class: `log-row${down ? ' is-down' : ''}${blamed ? ' is-accused' : ''}` });
+    /** @type {LogCell[]} */
     const cells = [
-      { index: 0, name: true },
+      { index: 0 },
       ...columns.map((index) =>
-        cell(index, log, disk, down, before, blamed && accused?.index === index),
+        cell(index, log, disk, down, before, Boolean(blamed) && accused?.index === index),
       ),
     ];
     keyed(
@@ -172,7 +200,7 @@ export function LogGrid(host) {
       ({ index }) => index,
       () => h('div', {}),
       (box, one) => {
-        if (one.name) {
+        if (one.cls === undefined) {
           set(box, {
             class: `log-name term-${termOf(snapshot) % 8}`,
             role: 'rowheader',
@@ -216,6 +244,7 @@ export function LogGrid(host) {
   };
 }
 
+/** @param {Snapshot | null} snapshot */
 function diskOf(snapshot) {
   const disk = snapshot?.disk;
   const start = disk ? (disk.log_start ?? diskBase(disk) + 1) : logOf(snapshot).start;
@@ -223,6 +252,14 @@ function diskOf(snapshot) {
   return { start, log, last: start + log.length - 1 };
 }
 
+/**
+ * @param {number} index
+ * @param {ReturnType<typeof logOf>} log
+ * @param {ReturnType<typeof diskOf>} disk
+ * @param {boolean} down
+ * @param {ReturnType<typeof logOf> | null} before
+ * @param {boolean} accused
+ */
 function cell(index, log, disk, down, before, accused) {
   const entry = log.log[index - log.start];
   const onDisk = disk.log[index - disk.start];

@@ -15,7 +15,7 @@
 // with `style(NAME)`.
 
 import { getJson, messageOf, onServer } from './api.js';
-import { h, replace, text } from './dom.js';
+import { closest, h, replace, text } from './dom.js';
 import { currentLanguage, languages, loadStrings, setLanguage, t } from './i18n.js';
 import { addressLater, addressNow, format, parse } from './router.js';
 import { toast } from './toast.js';
@@ -99,7 +99,8 @@ function draw() {
     {
       class: 'quiet',
       'aria-label': t('shell.language'),
-      onchange: (event) => changeLanguage(event.target.value),
+      onchange: (/** @type {{target: HTMLSelectElement}} */ event) =>
+        changeLanguage(event.target.value),
     },
     languages().map((name) =>
       h(
@@ -143,7 +144,7 @@ function draw() {
       {
         class: 'skip',
         href: '#page',
-        onclick: (event) => {
+        onclick: (/** @type {Event} */ event) => {
           event.preventDefault();
           frame.host.focus();
         },
@@ -204,7 +205,7 @@ async function show() {
       rest,
       app,
       navigate,
-      shortcuts: (list) => {
+      shortcuts: (/** @type {Shortcut[]} */ list) => {
         listed.shortcuts = list;
       },
     });
@@ -292,7 +293,9 @@ function nextTheme() {
 
 function themeButton() {
   const now = root.dataset.theme ?? 'auto';
-  text(frame.theme, { auto: '◐', light: '☀', dark: '☾' }[now]);
+  /** @type {Record<string, string>} */
+  const signs = { auto: '◐', light: '☀', dark: '☾' };
+  text(frame.theme, signs[now]);
   const words = t('shell.theme', { theme: t(`shell.theme-${now}`) });
   frame.theme.setAttribute('aria-label', words);
   frame.theme.title = words;
@@ -315,9 +318,7 @@ async function changeLanguage(name) {
 
 /** @param {KeyboardEvent} event */
 function keys(event) {
-  const field = /** @type {Element} */ (event.target).closest?.(
-    'input, textarea, select, [contenteditable]',
-  );
+  const field = closest(event, 'input, textarea, select, [contenteditable]');
   if (event.key === '?' && !field && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
     help();

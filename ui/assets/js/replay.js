@@ -113,6 +113,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
       'aria-label': t('replay.paste-about'),
       placeholder: '{"schema":"stateraft-trace/2",…',
     });
+    /** @param {string} words */
     const command = (words) => h('code', {}, words);
     replace(
       box,
@@ -145,7 +146,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
           h('input', {
             type: 'checkbox',
             checked: usedDisks,
-            onchange: (event) => {
+            onchange: (/** @type {{target: HTMLInputElement}} */ event) => {
               usedDisks = event.target.checked;
             },
           }),
@@ -268,7 +269,7 @@ export default function page(host, { params, navigate, app, shortcuts }) {
   }
 
   return {
-    go: (next) => {
+    go: (/** @type {{params: Params}} */ next) => {
       if (player && shown) visit(shown, Number(next.params.step ?? 0));
     },
     destroy() {

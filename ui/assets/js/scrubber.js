@@ -7,7 +7,7 @@
 // `next: true` highlights the forward button. Playing calls `onGoto` for each step until the end, or
 // until the position changes in another way.
 
-import { h, replace, set, svg, text } from './dom.js';
+import { closest, h, replace, set, svg, text } from './dom.js';
 import { t } from './i18n.js';
 
 /** @typedef {{timeline: Timeline, at: Picture, next?: boolean}} ScrubberView */
@@ -25,6 +25,11 @@ export const scrubberShortcuts = () => [
  * @param {{onGoto?: (n: number) => void, onPlay?: (playing: boolean) => void}} [options]
  */
 export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
+  /**
+   * @param {Content} words
+   * @param {string} name
+   * @param {() => void} run
+   */
   const button = (words, name, run, cls = '') =>
     h(
       'button',
@@ -86,6 +91,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
   const least = () => view?.timeline.offset ?? 0;
   const most = () => view?.timeline.last ?? 0;
 
+  /** @param {number} n */
   function go(n) {
     n = Math.max(least(), Math.min(most(), n));
     setPlaying(false);
@@ -98,6 +104,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     else go(n);
   }
 
+  /** @param {boolean} on */
   function setPlaying(on) {
     clearTimeout(timer);
     const was = timer !== 0;
@@ -144,6 +151,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
     if (drawn?.timeline === timeline && drawn.signature === signature) return;
     drawn = { timeline, signature };
     const total = Math.max(1, timeline.length);
+    /** @param {number} step */
     const share = (step) => (step - timeline.offset) / total;
     set(marks, { viewBox: `0 0 1000 10` });
     // At most one mark for each distinguishable position: the most severe.
@@ -187,11 +195,13 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
       forward.classList.toggle('primary', next.next === true && n < total);
       drawMarks();
     },
+    /** @param {KeyboardEvent} event */
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey) return false;
       // Form fields keep their keys, and so do elements that the space bar activates.
       if (
-        event.target.closest?.(
+        closest(
+          event,
           'input:not([type="range"]), textarea, select, [role="tree"], [role="tab"], dialog',
         )
       )
@@ -207,7 +217,7 @@ export function Scrubber(host, { onGoto = () => {}, onPlay = () => {} } = {}) {
         run();
         return true;
       }
-      if (event.key === ' ' && !event.target.closest?.('button, a, [role="button"], summary')) {
+      if (event.key === ' ' && !closest(event, 'button, a, [role="button"], summary')) {
         event.preventDefault();
         setPlaying(!timer);
         return true;

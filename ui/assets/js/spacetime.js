@@ -13,7 +13,7 @@
 // Only the visible part is drawn (`spacetime/draw.js`), so the length of a run does not matter.
 
 import { event, initial, the } from './describe.js';
-import { drawing, h, keyed, replace, set, svg } from './dom.js';
+import { closest, drawing, h, keyed, replace, set, svg } from './dom.js';
 import { t } from './i18n.js';
 import { DX, drawRun } from './spacetime/draw.js';
 
@@ -92,15 +92,18 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     names.style.height = `${y + 8}px`;
     keyed(names, lanes, ({ name }) => name, makeName, drawName);
     hiddenList.hidden = gone.size === 0;
+    /** @param {string} name */
     const back = (name) => () => {
       gone.delete(name);
       redo();
     };
+    /** @param {string} name */
     const button = (name) =>
       h('button', { type: 'button', onclick: back(name) }, `${initial(name)} ↩`);
     replace(hiddenList, t('stage.st-hidden'), [...gone].map(button));
   }
 
+  /** @param {Lane} lane */
   function makeName({ name }) {
     const collapse = () => {
       if (!low.delete(name)) low.add(name);
@@ -120,6 +123,10 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     );
   }
 
+  /**
+   * @param {PageElement} element
+   * @param {Lane} lane
+   */
   function drawName(element, { name, isLow, top, height }) {
     element.style.top = `${top}px`;
     element.style.height = `${height}px`;
@@ -128,7 +135,10 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     set(element.firstChild, state);
   }
 
-  /** The scroll position at which a step is in view, with some of the steps after it. */
+  /**
+   * The scroll position at which a step is in view, with some of the steps after it.
+   * @param {number} n
+   */
   function inSight(n) {
     const { width } = sheet.size;
     const here = x(n);
@@ -169,6 +179,10 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     }
   }
 
+  /**
+   * @param {number} from
+   * @param {number} to
+   */
   function axis(from, to) {
     const numbers = [];
     for (let n = Math.ceil(from / EVERY) * EVERY; n <= to; n += EVERY) {
@@ -178,22 +192,30 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     return numbers;
   }
 
-  /** The area after the current step. */
+  /**
+   * The area after the current step.
+   * @param {number} n
+   * @param {number} to
+   * @param {number} height
+   */
   function later(n, to, height) {
     if (n >= view.timeline.last) return [];
     const width = Math.max(0, x(to) + 40 - x(n));
     return [svg('rect', { class: 'st-later', x: x(n) + DX / 2, y: TOP - 4, width, height })];
   }
 
+  /** @param {MouseEvent} clicked */
   function click(clicked) {
-    const message = clicked.target.closest?.('[data-message]');
+    const message = closest(clicked, '[data-message]');
     if (message && onPickMessage) onPickMessage(Number(message.dataset.message));
     else onGoto(stepAt(clicked.clientX - space.getBoundingClientRect().left));
   }
 
+  /** @param {KeyboardEvent} pressed */
   function keys(pressed) {
     const { at, timeline } = view;
     const lane = lanes.findIndex(({ name }) => name === at.step?.process);
+    /** @param {number} by */
     const beside = (by) => {
       const next = lanes[Math.max(0, Math.min(lanes.length - 1, lane + by))];
       return (next && timeline.lastStepOf(next.name, at.n)) || at.n;

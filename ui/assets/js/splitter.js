@@ -44,7 +44,10 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
   const limit = () => Math.max(least, Math.round((isWide ? innerWidth : innerHeight) * most));
   const size = () => Math.round(panel.getBoundingClientRect()[isWide ? 'width' : 'height']);
 
-  /** Sets the size in pixels; `null` restores the default. */
+  /**
+   * Sets the size in pixels; `null` restores the default.
+   * @param {number | null} pixels
+   */
   function resize(pixels) {
     const chosen = pixels === null ? null : Math.max(least, Math.min(limit(), Math.round(pixels)));
     apply(chosen);
@@ -58,6 +61,7 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     }
   }
 
+  /** @param {number | null} pixels */
   function apply(pixels) {
     if (pixels === null) of.style.removeProperty(`--${name}`);
     else
@@ -71,6 +75,7 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     set(line, { 'aria-valuemin': least, 'aria-valuemax': limit(), 'aria-valuenow': size() });
   }
 
+  /** @param {KeyboardEvent} event */
   function keys(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const [less, more] = isWide ? ['ArrowLeft', 'ArrowRight'] : ['ArrowUp', 'ArrowDown'];
@@ -88,6 +93,7 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     resize(to());
   }
 
+  /** @param {PointerEvent} event */
   function grab(event) {
     if (event.button !== 0) return;
     event.preventDefault();
@@ -95,6 +101,7 @@ export function Splitter({ name, label, of, panel, axis, side, least, most }) {
     line.setPointerCapture(event.pointerId);
     const place = isWide ? 'clientX' : 'clientY';
     const [from, was] = [event[place], size()];
+    /** @param {PointerEvent} moved */
     const move = (moved) => resize(was + side * (moved[place] - from));
     line.addEventListener('pointermove', move);
     line.addEventListener(

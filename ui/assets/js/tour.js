@@ -124,6 +124,7 @@ export default function page(host, { params, rest, navigate, app, shortcuts }) {
   };
 }
 
+/** @param {Tour} tour */
 function counts(tour) {
   const cards = tour.parts.reduce((sum, part) => sum + part.cards.length, 0);
   const steps = t('tour.count', { n: cards });

@@ -11,7 +11,7 @@
 // buttons for the stage and the inspector: `{words, run, disabled, why, cls}`.
 
 import { family, initial, label, role, sentence, the, who } from '../describe.js';
-import { h, replace, text } from '../dom.js';
+import { closest, h, replace, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { roleOf, splitName, termOf } from '../timeline.js';
 
@@ -198,8 +198,9 @@ export function Actions(host, { onAct }) {
     };
   }
 
+  /** @param {Event} event */
   function tell(event) {
-    const action = listed.get(event.target.closest?.('[data-key]')?.dataset.key);
+    const action = listed.get(closest(event, '[data-key]')?.dataset.key);
     if (action) text(about, sentenceOf(action, view));
   }
 
@@ -227,6 +228,10 @@ export function Actions(host, { onAct }) {
     return asked.split(/\s+/).every((word) => all.includes(word));
   }
 
+  /**
+   * @param {Action} action
+   * @param {Content} content
+   */
   function button(action, content, cls = '') {
     return h(
       'button',
@@ -242,6 +247,10 @@ export function Actions(host, { onAct }) {
     );
   }
 
+  /**
+   * @param {Action} main
+   * @param {Action | null} drop
+   */
   function messageRow(main, drop) {
     const { message, says, from, ask } = words(main);
     return h(
@@ -292,6 +301,7 @@ export function Actions(host, { onAct }) {
         const drops = new Map(
           mine.filter((action) => action.kind === 'drop').map((action) => [action.message, action]),
         );
+        /** @param {Action} action */
         const row = (action) => {
           const drop = drops.get(action.message);
           return messageRow(action, drop?.allowed ? drop : null);
@@ -299,6 +309,7 @@ export function Actions(host, { onAct }) {
         const plain = mine
           .filter((action) => !action.message)
           .sort((one, other) => Number(other.allowed) - Number(one.allowed));
+        /** @param {Action} action */
         const isGone = (action) => !action.allowed && gone.has(action.message);
         const fresh = mine.filter((action) => action.kind === 'deliver' && !isGone(action));
         const old = mine.filter(
@@ -310,10 +321,10 @@ export function Actions(host, { onAct }) {
           'details',
           {
             open: unfolded.has(name) || search.value !== '' || kind.value === 'faults',
-            ontoggle: (event) => {
+            ontoggle: (/** @type {Event} */ event) => {
               fill();
               if (search.value) return;
-              if (event.target.open) unfolded.add(name);
+              if (again.open) unfolded.add(name);
               else unfolded.delete(name);
             },
           },
@@ -361,8 +372,11 @@ export function Actions(host, { onAct }) {
     if (before) refocus(before);
   }
 
+  /** @param {Element} within */
   const open = (within) =>
-    [...within.querySelectorAll('button:not([disabled])')].filter((one) => one.checkVisibility());
+    /** @type {HTMLButtonElement[]} */ ([
+      ...within.querySelectorAll('button:not([disabled])'),
+    ]).filter((one) => one.checkVisibility());
 
   /** The focused button: its key and its position. */
   function focused() {
@@ -376,10 +390,18 @@ export function Actions(host, { onAct }) {
     };
   }
 
-  /** Focuses the same button, or the button in its position, so that the next step is one key away. */
+  /**
+   * Focuses the same button, or the button in its position, so that the next step is one key away.
+   * @param {ReturnType<typeof focused>} before
+   */
   function refocus({ key, group, inGroup, inList }) {
+    /**
+     * @param {HTMLButtonElement[]} buttons
+     * @param {number} place
+     */
     const at = (buttons, place) => buttons[Math.max(0, Math.min(place, buttons.length - 1))];
-    const same = key && body.querySelector(`[data-key="${CSS.escape(key)}"]:not([disabled])`);
+    /** @type {HTMLElement | null} */
+    const same = key ? body.querySelector(`[data-key="${CSS.escape(key)}"]:not([disabled])`) : null;
     const near = [...body.querySelectorAll('.act-group')].find(
       (one) => one.getAttribute('aria-label') === group,
     );
@@ -393,6 +415,7 @@ export function Actions(host, { onAct }) {
   }
 
   return {
+    /** @param {ActionsView} next */
     update(next) {
       view = next;
       draw();

@@ -142,6 +142,10 @@ export function Job(host, { onDone }) {
       return;
     }
     box.className = 'job is-running';
+    /**
+     * @param {string} key
+     * @param {any} value
+     */
     const fact = (key, value) =>
       h(
         'span',

@@ -3,6 +3,7 @@
 //   shortcuts(exploreShortcuts());
 //   addEventListener('keydown', exploreKeys({scrubber, search, find, plant, check}));
 
+import { closest } from '../dom.js';
 import { t } from '../i18n.js';
 import { scrubberShortcuts } from '../scrubber.js';
 
@@ -29,8 +30,7 @@ export function exploreKeys({ scrubber, search, find, plant, check }) {
     if (document.querySelector('dialog[open]')) return;
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (scrubber.key(event)) return;
-    const target = /** @type {Element} */ (event.target);
-    if (target.closest?.('input:not([type="range"]), textarea, select')) return;
+    if (closest(event, 'input:not([type="range"]), textarea, select')) return;
     const run = runs[event.key];
     if (!run) return;
     event.preventDefault();

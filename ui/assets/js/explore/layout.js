@@ -22,7 +22,12 @@ const SIDE = ['properties', 'details', 'tree'];
  * }} options
  */
 export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
+  /**
+   * @param {string} words
+   * @param {() => void} onclick
+   */
   const button = (words, onclick) => h('button', { type: 'button', onclick }, words);
+  /** @param {string} name */
   const panel = (name, key = `explore.tab-${name}`) =>
     h('section', { class: `panel p-${name}`, 'aria-label': t(key) });
   const panels = {
@@ -42,13 +47,16 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     scrub: h('div', { class: 'p-scrub' }),
   };
   const frame = h('div', { class: 'explore', 'data-tab': 'properties', 'data-narrow': 'actions' });
-  const side = h(
-    'div',
-    { class: 'p-side' },
-    tabBar(SIDE, 'is-wide'),
-    SIDE.map((name) => panels[name]),
-  );
+  const side = h('div', { class: 'p-side' }, tabBar(SIDE, 'is-wide'), [
+    panels.properties,
+    panels.details,
+    panels.tree,
+  ]);
   const bench = h('div', { class: 'bench' });
+  /**
+   * @param {string} name
+   * @param {Omit<Parameters<typeof Splitter>[0], 'name' | 'label' | 'of'>} of
+   */
   const line = (name, of) =>
     Splitter({ name, label: t(`explore.resize-${name}`), of: bench, ...of });
   bench.append(
@@ -81,7 +89,12 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
   );
   host.append(frame);
 
+  /**
+   * @param {string[]} names
+   * @param {string} cls
+   */
   function tabBar(names, cls) {
+    /** @param {string} name */
     const tab = (name) =>
       h(
         'button',
@@ -102,6 +115,7 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     );
   }
 
+  /** @param {'logs' | 'time'} name */
   function fold(name) {
     const summary = h('summary', {}, t(`explore.tab-${name}`));
     return h('details', { class: `fold p-${name}-fold`, open: true }, summary, panels[name]);
@@ -125,14 +139,17 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     onTab(name);
   }
 
+  /** @param {KeyboardEvent} event */
   function tabKeys(event) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by) return;
     event.preventDefault();
     event.stopPropagation();
-    const all = [...event.currentTarget.children];
-    const next = all[(all.indexOf(document.activeElement) + by + all.length) % all.length];
-    pickTab(next.dataset.name);
+    const bar = /** @type {HTMLElement} */ (event.currentTarget);
+    const all = /** @type {HTMLElement[]} */ ([...bar.children]);
+    const next =
+      all[(all.findIndex((one) => one === document.activeElement) + by + all.length) % all.length];
+    pickTab(next.dataset.name ?? '');
     next.focus();
   }
 

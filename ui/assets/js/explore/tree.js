@@ -157,9 +157,10 @@ export function Tree(host, { onVisit }) {
     return found;
   }
 
+  /** @param {KeyboardEvent} event */
   function keys(event) {
     const go = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const items = [...list.querySelectorAll('[role="treeitem"]')];
+    const items = /** @type {HTMLElement[]} */ ([...list.querySelectorAll('[role="treeitem"]')]);
     if (go) {
       event.preventDefault();
       focus(items, Math.max(0, Math.min(items.length - 1, focused + go)));
@@ -178,6 +179,10 @@ export function Tree(host, { onVisit }) {
     }
   }
 
+  /**
+   * @param {HTMLElement[]} items
+   * @param {number} place
+   */
   function focus(items, place) {
     items[focused]?.setAttribute('tabindex', '-1');
     focused = place;
@@ -236,6 +241,7 @@ export function Tree(host, { onVisit }) {
   }
 
   return {
+    /** @param {{visited: Visited, path: string[], n: number}} next */
     update(next) {
       view = next;
       sheet.later();

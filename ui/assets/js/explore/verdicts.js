@@ -42,6 +42,10 @@ export function Verdicts(host, { onGoto, onWitness }) {
       const others = here.witnesses.filter((one) => !one.required && one.reached);
       const liveness =
         claim && (catalog?.liveness ?? []).find(({ name }) => name === claim.property);
+      /**
+       * @param {string} name
+       * @param {Named | undefined} known
+       */
       const meaning = (name, known) => {
         const words = known ? aboutProperty(known) : '';
         return words

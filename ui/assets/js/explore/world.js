@@ -97,6 +97,11 @@ export function aboutOf(kind, item) {
  */
 export function methodWords(catalog, method, name) {
   const mutant = catalog.mutants.find((one) => one.name === name);
+  /**
+   * @param {string} kind
+   * @param {Named[]} list
+   * @param {string | null} wanted
+   */
   const known = (kind, list, wanted) => {
     const item = list?.find((one) => one.name === wanted);
     return item ? aboutOf(kind, item) : '';
@@ -374,7 +379,7 @@ export function chooseWorld({ catalog, world, onChosen }) {
     'form',
     {
       class: 'world-form',
-      onsubmit: (event) => {
+      onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
         const bounds = Object.fromEntries(
           [...inputs].map(([name, input]) => [name, Number(input.value)]),
@@ -413,12 +418,14 @@ export function chooseWorld({ catalog, world, onChosen }) {
     h('label', { class: 'check' }, split, ' ', t('explore.split')),
     h('div', { class: 'row' }, h('button', { class: 'primary' }, t('explore.walk-here'))),
   );
+  /** @param {Bounds} [bounds] */
   function fill(bounds) {
     const found = catalog.scopes.find(({ name }) => name === scope.value);
     replace(about, found ? aboutOf('scope', found) : '');
     for (const [name, input] of inputs)
       input.value = String((bounds ?? found?.bounds ?? {})[name] ?? 0);
   }
+  /** @param {Mutant | undefined} found */
   function note(found) {
     replace(
       proposed,
@@ -448,6 +455,11 @@ export function chooseWorld({ catalog, world, onChosen }) {
 export function chooseFind({ catalog, onFind }) {
   /** @type {Goal} */
   let picked = { predicate: catalog.predicates[0]?.name };
+  /**
+   * @param {string} value
+   * @param {string} words
+   * @param {'predicate' | 'witness'} kind
+   */
   const choice = (value, words, kind) =>
     h(
       'label',

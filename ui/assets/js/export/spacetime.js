@@ -30,7 +30,9 @@ export function spacetimeSvg(
   const names = timeline.names;
   written = [];
   const height = TOP + ROW * (to - from + 1) + 24;
+  /** @param {string} name */
   const x = (name) => LEFT + COLUMN * (names.indexOf(name) + 0.5);
+  /** @param {number} n */
   const y = (n) => TOP + ROW * (n - from);
   const parts = [];
   for (const name of names) parts.push(...line(timeline, name, from, to, x(name), y));
@@ -105,11 +107,16 @@ function line(timeline, name, from, to, x, y) {
     text(x, 40, initial(name), { anchor: 'middle', size: 14, weight: 700, fill: '#1b2225' }),
   ];
   let since = from;
+  /** @param {number} n */
   const kind = (n) => {
     const snapshot = timeline.state(name, n);
     if (isDown(snapshot)) return 'down';
     return roleOf(snapshot) === 'leader' ? 'leader' : 'plain';
   };
+  /**
+   * @param {number} until
+   * @param {string} what
+   */
   const close = (until, what) => {
     const [y1, y2] = [y(since), y(until) + (until === to ? ROW / 2 : 0)];
     if (what === 'leader')
@@ -213,7 +220,7 @@ function text(
   { anchor = 'start', size = 11, weight = 400, fill = '#1b2225', halo = false } = {},
 ) {
   const w = wide(words, size, weight);
-  const from = x - { start: 0, middle: w / 2, end: w }[anchor];
+  const from = x - ({ middle: w / 2, end: w }[anchor] ?? 0);
   written.push({ from, to: from + w });
   const under = halo
     ? ' stroke="#ffffff" stroke-width="3" stroke-linejoin="round" paint-order="stroke"'

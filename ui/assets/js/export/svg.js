@@ -166,6 +166,7 @@ function pixel(value) {
   context.fillRect(0, 0, 1, 1);
   const [r, g, b, a] = context.getImageData(0, 0, 1, 1).data;
   if (a === 0) return 'none';
+  /** @param {number} part */
   const hex = (part) => Math.round(part).toString(16).padStart(2, '0');
   return `#${hex(r)}${hex(g)}${hex(b)}`;
 }

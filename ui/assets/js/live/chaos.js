@@ -53,7 +53,7 @@ export function ChaosPanel(host) {
     'form',
     {
       class: 'row chaos-link',
-      onsubmit: (event) => {
+      onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
         harmLink();
       },
@@ -88,6 +88,7 @@ export function ChaosPanel(host) {
   const seconds = () => (Number(time.value) ? { for_seconds: Number(time.value) } : {});
 
   function harmLink() {
+    /** @param {string} held */
     const place = (held) => (/^\d+$/.test(held) ? Number(held) : held);
     act({
       do: 'link',
@@ -99,6 +100,7 @@ export function ChaosPanel(host) {
     });
   }
 
+  /** @param {Record<string, any>} action */
   async function act(action) {
     problem.hidden = true;
     try {
@@ -110,11 +112,12 @@ export function ChaosPanel(host) {
     }
   }
 
+  /** @param {import('./state.js').State} state */
   function drawServers(state) {
-    const embedded = state.status.chaos.embedded;
+    const embedded = state.status?.chaos?.embedded ?? false;
     keyed(
       servers,
-      state.status.nodes,
+      state.status?.nodes ?? [],
       ({ id }) => id,
       ({ id }) => {
         const button = () => h('button', { type: 'button' });
@@ -130,6 +133,12 @@ export function ChaosPanel(host) {
       (row, { id }) => {
         const [, isolate, pause, kill] = row.children;
         const [cut, halted] = [state.isolated(id), state.halted(id)];
+        /**
+         * @param {HTMLElement} element
+         * @param {string} name
+         * @param {boolean} pressed
+         * @param {any} [action]
+         */
         const say = (element, name, pressed, action) => {
           set(element, {
             'aria-pressed': String(pressed),
@@ -153,7 +162,9 @@ export function ChaosPanel(host) {
     );
   }
 
+  /** @param {Chaos} chaos */
   function drawActive({ links, isolated, halted }) {
+    /** @param {number | null} seconds */
     const left = (seconds) =>
       seconds === null ? t('live.until-healed') : t('live.left', { n: seconds });
     const all = [
@@ -201,9 +212,10 @@ export function ChaosPanel(host) {
     );
   }
 
+  /** @param {import('./state.js').State} state */
   function drawEnds(state) {
-    const embedded = state.status.chaos.embedded;
-    const ids = state.status.nodes.map(({ id }) => id);
+    const embedded = state.status?.chaos?.embedded ?? false;
+    const ids = (state.status?.nodes ?? []).map(({ id }) => id);
     const ends = [...ids, 'proxy', 'clients'].map(String);
     for (const [place, select] of [from, to].entries()) {
       if (select.options.length === ends.length) continue;
@@ -219,6 +231,7 @@ export function ChaosPanel(host) {
   }
 
   return {
+    /** @param {import('./state.js').State} state */
     update(state) {
       if (!state.status?.chaos) return;
       drawActive(state.status.chaos);

@@ -117,14 +117,20 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
     const width = Math.max(240, box.clientWidth);
     set(picture, { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}` });
     const from = view.now - view.span * 1000;
+    /** @param {number} at */
     const x = (at) => LEFT + ((at - from) / (view.span * 1000)) * (width - LEFT - RIGHT);
     const values = rows.flatMap((row) =>
       lines.map(({ key }) => row[key]).filter((value) => value !== null && value > 0),
     );
     const { ticks, y } = scale === 'log' ? logarithmic(values) : linear(values);
+    /** @type {{key: string, value?: number, at?: number, words?: string}[]} */
+    const gridLines = [
+      ...ticks.map((value) => ({ key: `y${value}`, value })),
+      ...times(from, view, width),
+    ];
     keyed(
       grid,
-      [...ticks.map((value) => ({ key: `y${value}`, value })), ...times(from, view, width)],
+      gridLines,
       ({ key }) => key,
       () => svg('g', {}, svg('line', {}), svg('text', {})),
       (group, tick) => {
@@ -133,7 +139,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
           set(line, { x1: LEFT, x2: width - RIGHT, y1: y(tick.value), y2: y(tick.value) });
           set(words, { x: LEFT - 6, y: y(tick.value), dy: '0.32em', 'text-anchor': 'end' });
           text(words, show(tick.value));
-        } else {
+        } else if (tick.at !== undefined) {
           set(line, {
             x1: x(tick.at),
             x2: x(tick.at),
@@ -141,7 +147,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
             y2: HEIGHT - BOTTOM + 4,
           });
           set(words, { x: x(tick.at), y: HEIGHT - 6, 'text-anchor': 'middle' });
-          text(words, tick.words);
+          text(words, tick.words ?? '');
         }
       },
     );
@@ -177,6 +183,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
     if (table.open) tabulate();
   }
 
+  /** @param {number | null | undefined} value */
   const told = (value) => (value === null || value === undefined ? '–' : show(value));
 
   /** The last minute, latest first: drawn only while the table is open. */
@@ -221,6 +228,7 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   }
 
   return {
+    /** @param {ChartView} next */
     update(next) {
       view = { ...view, ...next };
       later();
@@ -233,7 +241,11 @@ export function Chart(host, { title, unit, lines, scale = 'linear', show }) {
   };
 }
 
-/** A crown for a new leader, a cross for a fault. */
+/**
+ * A crown for a new leader, a cross for a fault.
+ * @param {ChartMark} mark
+ * @param {number} x
+ */
 function signOf({ cls }, x) {
   const f = x.toFixed(1);
   return cls === 'is-bad'
@@ -241,6 +253,12 @@ function signOf({ cls }, x) {
     : `M${f} ${TOP + 1}l-4.5 -7h9z`;
 }
 
+/**
+ * @param {any[]} rows
+ * @param {string} key
+ * @param {(value: number) => number} x
+ * @param {(value: number) => number} y
+ */
 function trace(rows, key, x, y) {
   let d = '';
   let last = null;
@@ -257,6 +275,7 @@ function trace(rows, key, x, y) {
 
 const height = HEIGHT - TOP - BOTTOM;
 
+/** @param {number[]} values */
 function linear(values) {
   const most = Math.max(1, ...values);
   const power = 10 ** Math.floor(Math.log10(most));
@@ -266,9 +285,10 @@ function linear(values) {
   const ticks = [];
   for (let value = 0; value <= top + step / 2; value += step)
     ticks.push(Number(value.toPrecision(6)));
-  return { ticks, y: (value) => TOP + height * (1 - value / top) };
+  return { ticks, y: (/** @type {number} */ value) => TOP + height * (1 - value / top) };
 }
 
+/** @param {number[]} values */
 function logarithmic(values) {
   const low = Math.floor(Math.log10(Math.max(0.001, Math.min(1, ...values))));
   const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(10, ...values))));
@@ -276,11 +296,16 @@ function logarithmic(values) {
   for (let power = low; power <= high; power += 1) ticks.push(10 ** power);
   return {
     ticks,
-    y: (value) =>
+    y: (/** @type {number} */ value) =>
       TOP + height * (1 - (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low)),
   };
 }
 
+/**
+ * @param {number} from
+ * @param {ChartView} view
+ * @param {number} width
+ */
 function times(from, { now, span }, width) {
   const room = Math.max(2, Math.floor((width - LEFT) / 90));
   const step = [10, 15, 30, 60, 120, 300].find((seconds) => span / seconds <= room) ?? 300;
@@ -294,6 +319,10 @@ function times(from, { now, span }, width) {
   return ticks;
 }
 
+/**
+ * @param {{at: number}[]} rows
+ * @param {number} at
+ */
 function nearest(rows, at) {
   let best = 0;
   rows.forEach((row, place) => {
@@ -302,7 +331,10 @@ function nearest(rows, at) {
   return best;
 }
 
-/** The time of day. */
+/**
+ * The time of day.
+ * @param {number} at
+ */
 export function clock(at, short = false) {
   return new Date(at).toLocaleTimeString(
     currentLanguage() === 'es' ? 'es-ES' : 'en-GB',

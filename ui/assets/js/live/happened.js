@@ -46,7 +46,7 @@ export function Happened(host) {
           type: 'button',
           class: 'chip-button',
           'aria-pressed': String(shown.has(kind)),
-          onclick: ({ currentTarget }) => {
+          onclick: (/** @type {{currentTarget: HTMLElement}} */ { currentTarget }) => {
             shown = new Set(shown);
             if (!shown.delete(kind)) shown.add(kind);
             set(currentTarget, { 'aria-pressed': String(shown.has(kind)) });
@@ -100,6 +100,7 @@ export function Happened(host) {
   }
 
   return {
+    /** @param {import('./state.js').State} next */
     update(next) {
       state = next;
       draw();

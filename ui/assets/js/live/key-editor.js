@@ -50,7 +50,7 @@ export function KeyEditor({ onWritten }) {
     'form',
     {
       class: 'keys-editor',
-      onsubmit: (event) => {
+      onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
         act(get);
       },

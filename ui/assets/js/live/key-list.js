@@ -76,7 +76,8 @@ export function KeyList({ onPick }) {
    * @param {boolean} fresh
    */
   function show(items, more, fresh) {
-    const key = (/** @type {KeyItem} */ item) => `${item.key_encoding ?? ''} ${item.key}`;
+    /** @param {any} item */
+    const key = (item) => `${item.key_encoding ?? ''} ${item.key}`;
     keyed(body, items, key, makeRow, (row, item) => drawRow(row, item, onPick));
     back.disabled = before.length === 0 && page === null;
     on.disabled = !more;

@@ -96,11 +96,15 @@ export function Links(picture) {
   }
 
   return {
-    /** Draws over the stage in its current layout. */
+    /**
+     * Draws over the stage in its current layout.
+     * @param {StageLayout & Size} next
+     */
     over(next) {
       layout = next;
       draw();
     },
+    /** @param {State} next */
     update(next) {
       state = next;
       draw();

@@ -72,6 +72,7 @@ export function Summary() {
     update(state, row) {
       text(cluster, state.status?.cluster ?? '');
       drawChip(state);
+      /** @param {Alert} alert */
       const key = ({ kind, node }) => `${kind} ${node}`;
       keyed(
         alerts,

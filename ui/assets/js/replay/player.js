@@ -1,7 +1,7 @@
 // Shows an opened run: the cluster at one step, the effects of that step, and the violations.
 
 import { exportMenu } from '../export.js';
-import { h, replace } from '../dom.js';
+import { closest, h, replace } from '../dom.js';
 import { t } from '../i18n.js';
 import { Inspector } from '../inspector.js';
 import { LogGrid } from '../log-grid.js';
@@ -173,14 +173,10 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     if (explore && walk) explore.href = exploreHash(walk, Math.min(n, walk.path.length));
   }
 
+  /** @param {KeyboardEvent} event */
   function keys(event) {
     if (document.querySelector('dialog[open]') || scrubber.key(event)) return;
-    if (
-      event.ctrlKey ||
-      event.metaKey ||
-      event.altKey ||
-      event.target.closest?.('input, textarea, select')
-    )
+    if (event.ctrlKey || event.metaKey || event.altKey || closest(event, 'input, textarea, select'))
       return;
     if (event.key === 'l' && breaks.length)
       go((breaks.find((mark) => mark.step > n) ?? breaks[0]).step);
@@ -190,7 +186,7 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   }
 
   return {
-    go: (to) => stand(to, false),
+    go: (/** @type {number} */ to) => stand(to, false),
     destroy() {
       removeEventListener('keydown', keys);
       for (const part of [stage, logs, space, inspector, story, scrubber]) part.destroy();

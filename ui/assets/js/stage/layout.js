@@ -17,6 +17,12 @@ const CLEAR = 9;
 
 /** @typedef {{name: string, kind: string, facts: string[], crown: boolean}} Item */
 
+/**
+ * The costs of the places of the fact lines.
+ * @type {Record<string, number>}
+ */
+const COSTS = { beside: 0, mixed: 14, below: 18 };
+
 /* Processes. */
 
 /**
@@ -40,11 +46,7 @@ export function arrange(items, { width, height }) {
     for (const r of narrow ? [33, 30, 27] : [42, 37, 33, 29]) {
       for (const sides of narrow ? ['below', 'mixed'] : ['beside', 'mixed', 'below']) {
         const found = attempt(servers, line, { width, height, narrow, column, r, sides });
-        const cost =
-          found.cost +
-          (42 - r) * 6 +
-          { beside: 0, mixed: 14, below: 18 }[sides] +
-          (column === height < 560 ? 0 : 10);
+        const cost = found.cost + (42 - r) * 6 + COSTS[sides] + (column === height < 560 ? 0 : 10);
         if (!best || cost < best.cost) best = { ...found, cost };
       }
     }
@@ -176,7 +178,7 @@ export function factSpots({ side, r, kind }, count) {
 function factBox(name, place, count, w) {
   const spots = factSpots(place, count);
   if (!spots.length) return { name, x: place.x, y: place.y, w: 0, h: 0 };
-  const aside = { start: w / 2, end: -w / 2, middle: 0 }[spots[0].anchor];
+  const aside = { start: w / 2, end: -w / 2 }[spots[0].anchor] ?? 0;
   const ys = spots.map(({ y }) => y);
   return {
     name,
@@ -352,10 +354,12 @@ function curve(from, to, bend) {
     y: (from.y + to.y) / 2 - (dx / far) * bend * 1.8,
   };
   const [a, b] = [edge(from, c), edge(to, c, 7)];
+  /** @param {number} s */
   const point = (s) => ({
     x: (1 - s) ** 2 * a.x + 2 * s * (1 - s) * c.x + s * s * b.x,
     y: (1 - s) ** 2 * a.y + 2 * s * (1 - s) * c.y + s * s * b.y,
   });
+  /** @param {number} number */
   const f = (number) => number.toFixed(1);
   return { d: `M${f(a.x)} ${f(a.y)}Q${f(c.x)} ${f(c.y)} ${f(b.x)} ${f(b.y)}`, point };
 }
@@ -402,6 +406,7 @@ const ALONG = Array.from({ length: 29 }, (_, i) => 0.15 + i * 0.025);
  */
 export function settle(labels, { nodes, boxes = [], width, height }) {
   const taken = [...boxes];
+  /** @param {Box} box */
   const isFree = (box) =>
     box.x - box.w / 2 >= 1 &&
     box.x + box.w / 2 <= width - 1 &&
@@ -422,6 +427,11 @@ export function settle(labels, { nodes, boxes = [], width, height }) {
   }
 }
 
+/**
+ * @param {{curve: Curve, prefer?: number}} label
+ * @param {number} w
+ * @param {(box: Box) => boolean} isFree
+ */
 function along({ curve: line, prefer = 0.42 }, w, isFree) {
   const places = [...ALONG].sort((one, other) => Math.abs(one - prefer) - Math.abs(other - prefer));
   for (const aside of [0, -13, 13]) {
@@ -434,6 +444,13 @@ function along({ curve: line, prefer = 0.42 }, w, isFree) {
   return null;
 }
 
+/**
+ * @param {{curve: Curve, prefer?: number}} label
+ * @param {number} w
+ * @param {(box: Box) => boolean} isFree
+ * @param {number} width
+ * @param {number} height
+ */
 function near({ curve: line, prefer = 0.42 }, w, isFree, width, height) {
   const at = line.point(prefer);
   /** @type {any} */

@@ -13,9 +13,18 @@ import { t } from '../i18n.js';
 import { isDown, logOf, roleOf, splitName, termOf } from '../timeline.js';
 import { factSpots } from './layout.js';
 
+/** @typedef {ReturnType<typeof viewOf>} View */
+
+/** @param {{onPick: (name: string) => void}} options */
 export function Processes({ onPick }) {
   const group = svg('g', { class: 'nodes' });
 
+  /**
+   * @param {{
+   *   names: string[], at: Picture, selected: Picked | null, accused: string[],
+   *   places: Map<string, Spot>, width: number,
+   * }} view
+   */
   function draw({ names, at, selected, accused, places, width }) {
     keyed(
       group,
@@ -24,17 +33,18 @@ export function Processes({ onPick }) {
       makeProcess,
       (element, name) => {
         const view = viewOf(at, name);
+        const spot = /** @type {Spot} */ (places.get(name));
         const isPicked = selected?.process === name;
         set(element, {
           class: classesOf(view, isPicked, accused.includes(name)),
-          transform: `translate(${places.get(name).x.toFixed(1)} ${places.get(name).y.toFixed(1)})`,
+          transform: `translate(${spot.x.toFixed(1)} ${spot.y.toFixed(1)})`,
           'aria-label': aboutOf(view),
           'aria-pressed': String(isPicked),
         });
         element.pick = () => onPick(name);
-        drawShape(element, view, places.get(name).r);
-        drawWords(element.children[6], view, places.get(name).r);
-        drawFacts(element.children[7], view, places.get(name), width);
+        drawShape(element, view, spot.r);
+        drawWords(element.children[6], view, spot.r);
+        drawFacts(element.children[7], view, spot, width);
       },
     );
   }
@@ -42,10 +52,15 @@ export function Processes({ onPick }) {
   return { group, draw };
 }
 
-/** The processes in the form that the layout requires. */
+/**
+ * The processes in the form that the layout requires.
+ * @param {string[]} names
+ * @param {Picture} at
+ * @param {number} width
+ */
 export function itemsOf(names, at, width) {
   return names.map((name) => {
-    const snapshot = at.processes[name];
+    const snapshot = /** @type {Snapshot} */ (at.processes[name]);
     const { kind } = splitName(name);
     const lines = facts(snapshot, kind, width).map((fact) => fact.words);
     const crown = kind === 'server' && roleOf(snapshot) === 'leader';
@@ -53,8 +68,12 @@ export function itemsOf(names, at, width) {
   });
 }
 
+/**
+ * @param {Picture} at
+ * @param {string} name
+ */
 function viewOf(at, name) {
-  const snapshot = at.processes[name];
+  const snapshot = /** @type {Snapshot} */ (at.processes[name]);
   const { kind } = splitName(name);
   return {
     name,
@@ -79,6 +98,11 @@ function makeProcess() {
   );
 }
 
+/**
+ * @param {View} view
+ * @param {boolean} isPicked
+ * @param {boolean} isAccused
+ */
 function classesOf({ kind, role: name, snapshot, isChanged, isActing }, isPicked, isAccused) {
   const classes = [
     'process',
@@ -93,6 +117,11 @@ function classesOf({ kind, role: name, snapshot, isChanged, isActing }, isPicked
   return classes.filter(Boolean).join(' ');
 }
 
+/**
+ * @param {PageElement} element
+ * @param {View} view
+ * @param {number} r
+ */
 function drawShape(element, view, r) {
   const [title, halo, timer, body, inner, crown] = element.children;
   const { role: name, snapshot } = view;
@@ -106,9 +135,17 @@ function drawShape(element, view, r) {
   set(crown, { d: name === 'leader' ? crownAt(r) : '' });
 }
 
-/** The distance between the shape of a role and the line inside it. */
+/**
+ * The distance between the shape of a role and the line inside it.
+ * @type {Record<string, number>}
+ */
 const INSET = { leader: 5, candidate: 3, 'pre-candidate': 3 };
 
+/**
+ * @param {PageElement} element
+ * @param {View} view
+ * @param {number} r
+ */
 function drawWords(element, { name, kind, role: roleName, snapshot }, r) {
   const isSmall = r < 38;
   const lines =
@@ -137,6 +174,12 @@ function drawWords(element, { name, kind, role: roleName, snapshot }, r) {
   );
 }
 
+/**
+ * @param {PageElement} element
+ * @param {View} view
+ * @param {Spot} place
+ * @param {number} width
+ */
 function drawFacts(element, { snapshot, kind }, place, width) {
   const lines = facts(snapshot, kind, width);
   const spots = factSpots(place, lines.length);
@@ -153,14 +196,21 @@ function drawFacts(element, { snapshot, kind }, place, width) {
   );
 }
 
+/** @param {Snapshot} snapshot */
 const hasTimer = (snapshot) =>
   snapshot?.kind === 'server' && !isDown(snapshot) && roleOf(snapshot) !== 'leader';
 
+/** @param {View} view */
 function aboutOf(view) {
   const { name, snapshot, kind, isChanged } = view;
   return processAbout(name, snapshot, kind) + (isChanged ? `; ${t('stage.changed')}` : '');
 }
 
+/**
+ * @param {string} name
+ * @param {Snapshot} snapshot
+ * @param {string} kind
+ */
 function processAbout(name, snapshot, kind) {
   if (kind !== 'server') {
     const all = facts(snapshot, kind, 999).map((fact) => fact.words);
@@ -171,6 +221,7 @@ function processAbout(name, snapshot, kind) {
     return t('stage.down-about', { who: the(name), term: termOf(snapshot), last: log.last });
   }
   const none = t('stage.none');
+  /** @type {Partial<Running>} */
   const running = snapshot.running ?? {};
   return t('stage.server-about', {
     who: who(name),
@@ -185,14 +236,21 @@ function processAbout(name, snapshot, kind) {
 
 /* Fact lines: `{key, words}`. */
 
+/** @param {number | null | undefined} held */
 const id = (held) =>
   held === null || held === undefined ? '–' : t('stage.server-short', { id: held });
 
+/**
+ * @param {Snapshot} snapshot
+ * @param {string} kind
+ * @param {number} width
+ */
 function facts(snapshot, kind, width) {
   if (kind === 'proxy') return proxyFacts(snapshot);
   return kind === 'client' ? clientFacts(snapshot) : serverFacts(snapshot, width);
 }
 
+/** @param {Snapshot} snapshot */
 function proxyFacts({ leader, in_flight: inFlight }) {
   return [
     { key: 'believes', words: t('stage.fact-believes', { leader: id(leader) }) },
@@ -200,6 +258,7 @@ function proxyFacts({ leader, in_flight: inFlight }) {
   ];
 }
 
+/** @param {Snapshot} snapshot */
 function clientFacts({ idle, invoked, operation, session }) {
   const open = idle ? t('stage.idle') : t('stage.waiting');
   const found = [{ key: 'open', words: `${open} · ${t('stage.fact-done', { n: invoked ?? 0 })}` }];
@@ -208,14 +267,23 @@ function clientFacts({ idle, invoked, operation, session }) {
   return found;
 }
 
+/**
+ * @param {Snapshot} snapshot
+ * @param {number} width
+ */
 function serverFacts(snapshot, width) {
   const { commit, last } = logOf(snapshot);
   if (isDown(snapshot)) {
     return [{ key: 'down', words: t('stage.fact-down', { term: termOf(snapshot), last }) }];
   }
+  /** @type {Partial<Running>} */
   const running = snapshot.running ?? {};
   const isWide = width >= 520;
   const found = [];
+  /**
+   * @param {string} key
+   * @param {Record<string, any>} params
+   */
   const add = (key, params) => found.push({ key, words: t(`stage.fact-${key}`, params) });
   add('vote', { vote: id(running.voted_for) });
   if (isWide) {
@@ -238,6 +306,9 @@ function serverFacts(snapshot, width) {
  * 'term 17', in smaller letters or as 't17' where that does not fit in a circle of radius `r` at the
  * distance `dy` from its center. For a leader that is the circle inside its inner line, for a candidate
  * one inside its hexagon.
+ * @param {number} term
+ * @param {number} r
+ * @param {number} dy
  */
 function termLine(term, r, dy) {
   const long = t('stage.term', { term });
@@ -249,8 +320,13 @@ function termLine(term, r, dy) {
 
 /* Shapes. */
 
+/**
+ * @param {string} name
+ * @param {number} r
+ */
 function shape(name, r) {
   if (name === 'candidate' || name === 'pre-candidate') {
+    /** @param {number} i */
     const corner = (i) => {
       const [x, y] = [Math.cos((Math.PI / 3) * i), Math.sin((Math.PI / 3) * i)];
       return `${(r * 1.08 * x).toFixed(1)} ${(r * 1.08 * y).toFixed(1)}`;
@@ -268,8 +344,10 @@ function shape(name, r) {
   return `M0 ${-r}A${r} ${r} 0 1 1 -0.01 ${-r}z`;
 }
 
+/** @param {number} r */
 const crownAt = (r) => `M-13 ${-r - 3}l-3 -14 8.5 6 7.5 -10 7.5 10 8.5 -6 -3 14z`;
 
+/** @param {number} r */
 function cross(r) {
   const d = r * 0.62;
   return `M${-d} ${-d}L${d} ${d}M${-d} ${d}L${d} ${-d}`;

@@ -5,7 +5,7 @@
 // played.
 
 import { initial, text as plain, who } from '../describe.js';
-import { h, replace, still, text } from '../dom.js';
+import { closest, h, replace, still, text } from '../dom.js';
 import { currentLanguage, t } from '../i18n.js';
 import { LogGrid } from '../log-grid.js';
 import { format } from '../router.js';
@@ -194,6 +194,7 @@ export function Player(host, { tour, next, app, navigate }) {
     replace(exports, menu);
   }
 
+  /** @param {KeyboardEvent} pressed */
   function keys(pressed) {
     if (
       pressed.ctrlKey ||
@@ -203,9 +204,7 @@ export function Player(host, { tour, next, app, navigate }) {
     )
       return;
     if (
-      pressed.target.closest?.(
-        'input, select, textarea, [role="menu"], [role="slider"], .tour-spacetime',
-      )
+      closest(pressed, 'input, select, textarea, [role="menu"], [role="slider"], .tour-spacetime')
     )
       return;
     const run = {
@@ -221,6 +220,7 @@ export function Player(host, { tour, next, app, navigate }) {
   }
 
   return {
+    /** @param {number} to */
     go(to) {
       if (to !== number || !card) go(to);
     },
@@ -259,8 +259,13 @@ function drawData(host, { names, processes }) {
  * @param {ReturnType<typeof lookedAt>} look
  */
 function point(picture, { processes, messages }) {
+  /**
+   * @param {string} group
+   * @param {(key: any) => boolean} wanted
+   */
   const mark = (group, wanted) => {
-    for (const [key, element] of picture.querySelector(group)?.keyedChildren ?? []) {
+    for (const [key, element] of /** @type {PageElement} */ (picture.querySelector(group))
+      ?.keyedChildren ?? []) {
       if (wanted(key)) element.dataset.look = '';
       else delete element.dataset.look;
     }

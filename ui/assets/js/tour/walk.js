@@ -29,7 +29,7 @@ const LETTERS = {
  */
 export async function tours() {
   const names = await getJson('/ui/tours/index.json');
-  return Promise.all(names.map((name) => getJson(`/ui/tours/${name}.json`)));
+  return Promise.all(names.map((/** @type {string} */ name) => getJson(`/ui/tours/${name}.json`)));
 }
 
 /**
@@ -41,14 +41,14 @@ export async function loadTour(name) {
   const tour = await getJson(`/ui/tours/${name}.json`);
   tour.cards = [];
   await Promise.all(
-    tour.parts.map(async (part) => {
+    tour.parts.map(async (/** @type {TourPart} */ part) => {
       const text = await getJson(traceOf(part), { raw: true });
       part.timeline = readJsonl(text, 'tour');
     }),
   );
-  tour.parts.forEach((part, number) => {
+  tour.parts.forEach((/** @type {TourPart} */ part, /** @type {number} */ number) => {
     let done = 0;
-    part.cards.forEach((card, place) => {
+    part.cards.forEach((/** @type {TourCard} */ card, /** @type {number} */ place) => {
       const from = done;
       done += card.do?.length ?? 0;
       tour.cards.push({ ...card, part, number, place, from, to: done });
