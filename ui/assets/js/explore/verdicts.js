@@ -10,6 +10,8 @@ import { t } from '../i18n.js';
 import { aboutProperty, propertyName, witness } from '../properties.js';
 import { why } from '../why.js';
 
+/** @typedef {{property: string, why: string, key: string}} Claim */
+
 /**
  * @param {HTMLElement} host
  * @param {{onGoto: (step: number) => void, onWitness: (name: string) => void}} options
@@ -20,7 +22,7 @@ export function Verdicts(host, { onGoto, onWitness }) {
   /** @type {{here: Here, claim: string | undefined} | null} */
   let shown = null;
   return {
-    /** @param {{here: Here | null, catalog: Catalog, claim?: {property: string, why: string, key: string} | null}} next */
+    /** @param {{here: Here | null, catalog: Catalog, claim?: Claim | null}} next */
     update({ here, catalog, claim = null }) {
       if (!here) {
         box.setAttribute('aria-busy', 'true');
@@ -28,150 +30,130 @@ export function Verdicts(host, { onGoto, onWitness }) {
       }
       box.removeAttribute('aria-busy');
       if (here === shown?.here && claim?.key === shown.claim) return;
-      const open = new Set(
-        [...box.querySelectorAll('.property-list details[open]')].map((one) =>
-          one.getAttribute('data-property'),
-        ),
-      );
       shown = { here, claim: claim?.key };
-      const broken = here.properties.filter((property) => !property.holds);
-      const about = new Map(
-        (catalog?.properties ?? []).map((property) => [property.name, property]),
-      );
-      const required = here.witnesses.filter((one) => one.required);
-      const others = here.witnesses.filter((one) => !one.required && one.reached);
-      const liveness =
-        claim && (catalog?.liveness ?? []).find(({ name }) => name === claim.property);
-      /**
-       * @param {string} name
-       * @param {Named | undefined} known
-       */
-      const meaning = (name, known) => {
-        const words = known ? aboutProperty(known) : '';
-        return words
-          ? h(
-              'details',
-              { 'data-property': name, open: open.has(name) },
-              h('summary', {}, propertyName(name)),
-              h('p', { class: 'property-about' }, words),
-            )
-          : propertyName(name);
-      };
+      const unfolded = box.querySelectorAll('.property-list details[open]');
+      const open = new Set([...unfolded].map((one) => one.getAttribute('data-property')));
+      const broken = here.properties.filter(({ holds }) => !holds);
+      const liveness = claim && catalog.liveness.find(({ name }) => name === claim.property);
       replace(
         box,
         h('h3', {}, t('explore.properties')),
         summary(here.properties.length, broken.length, claim, liveness),
-        h(
-          'ul',
-          { class: 'plain property-list' },
-          liveness &&
-            h(
-              'li',
-              { class: 'is-broken' },
-              h('span', { class: 'property-sign', 'aria-hidden': 'true' }, '✗'),
-              h(
-                'div',
-                {},
-                meaning(liveness.name, liveness),
-                h('span', { class: 'sr-only' }, ` ${t('explore.broken')}`),
-                h('span', { class: 'property-why' }, why(claim.why, { end: '.' })),
-              ),
-            ),
-          [...broken, ...here.properties.filter((property) => property.holds)].map((property) =>
-            h(
-              'li',
-              { class: property.holds ? 'is-holding' : 'is-broken' },
-              h(
-                'span',
-                { class: 'property-sign', 'aria-hidden': 'true' },
-                property.holds ? '✓' : '✗',
-              ),
-              h(
-                'div',
-                {},
-                meaning(property.property, about.get(property.property)),
-                h(
-                  'span',
-                  { class: 'sr-only' },
-                  ` ${t(property.holds ? 'explore.holds' : 'explore.broken')}`,
-                ),
-                property.why &&
-                  h(
-                    'span',
-                    { class: 'property-why' },
-                    why(property.why, { end: '.' }),
-                    property.step && [
-                      ' ',
-                      h(
-                        'button',
-                        {
-                          type: 'button',
-                          class: 'quiet step-link',
-                          onclick: () => onGoto(Number(property.step)),
-                        },
-                        t('stage.insp-step', { n: property.step }),
-                      ),
-                    ],
-                  ),
-              ),
-            ),
-          ),
-        ),
+        propertyList(here, catalog, { claim, liveness, open, onGoto }),
         h('h3', {}, t('explore.budgets')),
-        h(
-          'div',
-          { class: 'budgets' },
-          here.budgets.map((one) =>
-            h(
-              'div',
-              { class: 'budget' },
-              h('span', {}, t(`explore.bound-${one.name}`)),
-              h('meter', {
-                min: 0,
-                max: Math.max(one.of, 1),
-                value: one.used,
-                'aria-label': t(`explore.bound-${one.name}`),
-              }),
-              h('span', { class: 'mono' }, `${one.used}/${one.of}`),
-            ),
-          ),
-        ),
+        h('div', { class: 'budgets' }, here.budgets.map(budget)),
         h('h3', {}, t('explore.witnesses')),
-        h(
-          'ul',
-          { class: 'plain wit-list' },
-          [...required, ...others].map((one) =>
-            h(
-              'li',
-              { class: one.reached ? 'is-reached' : '' },
-              h('span', { 'aria-hidden': 'true' }, one.reached ? '●' : '○'),
-              ' ',
-              witness(one.name),
-              h(
-                'span',
-                { class: 'sr-only' },
-                ` ${t(one.reached ? 'explore.reached' : 'explore.unreached')}`,
-              ),
-              !one.reached &&
-                h(
-                  'button',
-                  {
-                    type: 'button',
-                    class: 'quiet step-link',
-                    onclick: () => onWitness(one.name),
-                    'aria-label': t('explore.find-witness', { name: witness(one.name) }),
-                  },
-                  t('explore.go-find'),
-                ),
-            ),
-          ),
-        ),
+        witnessList(here, onWitness),
       );
     },
     destroy() {
       box.remove();
     },
   };
+}
+
+/**
+ * The violated properties, then the others.
+ * @param {Here} here
+ * @param {Catalog} catalog
+ * @param {{
+ *   claim: Claim | null, liveness: Named | null | undefined, open: Set<string | null>,
+ *   onGoto: (step: number) => void,
+ * }} options
+ */
+function propertyList({ properties }, catalog, { claim, liveness, open, onGoto }) {
+  const about = new Map(catalog.properties.map((property) => [property.name, property]));
+  /** @param {number} n */
+  const link = (n) => {
+    const props = { type: 'button', class: 'quiet step-link', onclick: () => onGoto(n) };
+    return [' ', h('button', props, t('stage.insp-step', { n }))];
+  };
+  /**
+   * @param {string} name
+   * @param {boolean} holds
+   * @param {Content} cause
+   */
+  const item = (name, holds, cause) =>
+    h(
+      'li',
+      { class: holds ? 'is-holding' : 'is-broken' },
+      h('span', { class: 'property-sign', 'aria-hidden': 'true' }, holds ? '✓' : '✗'),
+      h(
+        'div',
+        {},
+        meaning(name, about.get(name) ?? liveness, open.has(name)),
+        h('span', { class: 'sr-only' }, ` ${t(holds ? 'explore.holds' : 'explore.broken')}`),
+        cause && h('span', { class: 'property-why' }, cause),
+      ),
+    );
+  const ordered = [
+    ...properties.filter(({ holds }) => !holds),
+    ...properties.filter(({ holds }) => holds),
+  ];
+  return h(
+    'ul',
+    { class: 'plain property-list' },
+    liveness && claim && item(liveness.name, false, why(claim.why, { end: '.' })),
+    ordered.map(({ property, holds, why: cause, step }) =>
+      item(property, holds, cause && [why(cause, { end: '.' }), step ? link(step) : null]),
+    ),
+  );
+}
+
+/**
+ * The name of a property; its definition opens below it.
+ * @param {string} name
+ * @param {Named | null | undefined} known
+ * @param {boolean} open
+ */
+function meaning(name, known, open) {
+  const words = known ? aboutProperty(known) : '';
+  if (!words) return propertyName(name);
+  const title = h('summary', {}, propertyName(name));
+  const props = { 'data-property': name, open };
+  return h('details', props, title, h('p', { class: 'property-about' }, words));
+}
+
+/** @param {{name: string, used: number, of: number}} budget */
+function budget({ name, used, of }) {
+  const label = t(`explore.bound-${name}`);
+  const meter = { min: 0, max: Math.max(of, 1), value: used, 'aria-label': label };
+  return h(
+    'div',
+    { class: 'budget' },
+    h('span', {}, label),
+    h('meter', meter),
+    h('span', { class: 'mono' }, `${used}/${of}`),
+  );
+}
+
+/**
+ * The witnesses that the scope must reach, then the others on the path.
+ * @param {Here} here
+ * @param {(name: string) => void} onWitness
+ */
+function witnessList({ witnesses }, onWitness) {
+  const required = witnesses.filter((one) => one.required);
+  const others = witnesses.filter((one) => !one.required && one.reached);
+  /** @param {string} name */
+  const button = (name) => {
+    const about = t('explore.find-witness', { name: witness(name) });
+    const onclick = () => onWitness(name);
+    const props = { type: 'button', class: 'quiet step-link', onclick, 'aria-label': about };
+    return h('button', props, t('explore.go-find'));
+  };
+  const items = [...required, ...others].map(({ name, reached }) =>
+    h(
+      'li',
+      { class: reached ? 'is-reached' : '' },
+      h('span', { 'aria-hidden': 'true' }, reached ? '●' : '○'),
+      ' ',
+      witness(name),
+      h('span', { class: 'sr-only' }, ` ${t(reached ? 'explore.reached' : 'explore.unreached')}`),
+      !reached && button(name),
+    ),
+  );
+  return h('ul', { class: 'plain wit-list' }, items);
 }
 
 /**
