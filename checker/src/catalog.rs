@@ -18,7 +18,10 @@ use anyhow::{Context, Result};
 use model::{
     Address, AppendOutcome, Message, NodeId,
     mutant::Mutant,
-    system::{Action, Budget, Local, Properties, Property, Reduction, Scope, System, Violation},
+    system::{
+        Action, Budget, Local, Properties, Property, Reduction, Scope, System, TransitionSystem,
+        Violation,
+    },
 };
 use std::{
     sync::atomic::Ordering,
@@ -344,13 +347,14 @@ fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
         },
         ..scope.clone()
     };
-    let mut system = scope.start();
+    let transitions = TransitionSystem::new(scope.clone());
+    let mut system = transitions.start();
     let mut actions = Vec::new();
     for directive in script {
         let action = directive
             .action(&system)
             .with_context(|| format!("no message for {directive:?}"))?;
-        scope
+        transitions
             .advance(&mut system, &action)
             .with_context(|| format!("{directive:?} cannot happen"))?;
         actions.push(action);

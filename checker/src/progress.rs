@@ -36,7 +36,7 @@ use crate::engine::{Explored, Outcome};
 use model::{
     Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
     Role, Term,
-    system::{Action, Budget, Local, Reduction, Scope, System},
+    system::{Action, Budget, Local, Reduction, Scope, System, TransitionSystem},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,7 +108,7 @@ pub fn check_progress(
     interrupt: &AtomicBool,
 ) -> ProgressReport {
     let mut search = Search {
-        extension: extension(scope, granted_terms),
+        extension: TransitionSystem::new(extension(scope, granted_terms)),
         good: [FxHashSet::default(), FxHashSet::default()],
         visited: 0,
         interrupt,
@@ -183,7 +183,7 @@ enum Continuation {
 }
 
 struct Search<'a> {
-    extension: Scope,
+    extension: TransitionSystem,
     /// The encodings of canonical states from which a commit is known to be reachable: with any steps,
     /// and without election timeouts. They are exact, so that no verdict depends on a hash.
     good: [FxHashSet<Box<[u8]>>; 2],
@@ -212,7 +212,7 @@ impl Search<'_> {
         }
         let first = first.canonical();
         // The leader or the candidate of the newest term needs no further election.
-        let is_strict = rafts(&first).count() as u64 == self.extension.servers
+        let is_strict = rafts(&first).count() as u64 == self.extension.scope().servers
             && matches!(Aim::of(&first), Aim::Replicate(..) | Aim::Elect(..));
         self.search(first, is_strict)
     }
@@ -462,7 +462,8 @@ fn is_news(follower: &Raft, request: &AppendEntriesRequest) -> bool {
 /// scopes, and used only after a stuck state was found.
 fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System> {
     let target = target.canonical();
-    let mut states = vec![(scope.start().canonical(), 0)];
+    let transitions = TransitionSystem::new(scope.clone());
+    let mut states = vec![(transitions.start().canonical(), 0)];
     let mut places: FxHashMap<System, usize> = FxHashMap::default();
     places.insert(states[0].0.clone(), 0);
     let mut next = 0;
@@ -477,8 +478,8 @@ fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System
             path.reverse();
             return path;
         }
-        for action in scope.actions(&system) {
-            let Some((found, _)) = scope.next(&system, &action) else {
+        for action in transitions.actions(&system) {
+            let Some((found, _)) = transitions.next(&system, &action) else {
                 continue;
             };
             let found = found.canonical();

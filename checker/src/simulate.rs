@@ -16,7 +16,7 @@
 use crate::trace::{self, Trace};
 use model::{
     Envelope,
-    system::{Action, Local, Scope, System, Witnesses},
+    system::{Action, Local, Scope, System, TransitionSystem, Witnesses},
 };
 use rand_chacha::{
     ChaCha8Rng,
@@ -135,7 +135,7 @@ fn generator(seed: u64) -> ChaCha8Rng {
 
 /// A walk in progress.
 struct Walk {
-    real: Scope,
+    real: TransitionSystem,
     dice: Dice,
     temper: Temper,
     system: System,
@@ -181,7 +181,7 @@ impl Walk {
             snapshots: 2,
             crashes: dice.one_of(&[0, 1, 4]),
         };
-        let real = trace::real_network(scope);
+        let real = trace::real_system(scope);
         Self {
             system: real.start(),
             real,

@@ -21,7 +21,8 @@ use model::{
     client::Ask,
     store::Operation,
     system::{
-        Action, Budget, Local, Process, Reduction, Scope, System, properties::linearizability::End,
+        Action, Budget, Local, Process, Reduction, Scope, System, TransitionSystem,
+        properties::linearizability::End,
     },
 };
 use rand_chacha::{
@@ -508,6 +509,7 @@ fn abandoned(stage: &mut TimedRun<'_>) -> Result<(), String> {
 /// Servers, links and a clock.
 struct TimedRun<'a> {
     scope: &'a Scope,
+    transitions: TransitionSystem,
     system: System,
     now: u64,
     /// The deadline of each timer.
@@ -542,9 +544,11 @@ enum Alarm {
 
 impl<'a> TimedRun<'a> {
     fn new(scope: &'a Scope, seed: u64) -> Self {
+        let transitions = TransitionSystem::new(scope.clone());
         let mut stage = Self {
             scope,
-            system: scope.start(),
+            system: transitions.start(),
+            transitions,
             now: 0,
             timers: BTreeMap::new(),
             flight: BTreeMap::new(),
@@ -754,7 +758,9 @@ impl<'a> TimedRun<'a> {
             Alarm::Client(_) => (self.client_place(), Local::ClientTimeout),
         };
         // A timer without effect is ignored.
-        let events = self.scope.local_events(&self.system.processes[process]);
+        let events = self
+            .transitions
+            .local_events(&self.system.processes[process]);
         if events.contains(&local) {
             self.act_at(process, local);
         }
@@ -788,7 +794,7 @@ impl<'a> TimedRun<'a> {
         let mut next = Some(local);
         while let Some(local) = next.take() {
             let Some(step) = self
-                .scope
+                .transitions
                 .local_step(&self.system.processes[process], &local)
             else {
                 return;
@@ -803,7 +809,11 @@ impl<'a> TimedRun<'a> {
             }
             let waits = matches!(local, Local::Invoke | Local::ClientTimeout);
             let action = Action { process, local };
-            if self.scope.advance(&mut self.system, &action).is_none() {
+            if self
+                .transitions
+                .advance(&mut self.system, &action)
+                .is_none()
+            {
                 return;
             }
             self.actions.push(action);

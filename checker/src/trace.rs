@@ -26,7 +26,7 @@ pub use snapshot::Snapshot;
 use anyhow::{Context, Result, bail, ensure};
 use model::{
     Envelope,
-    system::{Action, Local, Property, Scope, System, Violation, Witnesses},
+    system::{Action, Local, Property, Scope, System, TransitionSystem, Violation, Witnesses},
 };
 use std::{
     collections::BTreeSet,
@@ -63,7 +63,7 @@ impl Trace {
     /// # Errors
     /// The first action that the model does not allow, counted from 1.
     pub fn run(scope: &Scope, actions: &[Action]) -> Result<Self> {
-        let real = real_network(scope);
+        let real = real_system(scope);
         let mut trace = Self {
             scope: scope.clone(),
             steps: Vec::new(),
@@ -80,7 +80,7 @@ impl Trace {
 
     /// The initial system.
     pub fn start(&self) -> System {
-        real_network(&self.scope).start()
+        real_system(&self.scope).start()
     }
 
     /// The final system.
@@ -126,7 +126,7 @@ impl Trace {
             return self.clone();
         };
         let actions = shrink(
-            &real_network(&self.scope),
+            &real_system(&self.scope),
             self.actions(),
             broken.property,
             interrupt,
@@ -135,7 +135,7 @@ impl Trace {
     }
 
     /// Executes one more step without adding it.
-    fn advance(&self, real: &Scope, action: &Action) -> Result<TraceStep> {
+    fn advance(&self, real: &TransitionSystem, action: &Action) -> Result<TraceStep> {
         TraceStep::take(real, self.end(), action)
     }
 
@@ -147,7 +147,7 @@ impl Trace {
 
 impl TraceStep {
     /// Takes a step from a system, over the unreduced network.
-    fn take(real: &Scope, before: System, action: &Action) -> Result<Self> {
+    fn take(real: &TransitionSystem, before: System, action: &Action) -> Result<Self> {
         if let Some(broken) = &before.broken {
             bail!(
                 "nothing happens after a property is broken, and {} is",
@@ -181,9 +181,14 @@ pub(crate) fn real_network(scope: &Scope) -> Scope {
     real
 }
 
+/// The transition system over the unreduced network.
+pub(crate) fn real_system(scope: &Scope) -> TransitionSystem {
+    TransitionSystem::new(real_network(scope))
+}
+
 /// Checks whether an action can be tried: its process exists, the message was sent to it, the timer is
 /// armed. The action may still be impossible or exceed the budget.
-pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result<()> {
+pub(crate) fn enabled(real: &TransitionSystem, system: &System, action: &Action) -> Result<()> {
     let process = system
         .processes
         .get(action.process)
@@ -201,12 +206,12 @@ pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result
                 "the message delivered to {address} was never sent"
             );
             ensure!(
-                scope.deliveries(envelope).contains(&action.local),
+                real.deliveries(envelope).contains(&action.local),
                 "{address} cannot take the message in this way"
             );
         }
         local => ensure!(
-            scope.local_events(process).contains(local),
+            real.local_events(process).contains(local),
             "{address} is in no state for this"
         ),
     }
@@ -220,8 +225,9 @@ pub(crate) fn enabled(scope: &Scope, system: &System, action: &Action) -> Result
 /// If the path is not a path of the scope, or the reduced model allowed a step that the real network
 /// does not: a bug in a reduction.
 pub fn concrete(scope: &Scope, path: &[System], broken: &Violation) -> Result<Trace> {
-    let (mut decisions, system) = decisions(scope, path)?;
-    decisions.push(breaking(scope, &system, broken)?);
+    let reduced = TransitionSystem::new(scope.clone());
+    let (mut decisions, system) = decisions(&reduced, path)?;
+    decisions.push(breaking(&reduced, &system, broken)?);
     let trace = real_run(scope, &decisions)?;
     let property = trace.broken.as_ref().map(|broken| broken.property);
     ensure!(
@@ -240,7 +246,7 @@ pub fn concrete(scope: &Scope, path: &[System], broken: &Violation) -> Result<Tr
 /// If the path is not a path of the scope, or the reduced model allowed a step that the real network
 /// does not: a bug in a reduction.
 pub fn concrete_path(scope: &Scope, path: &[System]) -> Result<Trace> {
-    let (decisions, _) = decisions(scope, path)?;
+    let (decisions, _) = decisions(&TransitionSystem::new(scope.clone()), path)?;
     Ok(postpone_sends(real_run(scope, &decisions)?))
 }
 
@@ -257,7 +263,7 @@ pub(crate) fn continuation(
     decisions: &[Action],
     goal: &dyn Fn(&System, Witnesses) -> bool,
 ) -> Result<Vec<Action>> {
-    let real = real_network(scope);
+    let real = real_system(scope);
     let mut steps = early_sends_from(scope, shown.clone(), decisions)?;
     // A message that can be sent after the last decision may reach the goal.
     let mut system = shown.clone();
@@ -290,13 +296,13 @@ fn real_run(scope: &Scope, decisions: &[Action]) -> Result<Trace> {
 
 /// The actions of the reduced model along the path, with fixed server ids, and the system that they lead
 /// to.
-fn decisions(scope: &Scope, path: &[System]) -> Result<(Vec<Action>, System)> {
-    let mut system = scope.start();
+fn decisions(reduced: &TransitionSystem, path: &[System]) -> Result<(Vec<Action>, System)> {
+    let mut system = reduced.start();
     let mut decisions = Vec::new();
     for (place, next) in path.iter().enumerate().skip(1) {
         let wanted = next.canonical();
-        let found = scope.actions(&system).into_iter().find_map(|action| {
-            let (next, _) = scope.next(&system, &action)?;
+        let found = reduced.actions(&system).into_iter().find_map(|action| {
+            let (next, _) = reduced.next(&system, &action)?;
             let same = resembles(&next, &wanted) && next.canonical() == wanted;
             same.then_some((action, next))
         });
@@ -310,10 +316,10 @@ fn decisions(scope: &Scope, path: &[System]) -> Result<(Vec<Action>, System)> {
 }
 
 /// An action that violates the property.
-fn breaking(scope: &Scope, system: &System, broken: &Violation) -> Result<Action> {
-    let mut actions = scope.actions(system).into_iter();
+fn breaking(reduced: &TransitionSystem, system: &System, broken: &Violation) -> Result<Action> {
+    let mut actions = reduced.actions(system).into_iter();
     let found = actions.find(|action| {
-        scope.next(system, action).is_some_and(|(next, _)| {
+        reduced.next(system, action).is_some_and(|(next, _)| {
             next.broken
                 .is_some_and(|found| found.property == broken.property)
         })
@@ -347,7 +353,7 @@ struct Candidate {
 /// The decisions, and before each the steps that only send and were possible by then. The network of the
 /// reduced model already contains their messages.
 fn with_early_sends(scope: &Scope, decisions: &[Action]) -> Result<Vec<Candidate>> {
-    early_sends_from(scope, real_network(scope).start(), decisions)
+    early_sends_from(scope, real_system(scope).start(), decisions)
 }
 
 fn early_sends_from(
@@ -355,11 +361,12 @@ fn early_sends_from(
     mut system: System,
     decisions: &[Action],
 ) -> Result<Vec<Candidate>> {
-    let real = real_network(scope);
+    let real = real_system(scope);
+    let reduced = TransitionSystem::new(scope.clone());
     let mut steps = Vec::new();
     for (place, decision) in decisions.iter().enumerate() {
         send_early(&real, &mut system, &mut steps);
-        let decision = really_sent(scope, &system, decision);
+        let decision = really_sent(&reduced, &system, decision);
         enabled(&real, &system, &decision)
             .with_context(|| format!("decision {} of the path", place + 1))?;
         let step = real
@@ -379,7 +386,7 @@ fn early_sends_from(
 /// Replaces the delivery of a trimmed message, which was never sent, by the delivery of a message that
 /// was sent. The sent message has the same effect: its additional entries are already in the receiver's
 /// log.
-fn really_sent(scope: &Scope, system: &System, decision: &Action) -> Action {
+fn really_sent(reduced: &TransitionSystem, system: &System, decision: &Action) -> Action {
     let Local::Deliver { envelope, ask } = &decision.local else {
         return decision.clone();
     };
@@ -387,7 +394,7 @@ fn really_sent(scope: &Scope, system: &System, decision: &Action) -> Action {
     let is_it = |sent: &&Envelope| {
         sent.from == envelope.from
             && sent.to == envelope.to
-            && scope.trimmed(receiver, &sent.message).as_ref() == Some(&envelope.message)
+            && reduced.trimmed(receiver, &sent.message).as_ref() == Some(&envelope.message)
     };
     if system.network.contains(envelope) {
         return decision.clone();
@@ -404,7 +411,7 @@ fn really_sent(scope: &Scope, system: &System, decision: &Action) -> Action {
     }
 }
 
-fn send_early(real: &Scope, system: &mut System, steps: &mut Vec<Candidate>) {
+fn send_early(real: &TransitionSystem, system: &mut System, steps: &mut Vec<Candidate>) {
     let mut tried = BTreeSet::new();
     loop {
         let before = system.network.len();
@@ -484,7 +491,7 @@ fn postpone_sends(mut trace: Trace) -> Trace {
 }
 
 fn shrink(
-    real: &Scope,
+    real: &TransitionSystem,
     actions: Vec<Action>,
     property: Property,
     interrupt: &AtomicBool,
@@ -518,7 +525,11 @@ fn shrink(
 /// Returns `None` if the property is not violated. If a message was not sent, the last similar message
 /// replaces it: the removal of an earlier step changes the contents of many messages, but their
 /// deliveries may still be useful.
-fn survivors(real: &Scope, actions: &[Action], property: Property) -> Option<Vec<Action>> {
+fn survivors(
+    real: &TransitionSystem,
+    actions: &[Action],
+    property: Property,
+) -> Option<Vec<Action>> {
     let mut system = real.start();
     let mut sent: Vec<Envelope> = Vec::new();
     let mut done = Vec::new();
@@ -567,7 +578,7 @@ fn stand_in(sent: &[Envelope], system: &System, action: &Action) -> Option<Actio
 }
 
 /// Executes an action. Returns whether it was possible and had an effect.
-fn advance(real: &Scope, system: &mut System, action: &Action) -> bool {
+fn advance(real: &TransitionSystem, system: &mut System, action: &Action) -> bool {
     let before = system.processes[action.process].clone();
     let (network, spent) = (system.network.len(), system.spent);
     if real.advance(system, action).is_none() {

@@ -14,7 +14,7 @@ use anyhow::{Context, bail, ensure};
 use format::Certificate;
 use model::{
     Address,
-    system::{Process, System, Witnesses},
+    system::{Process, System, TransitionSystem, Witnesses},
 };
 use std::{
     collections::VecDeque,
@@ -87,7 +87,7 @@ fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
 /// Checks that each state is well-formed, has its canonical encoding, and is greater than the state
 /// before it.
 fn check_states(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<()> {
-    let shape = addresses(&certificate.scope.initial());
+    let shape = addresses(&TransitionSystem::new(certificate.scope.clone()).initial());
     let states = &certificate.states;
     for (place, bytes) in states.iter().enumerate() {
         go_on(interrupt)?;
@@ -124,15 +124,17 @@ fn addresses(system: &System) -> Vec<Address> {
 
 /// Searches breadth-first from the initial state, by the definition.
 fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(u64, Witnesses)> {
-    let (scope, states) = (&certificate.scope, &certificate.states);
+    let transitions = TransitionSystem::new(certificate.scope.clone());
+    let states = &certificate.states;
     let place_of = |system: &System| {
-        let bytes = match certificate.symmetry {
-            true => system.canonical().encode(),
-            false => system.encode(),
+        let bytes = if certificate.symmetry {
+            system.canonical().encode()
+        } else {
+            system.encode()
         };
         states.binary_search(&bytes).ok()
     };
-    let first = place_of(&scope.start()).context("initial state: it is not in the file")?;
+    let first = place_of(&transitions.start()).context("initial state: it is not in the file")?;
     let mut reached = vec![false; states.len()];
     reached[first] = true;
     let mut frontier = VecDeque::from([first]);
@@ -141,8 +143,8 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
     while let Some(place) = frontier.pop_front() {
         go_on(interrupt)?;
         let system = System::decode(&states[place]).expect("it was decoded before");
-        for action in scope.actions(&system) {
-            let Some((next, witnessed)) = scope.next(&system, &action) else {
+        for action in transitions.actions(&system) {
+            let Some((next, witnessed)) = transitions.next(&system, &action) else {
                 continue;
             };
             transitions += 1;
@@ -193,11 +195,12 @@ mod tests {
             properties,
             ..scope
         };
-        let mut states = BTreeSet::from([scope.start().encode()]);
-        let mut frontier = vec![scope.start()];
+        let transitions = TransitionSystem::new(scope.clone());
+        let mut states = BTreeSet::from([transitions.start().encode()]);
+        let mut frontier = vec![transitions.start()];
         while let Some(system) = frontier.pop() {
-            for action in scope.actions(&system) {
-                if let Some((next, _)) = scope.next(&system, &action)
+            for action in transitions.actions(&system) {
+                if let Some((next, _)) = transitions.next(&system, &action)
                     && states.insert(next.encode())
                 {
                     frontier.push(next);

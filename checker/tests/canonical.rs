@@ -2,7 +2,7 @@
 //! servers, with one encoding.
 
 use checker::engine::{Explored, Limits, SearchProgress, check};
-use model::system::{Budget, Reduction, Relabel, Relabelling, Scope, System};
+use model::system::{Budget, Reduction, Relabel, Relabelling, Scope, System, TransitionSystem};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::collections::BTreeMap;
 
@@ -106,11 +106,12 @@ fn orbits_without_reductions_are_classes() {
 
 /// A system that these choices lead to.
 fn wander(scope: &Scope, choices: &[Index]) -> System {
-    let mut system = scope.start();
+    let transitions = TransitionSystem::new(scope.clone());
+    let mut system = transitions.start();
     for choice in choices {
-        let actions = scope.actions(&system).into_iter();
+        let actions = transitions.actions(&system).into_iter();
         let mut ways: Vec<System> = actions
-            .filter_map(|action| scope.next(&system, &action))
+            .filter_map(|action| transitions.next(&system, &action))
             .map(|(next, _)| next)
             .filter(|next| *next != system)
             .collect();

@@ -9,7 +9,7 @@ use model::{
     client::Ask,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Properties, Property, Reduction, Scope, System},
+    system::{Budget, Properties, Property, Reduction, Scope, System, TransitionSystem},
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -235,7 +235,7 @@ fn header_is_what_the_document_draws() {
 #[test]
 fn certificate_without_one_state_is_rejected() {
     let whole = Parts::of(&SMALL);
-    let start = small().start().canonical().encode();
+    let start = TransitionSystem::new(small()).start().canonical().encode();
     for place in 0..whole.states.len() {
         let mut parts = whole.clone();
         let removed = parts.states.remove(place);
@@ -275,7 +275,7 @@ fn certificate_with_one_altered_state_is_rejected() {
 #[test]
 fn certificate_with_one_state_too_many_is_rejected() {
     let mut parts = Parts::of(&SMALL);
-    let mut system = small().start();
+    let mut system = TransitionSystem::new(small()).start();
     system.spent.crashes = 1;
     system.spent.reads = 1;
     parts.states.push(system.canonical().encode());
@@ -301,7 +301,7 @@ fn certificate_with_a_state_that_is_not_canonical_is_rejected() {
 fn certificate_of_another_shape_is_rejected() {
     let mut parts = Parts::of(&SMALL);
     // A thousand servers, which have too many permutations to try.
-    let mut system = small().start();
+    let mut system = TransitionSystem::new(small()).start();
     system.processes = vec![system.processes[0].clone(); 1000];
     parts.states.push(system.encode());
     parts.states.sort();

@@ -9,7 +9,7 @@ use model::{
     client::Ask,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Scope},
+    system::{Budget, Scope, TransitionSystem},
 };
 use std::sync::atomic::AtomicBool;
 
@@ -67,7 +67,10 @@ fn assert_stuck_by(mutant: Mutant, scope: &Scope, steps: usize) {
     match judge(&scope).verdict {
         ProgressVerdict::Stuck(stuck) => {
             assert_eq!(stuck.path.len(), steps + 1);
-            assert_eq!(stuck.path[0], scope.start().canonical());
+            assert_eq!(
+                stuck.path[0],
+                TransitionSystem::new(scope).start().canonical()
+            );
             assert_eq!(stuck.path.last(), Some(&stuck.system.canonical()));
         }
         other => panic!("not stuck: {other:?}"),

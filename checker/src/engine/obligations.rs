@@ -405,9 +405,9 @@ impl<'a> Ledger<'a> {
     }
 
     fn check_eager(&mut self, state: &Process, local: &Local) {
-        let scope = self.tables.scope();
-        if let Some(step) = scope.local_step(state, local)
-            && scope.is_eager(&step, state)
+        let transitions = self.tables.transitions();
+        if let Some(step) = transitions.local_step(state, local)
+            && transitions.is_eager(&step, state)
         {
             let only_sends = self.obligations.only_sends(state, local, &step.sent);
             let event = || words::event(local);
@@ -956,7 +956,7 @@ impl<'a> Ledger<'a> {
                 events.extend(self.delivered_under(&self.nodes[*number as usize], &permutations));
             }
         }
-        let own = tables.scope().local_events(&step.pending).into_iter();
+        let own = tables.transitions().local_events(&step.pending).into_iter();
         let own = own.map(|local| (0, OWN, local));
         let delivered = events.into_iter().flat_map(|(from, message)| {
             let locals = tables.locals(&step.pending, from.into(), message);

@@ -12,7 +12,7 @@ use super::{
     tables::{Sizes, Tables},
     visited::{Inserted, SHARDS, Shard, shard_of},
 };
-use model::system::{Scope, System, Violation, Witness, Witnesses};
+use model::system::{Scope, System, TransitionSystem, Violation, Witness, Witnesses};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
@@ -449,7 +449,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut complete = self.tables.scope().clone();
         complete.reduction.drop_dead = false;
         complete.reduction.trim_appends = false;
-        ledger.deliver_all(&complete.start());
+        ledger.deliver_all(&TransitionSystem::new(complete).start());
         let mut frontier = self.frontier();
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
@@ -530,8 +530,7 @@ impl<'a, const S: usize> Search<'a, S> {
     }
 
     fn insert_first(&mut self, successors: &mut Worker<'a, S>) {
-        let scope = self.tables.scope();
-        let key = self.tables.key_of(&scope.start());
+        let key = self.tables.key_of(&self.tables.transitions().start());
         let first = successors.canonical(self.layout.padded(&key));
         self.repack(self.packing.widened(&self.layout, &first));
         let mut words = [0; MAX_WORDS];

@@ -314,13 +314,14 @@ pub(crate) const fn fold(mixed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::Scope;
+    use model::system::{Scope, TransitionSystem};
     use proptest::prelude::*;
 
     fn layout(name: &str) -> StateLayout {
-        let scopes = Scope::catalog();
-        let scope = scopes.iter().find(|scope| scope.name == name);
-        StateLayout::of(&scope.expect("a scope of the catalog").initial())
+        let mut scopes = Scope::catalog().into_iter();
+        let scope = scopes.find(|scope| scope.name == name);
+        let scope = scope.expect("a scope of the catalog");
+        StateLayout::of(&TransitionSystem::new(scope).initial())
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl<'a> StepCache<'a> {
         let orbit = number(self.orbits.len());
         let known = Orbit {
             first,
-            term_final: self.drops_dead && self.tables.scope().is_term_final(&process),
+            term_final: self.drops_dead && self.tables.transitions().is_term_final(&process),
             eager_count: delivery.eager_count,
             steps: self.store_steps(&steps),
             eager: self.intern_sends(&delivery.eager),

@@ -15,7 +15,7 @@ use model::{
     Envelope, Message,
     system::{
         Budget, Facet, History, Local, LocalStep, Observation, Process, Relabel, Relabelling,
-        Relevance, Scope, System, Violation, Witnesses, properties,
+        Relevance, Scope, System, TransitionSystem, Violation, Witnesses, properties,
     },
 };
 use parking_lot::RwLock;
@@ -130,7 +130,7 @@ pub(crate) type Sends = Vec<(usize, u32)>;
 /// All tables of one scope.
 #[derive(Debug)]
 pub struct Tables {
-    scope: Scope,
+    transitions: TransitionSystem,
     permutations: PermutationGroup,
     layout: StateLayout,
     processes: RwLock<Orbits<Process>>,
@@ -159,7 +159,8 @@ pub(crate) const OWN: u32 = u32::MAX;
 impl Tables {
     /// Empty tables for a scope.
     pub fn new(scope: Scope, symmetric: bool) -> Self {
-        let layout = StateLayout::of(&scope.initial());
+        let transitions = TransitionSystem::new(scope);
+        let layout = StateLayout::of(&transitions.initial());
         let permutations = PermutationGroup::new(layout.servers, symmetric);
         let mut effects = Orbits::new();
         effects.intern(Effect::default(), &permutations, |effect, _| effect.clone());
@@ -168,7 +169,7 @@ impl Tables {
             channel.clone()
         });
         Self {
-            scope,
+            transitions,
             permutations,
             layout,
             processes: RwLock::new(Orbits::new()),
@@ -185,7 +186,12 @@ impl Tables {
 
     /// The scope.
     pub fn scope(&self) -> &Scope {
-        &self.scope
+        self.transitions.scope()
+    }
+
+    /// The transition system of the scope.
+    pub(crate) fn transitions(&self) -> &TransitionSystem {
+        &self.transitions
     }
 
     pub(crate) fn layout(&self) -> &StateLayout {
@@ -299,7 +305,7 @@ impl Tables {
 
     /// Whether no server can crash later.
     pub(crate) fn are_crashes_over(&self, shared: u32) -> bool {
-        self.scope
+        self.transitions
             .are_crashes_over(&self.shared_parts.read().value(shared).spent)
     }
 
@@ -361,13 +367,13 @@ impl Tables {
             (Relevance::Live, OWN, self.locals(&state, sender, message))
         } else {
             let envelope = self.envelope(sender, self.index_of(&state), message);
-            let relevance = self.scope.relevance(&state, &envelope);
-            let trimmed = self.scope.trimmed(&state, &envelope.message);
+            let relevance = self.transitions.relevance(&state, &envelope);
+            let trimmed = self.transitions.trimmed(&state, &envelope.message);
             let trimmed = trimmed.map_or(message, |trimmed| self.message_id(trimmed));
             // A dead message is dropped, so its results are not needed.
             let locals = match relevance {
                 Relevance::Dead => Vec::new(),
-                _ => self.scope.deliveries(&envelope),
+                _ => self.transitions.deliveries(&envelope),
             };
             (relevance, trimmed, locals)
         };
@@ -381,10 +387,10 @@ impl Tables {
         };
         let mut eager: Vec<Envelope> = Vec::new();
         for local in &locals {
-            let Some(step) = self.scope.local_step(&state, local) else {
+            let Some(step) = self.transitions.local_step(&state, local) else {
                 continue;
             };
-            if self.scope.reduction.send_early && self.scope.is_eager(&step, &state) {
+            if self.scope().reduction.send_early && self.transitions.is_eager(&step, &state) {
                 delivery.eager_count += 1;
                 delivery.eager_witnesses.add_all(step.witnesses);
                 eager.extend(step.sent);
@@ -409,10 +415,10 @@ impl Tables {
     /// The ways to deliver a message to a process, or its own events.
     pub(crate) fn locals(&self, process: &Process, sender: usize, message: u32) -> Vec<Local> {
         if message == OWN {
-            return self.scope.local_events(process);
+            return self.transitions.local_events(process);
         }
         let envelope = self.envelope_to(process, sender, message);
-        self.scope.deliveries(&envelope)
+        self.transitions.deliveries(&envelope)
     }
 
     /// A message from the process at `sender` to this one.
@@ -553,7 +559,10 @@ impl Tables {
             witnesses: effect.witnesses,
             broken: effect.broken.clone(),
         };
-        match self.scope.record(&before.spent, &before.history, &step) {
+        match self
+            .transitions
+            .record(&before.spent, &before.history, &step)
+        {
             None => SharedStep::Disabled,
             Some((_, _, _, Some(broken))) => SharedStep::Violation(broken),
             Some((spent, history, witnesses, None)) => SharedStep::To {
@@ -574,7 +583,7 @@ impl Tables {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
             (Some(one), Some(other)) => {
-                properties::pair::judge_pair(one, other, self.scope.properties)
+                properties::pair::judge_pair(one, other, self.scope().properties)
             }
             _ => Ok(()),
         }

@@ -241,7 +241,7 @@ impl<'a, const S: usize> Beside<'a, S> {
     fn walk(&mut self, seed: u64) {
         let scope = self.tables.scope();
         let mut generator = ChaCha8Rng::seed_from_u64(seed);
-        let mut system = scope.start();
+        let mut system = self.tables.transitions().start();
         for step in 0..STEPS {
             let context = format!(
                 "{} with {:?}, symmetry {}, seed {seed}, step {step}",
@@ -273,10 +273,10 @@ impl<'a, const S: usize> Beside<'a, S> {
         let state = self.tables.layout().padded(&key);
         self.assert_one_form(system, context);
 
-        let scope = self.tables.scope();
+        let transitions = self.tables.transitions();
         let (mut ways, mut taken) = (Vec::new(), 0);
-        for action in scope.actions(system) {
-            let Some((next, witnesses)) = scope.next(system, &action) else {
+        for action in transitions.actions(system) {
+            let Some((next, witnesses)) = transitions.next(system, &action) else {
                 continue;
             };
             assert_eq!(next.broken, None, "{context}");

@@ -250,11 +250,12 @@ impl<T: Copy> Chunks<T> {
 #[cfg(test)]
 mod tests {
     use super::{super::state_layout::StateLayout, *};
-    use model::system::Scope;
+    use model::system::{Scope, TransitionSystem};
     use std::collections::HashSet;
 
     fn layout() -> StateLayout {
-        StateLayout::of(&Scope::new("test", "three servers").initial())
+        let scope = Scope::new("test", "three servers");
+        StateLayout::of(&TransitionSystem::new(scope).initial())
     }
 
     /// Three servers have ten slots.

@@ -17,7 +17,7 @@ use crate::{
     trace,
 };
 use anyhow::{Context, Result};
-use model::system::{Action, Properties, Scope, System, Witnesses};
+use model::system::{Action, Properties, System, TransitionSystem, Witnesses};
 use rustc_hash::FxHashSet;
 use sha2::{Digest, Sha256};
 use std::sync::atomic::Ordering;
@@ -63,7 +63,8 @@ pub(super) fn find(
         return Ok(Found::Here(Box::new(walk.clone())));
     }
     let shown = walk.system_without_dropped();
-    match search(&scope, &shown, goal, progress, counts) {
+    let transitions = TransitionSystem::new(scope.clone());
+    match search(&transitions, &shown, goal, progress, counts) {
         Search::Path(decisions) => {
             let steps = trace::continuation(&scope, &shown, &decisions, goal)
                 .context("what was found has no real run")?;
@@ -87,14 +88,14 @@ enum Search {
 }
 
 fn search(
-    scope: &Scope,
+    transitions: &TransitionSystem,
     shown: &System,
     goal: Goal<'_>,
     progress: &SearchProgress,
     counts: &mut Counts,
 ) -> Search {
     let mut root = shown.clone();
-    scope.adopt(&mut root);
+    transitions.adopt(&mut root);
     let mut visited = FxHashSet::default();
     let bytes = root.encode();
     visited.insert(digest(&bytes));
@@ -109,15 +110,15 @@ fn search(
                 return Search::Stopped(StopCause::Interrupted);
             }
             let system = System::decode(bytes).expect("it was encoded here");
-            for (number, action) in scope.actions(&system).into_iter().enumerate() {
-                let Some((reached, witnesses)) = scope.next(&system, &action) else {
+            for (number, action) in transitions.actions(&system).into_iter().enumerate() {
+                let Some((reached, witnesses)) = transitions.next(&system, &action) else {
                     continue;
                 };
                 counts.transitions += 1;
                 if goal(&reached, witnesses) {
                     parents.push((*state, number as u32));
                     counts.depth += 1;
-                    return Search::Path(path(scope, root, &parents));
+                    return Search::Path(path(transitions, root, &parents));
                 }
                 let bytes = reached.encode();
                 if !visited.insert(digest(&bytes)) {
@@ -151,7 +152,7 @@ fn search(
     Search::Nowhere
 }
 
-fn path(scope: &Scope, root: System, parents: &[(u32, u32)]) -> Vec<Action> {
+fn path(transitions: &TransitionSystem, root: System, parents: &[(u32, u32)]) -> Vec<Action> {
     let mut numbers = Vec::new();
     let mut state = parents.len() - 1;
     while state != 0 {
@@ -162,9 +163,9 @@ fn path(scope: &Scope, root: System, parents: &[(u32, u32)]) -> Vec<Action> {
     let mut system = root;
     let mut path = Vec::new();
     for number in numbers.into_iter().rev() {
-        let mut actions = scope.actions(&system);
+        let mut actions = transitions.actions(&system);
         let action = actions.swap_remove(number as usize);
-        let next = scope.next(&system, &action);
+        let next = transitions.next(&system, &action);
         system = next.expect("it was taken in the search").0;
         path.push(action);
     }

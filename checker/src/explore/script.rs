@@ -19,7 +19,7 @@ use model::{
     NodeId, Payload, Raft, RequestId, Role, SessionId, Write,
     message::RequestBody,
     store::{Command, Condition, Operation, Query},
-    system::{Action, Local, Process, Reduction, Scope, Server, System},
+    system::{Action, Local, Process, Reduction, Scope, Server, System, TransitionSystem},
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -64,7 +64,7 @@ struct Core {
 
 struct Writer {
     text: String,
-    fine: Scope,
+    fine: TransitionSystem,
     system: System,
     /// The same servers as the script runs them.
     cores: Vec<Core>,
@@ -154,6 +154,7 @@ impl Writer {
         // The script's network carries AppendEntries requests, even if the scope does not.
         fine.append_entries = true;
         fine.starts_with_leader = false;
+        let fine = TransitionSystem::new(fine);
         let mut later: Vec<Envelope> = walk.steps.iter().filter_map(delivered).collect();
         later.reverse();
         let system = fine.start();
@@ -179,7 +180,11 @@ impl Writer {
         let cores = servers
             .map(|server| Core {
                 id: server.id,
-                raft: Some(Raft::recover(server.id, fine.config(), server.disk.clone())),
+                raft: Some(Raft::recover(
+                    server.id,
+                    fine.scope().config(),
+                    server.disk.clone(),
+                )),
                 disk: server.disk.clone(),
                 unsynced: VecDeque::new(),
             })
@@ -305,7 +310,7 @@ impl Writer {
             .local_step(process, local)
             .context("it cannot happen when it is taken apart")?;
         self.system.processes[place] = step.next;
-        let config = self.fine.config();
+        let config = self.fine.scope().config();
         let sent = self.cores[place].step(local, config);
         let sorted = |mut sent: Vec<Envelope>| {
             sent.sort();

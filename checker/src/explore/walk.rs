@@ -19,7 +19,7 @@ use model::{
     Envelope, Term,
     system::{
         Action, Budget, Facet, History, Local, LocalStep, Process, Properties, Property, Scope,
-        System, Violation, Witnesses, properties,
+        System, TransitionSystem, Violation, Witnesses, properties,
     },
 };
 use std::{
@@ -31,9 +31,9 @@ use std::{
 #[derive(Clone)]
 pub(super) struct Walk {
     pub(super) world: Arc<World>,
-    real: Scope,
+    real: TransitionSystem,
     /// The same scope with an unlimited budget, to determine the cost of an action.
-    generous: Scope,
+    generous: TransitionSystem,
     start: Arc<System>,
     pub(super) steps: Vec<Step>,
     /// The current processes. The network is not stored here but in `messages`.
@@ -141,18 +141,18 @@ pub(super) type Refusal = String;
 
 impl Walk {
     pub(super) fn new(world: Arc<World>) -> Self {
-        let real = trace::real_network(&world.scope);
+        let real = trace::real_system(&world.scope);
         let mut start = real.start();
         let network = std::mem::take(&mut start.network);
-        let generous = Scope {
+        let generous = TransitionSystem::new(Scope {
             budget: Budget {
                 entries: u8::MAX,
                 reads: u8::MAX,
                 crashes: u8::MAX,
                 snapshots: u8::MAX,
             },
-            ..real.clone()
-        };
+            ..real.scope().clone()
+        });
         let mut walk = Self {
             world,
             real,
@@ -253,7 +253,7 @@ impl Walk {
 
     /// The number of terms used: the highest term of any server, counted from the start.
     pub(super) fn terms_used(&self) -> u64 {
-        let last = self.real.last_term().get() - self.real.terms;
+        let last = self.real.scope().last_term().get() - self.real.scope().terms;
         let servers = self.system.processes.iter().filter_map(Process::server);
         let terms = servers.map(|server| {
             let held = server.disk.hard_state.current_term;
@@ -536,14 +536,14 @@ impl Walk {
         let running = process.server().and_then(|server| server.running.as_ref());
         running.is_some_and(|running| {
             !matches!(running.raft.role(), model::Role::Leader(_))
-                && running.raft.current_term() >= self.real.last_term()
+                && running.raft.current_term() >= self.real.scope().last_term()
         })
     }
 
     fn last_term(&self) -> String {
         format!(
             "no term after {} may be entered in this scope",
-            self.real.last_term()
+            self.real.scope().last_term()
         )
     }
 
@@ -555,7 +555,7 @@ impl Walk {
             reads,
             crashes,
             snapshots,
-        } = self.real.budget;
+        } = self.real.scope().budget;
         let counts = [
             ("entries", after.entries, entries),
             ("reads", after.reads, reads),
@@ -580,8 +580,7 @@ impl Walk {
         let mut all = Vec::new();
         if broken.is_some() {
             all = self.judge_apart(&action);
-            let mut unjudged = self.real.clone();
-            unjudged.properties = Properties::NONE;
+            let unjudged = self.judging(Properties::NONE);
             if let Some((_, whole, _, _)) =
                 unjudged.record(&self.system.spent, &self.system.history, &judged)
             {
@@ -620,15 +619,22 @@ impl Walk {
         Ok(())
     }
 
+    /// The same transitions with other properties.
+    fn judging(&self, properties: Properties) -> TransitionSystem {
+        TransitionSystem::new(Scope {
+            properties,
+            ..self.real.scope().clone()
+        })
+    }
+
     /// All violations of the step. Each property is checked as if it were the only one.
     fn judge_apart(&self, action: &Action) -> Vec<Violation> {
-        let mut scope = self.real.clone();
-        let mut judge = |property| {
-            scope.properties = Properties::only(property);
-            let step = scope.local_step(&self.system.processes[action.process], &action.local)?;
-            let (_, _, _, broken) =
-                scope.record(&self.system.spent, &self.system.history, &step)?;
-            broken.or_else(|| self.judge_pairs(action, &step.next, scope.properties))
+        let judge = |property| {
+            let properties = Properties::only(property);
+            let real = self.judging(properties);
+            let step = real.local_step(&self.system.processes[action.process], &action.local)?;
+            let (_, _, _, broken) = real.record(&self.system.spent, &self.system.history, &step)?;
+            broken.or_else(|| self.judge_pairs(action, &step.next, properties))
         };
         Property::ALL
             .iter()

@@ -12,11 +12,11 @@ use crate::{
     lines::read_object,
 };
 
-use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_network};
+use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_system};
 use model::{
     Envelope,
     mutant::Mutant,
-    system::{Action, Local, Property, Scope, System, Violation, Witnesses},
+    system::{Action, Local, Property, Scope, System, TransitionSystem, Violation, Witnesses},
 };
 use serde::{
     Deserialize, Serialize,
@@ -130,7 +130,7 @@ pub(crate) fn write_run(
     actions: &[Action],
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
-    let real = real_network(scope);
+    let real = real_system(scope);
     let mut system = real.start();
     for action in actions {
         system = TraceStep::take(&real, system, action)?.state;
@@ -241,7 +241,7 @@ pub(crate) fn read_each(
     };
     let (header, scope) = read_header(&mut seal, &first).map_err(|why| bad(1, why))?;
     read(Read::Start(&scope));
-    let real = real_network(&scope);
+    let real = real_system(&scope);
     let mut system = real.start();
     let mut steps = 0;
     for place in 1.. {
@@ -321,7 +321,7 @@ fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), St
     };
     let scope = header.scope.clone().scope(mutant);
     scope.validate().map_err(|error| error.to_string())?;
-    let start = real_network(&scope).start();
+    let start = real_system(&scope).start();
     differs("start", &header.start, &Snapshot::all(&start))?;
     Ok((header, scope))
 }
@@ -330,7 +330,7 @@ fn read_step(
     seal: &mut DigestChain,
     text: &str,
     number: usize,
-    real: &Scope,
+    real: &TransitionSystem,
     before: System,
 ) -> Result<TraceStep, String> {
     let line: StepLine = parse(&seal.open(text)?)?;

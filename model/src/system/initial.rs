@@ -4,28 +4,29 @@ use super::{
     Action, System,
     process::{ClientProcess, Local, Process, Running, Server},
     properties::history::History,
-    scope::{Budget, Scope},
+    scope::Budget,
+    transition_system::TransitionSystem,
 };
 use crate::{
     Address, ClientId, Config, Durable, Entry, HardState, Message, Payload, ProxyId, Raft, Term,
-    client::{Ask, Client, ClientConfig},
+    client::{Client, ClientConfig},
     proxy::{Proxy, ProxyConfig},
     store::Command,
 };
 use alloc::{collections::BTreeSet, vec, vec::Vec};
 
-impl Scope {
+impl TransitionSystem {
     /// The initial system: all servers are up and the network is empty. With a session, the cluster
     /// starts as if restored from an image whose log, written in term 1, opens that session.
     pub fn initial(&self) -> System {
         let mut disk = Durable::default();
-        if self.with_session {
+        if self.scope.with_session {
             let term = Term::new(1);
             let Config {
                 max_sessions: capacity,
                 session_window: window,
                 ..
-            } = self.config();
+            } = self.scope.config();
             disk.hard_state = HardState {
                 current_term: term,
                 voted_for: None,
@@ -36,28 +37,30 @@ impl Scope {
             }];
         }
         let mut processes: Vec<Process> = self
+            .scope
             .nodes()
             .map(|id| {
                 Process::Server(Server {
                     id,
                     disk: disk.clone(),
                     running: Some(Running {
-                        raft: Raft::recover(id, self.config(), disk.clone()),
+                        raft: Raft::recover(id, self.scope.config(), disk.clone()),
                         unsynced: Vec::new(),
                     }),
                 })
             })
             .collect();
-        if !self.plans.is_empty() {
+        if !self.scope.plans.is_empty() {
             let id = ProxyId::new(1);
             #[cfg_attr(not(feature = "mutants"), expect(unused_mut))]
-            let mut config = ProxyConfig::new(self.nodes().collect(), self.attempts, 16);
+            let mut config =
+                ProxyConfig::new(self.scope.nodes().collect(), self.scope.attempts, 16);
             #[cfg(feature = "mutants")]
             {
-                config.mutant = self.mutant;
+                config.mutant = self.scope.mutant;
             }
             processes.push(Process::Proxy(Proxy::new(id, config)));
-            for place in 0..self.plans.len() {
+            for place in 0..self.scope.plans.len() {
                 processes.push(Process::Client(ClientProcess {
                     client: self.client(ClientId::new(place as u64 + 1), Address::Proxy(id)),
                     invoked: 0,
@@ -71,7 +74,7 @@ impl Scope {
             history: History::default(),
             broken: None,
         };
-        if self.starts_with_leader
+        if self.scope.starts_with_leader
             && let Some(elected) = self.elect_first(&system)
         {
             system = elected;
@@ -114,23 +117,16 @@ impl Scope {
         }
     }
 
-    /// Whether clients without an initial session write.
-    pub(super) fn opens_sessions(&self) -> bool {
-        let without = self.plans.iter().skip(usize::from(self.with_session));
-        let writes = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::WriteAfterIdle(_));
-        without.flatten().any(writes)
-    }
-
     /// The client process. Only the first client has the initial session of the scope.
     fn client(&self, id: ClientId, proxy: Address) -> Client {
-        let mut config = ClientConfig::new(proxy, self.attempts);
-        config.max_refusals = self.attempts;
+        let mut config = ClientConfig::new(proxy, self.scope.attempts);
+        config.max_refusals = self.scope.attempts;
         #[cfg(feature = "mutants")]
         {
-            config.mutant = self.mutant;
+            config.mutant = self.scope.mutant;
         }
-        if self.with_session && id.get() == 1 {
-            return Client::with_session(id, config, self.session());
+        if self.scope.with_session && id.get() == 1 {
+            return Client::with_session(id, config, self.scope.session());
         }
         Client::new(id, config)
     }

@@ -12,6 +12,7 @@ use super::{
     relabel::{Relabel, Relabelling},
     relevance::refusal_term,
     scope::{Budget, Scope},
+    transition_system::TransitionSystem,
 };
 use crate::{
     Address, AppendEntriesRequest, AppendOutcome, Durable, Effects, Envelope, Event, Flow,
@@ -62,7 +63,7 @@ obligations! {
     /// [`Relevance::Refusal`](super::Relevance::Refusal).
     Refusals = "refusals" of "drop_dead":
         "refusals with the same term have equal effects, now and later";
-    /// `Scope::trimmed`.
+    /// `TransitionSystem::trimmed`.
     TrimmedAppends = "trimmed-appends" of "trim_appends":
         "a trimmed request and the complete one have equal effects, now and later";
     /// `Reduction::merge_syncs`.
@@ -115,11 +116,12 @@ impl fmt::Display for Unmet {
 /// Checks the obligations of one scope.
 #[derive(Clone, Debug)]
 pub struct Obligations {
-    scope: Scope,
-    /// The scope without the reductions of processes, except forgotten hints.
-    plain: Scope,
-    /// The scope without any reduction.
-    hinted: Scope,
+    /// The system of the scope, with its reductions.
+    reduced: TransitionSystem,
+    /// The system without the reductions of processes, except forgotten hints.
+    plain: TransitionSystem,
+    /// The system without any reduction.
+    hinted: TransitionSystem,
 }
 
 /// A step whose write was merged.
@@ -162,13 +164,17 @@ impl Obligations {
             hinted.flaw = None;
         }
         Self {
-            plain: without(Reduction {
+            plain: TransitionSystem::new(without(Reduction {
                 forget_hints: scope.reduction.forget_hints,
                 ..Reduction::NONE
-            }),
-            hinted,
-            scope: scope.clone(),
+            })),
+            hinted: TransitionSystem::new(hinted),
+            reduced: TransitionSystem::new(scope.clone()),
         }
+    }
+
+    fn scope(&self) -> &Scope {
+        self.reduced.scope()
     }
 
     /// Requires that a message does not change its receiver, and returns the responses. Each carries the
@@ -259,7 +265,7 @@ impl Obligations {
     /// some scopes exclude AppendEntries.
     fn reaches_network(&self, sent: &Envelope) -> bool {
         let is_append = matches!(sent.message, Message::AppendEntriesRequest(_));
-        self.scope.append_entries || !is_append
+        self.scope().append_entries || !is_append
     }
 
     fn forget_unused_hint(&self, raft: &mut Raft) {
@@ -318,7 +324,7 @@ impl Obligations {
             None => server.disk.hard_state.current_term,
         });
         match term {
-            Some(term) if term > self.scope.last_term() => {
+            Some(term) if term > self.scope().last_term() => {
                 Err(format!("term {term} is beyond the last term of the scope"))
             }
             _ => Ok(()),
@@ -327,14 +333,14 @@ impl Obligations {
 
     /// The step with its write pending and with its write merged. Returns `None` if no write was merged.
     pub fn merged_step(&self, before: &Process, local: &Local) -> Option<MergedStep> {
-        if !self.scope.reduction.merge_syncs || *local == Local::Crash {
+        if !self.scope().reduction.merge_syncs || *local == Local::Crash {
             return None;
         }
         let pending = self.plain.local_step(before, local)?;
         if unsynced(&pending.next) == 0 {
             return None;
         }
-        let merged = self.scope.local_step(before, local)?;
+        let merged = self.reduced.local_step(before, local)?;
         (merged.next != pending.next).then(|| MergedStep {
             cause: local.clone(),
             before: before.clone(),
@@ -436,7 +442,7 @@ impl Obligations {
         let never = self.plain.local_step(&step.before, local);
         let never = never.filter(|never| disk_of(&never.next) == disk_of(&step.before));
         let never = never.map_or_else(Vec::new, |never| never.sent);
-        let early = match self.scope.budget.crashes {
+        let early = match self.scope().budget.crashes {
             0 => self.plain.local_step(&step.merged, local),
             _ => None,
         };
@@ -607,7 +613,7 @@ impl Obligations {
     /// # Errors
     /// The difference.
     pub fn is_idle_restart(&self, process: &Process) -> Verdict {
-        let Some(merged) = self.scope.local_step(process, &Local::Crash) else {
+        let Some(merged) = self.reduced.local_step(process, &Local::Crash) else {
             return Ok(());
         };
         let crash = self.plain.local_step(process, &Local::Crash);
@@ -646,7 +652,7 @@ impl Obligations {
     pub fn forgets_hint(&self, process: &Process) -> bool {
         let is_follower = raft_of(process)
             .is_some_and(|raft| matches!(raft.role, Role::Follower { leader: None, .. }));
-        is_follower && !self.scope.tells_hints()
+        is_follower && !self.reduced.tells_hints()
     }
 
     /// Requires that an event has the same effects with any hint as without a hint.
@@ -655,7 +661,7 @@ impl Obligations {
     /// The difference.
     pub fn needs_no_hint(&self, process: &Process, local: &Local) -> Verdict {
         let without = self.hinted.local_step(process, local).map(self.hintless());
-        for hint in self.scope.nodes() {
+        for hint in self.scope().nodes() {
             let mut hinted = process.clone();
             let Process::Server(server) = &mut hinted else {
                 return Ok(());
@@ -717,9 +723,9 @@ impl Obligations {
     /// The difference.
     pub fn commutes(&self, process: &Process, local: &Local, names: &Relabelling) -> Verdict {
         let renamed = self
-            .scope
+            .reduced
             .local_step(&process.relabel(names), &local.relabel(names));
-        match (self.scope.local_step(process, local), renamed) {
+        match (self.reduced.local_step(process, local), renamed) {
             (None, None) => Ok(()),
             (Some(step), Some(mut renamed)) => {
                 let mut sent: Vec<_> = step.sent.iter().map(|sent| sent.relabel(names)).collect();

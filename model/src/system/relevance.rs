@@ -4,7 +4,8 @@ use super::{
     flaw::flawed,
     process::{LocalStep, Process, Running, Server},
     reduction::Relevance,
-    scope::{Budget, Scope},
+    scope::Budget,
+    transition_system::TransitionSystem,
 };
 use crate::{
     Address, AppendEntriesRequest, AppendOutcome, EntryId, Envelope, HardState,
@@ -12,26 +13,27 @@ use crate::{
 };
 use alloc::vec::Vec;
 
-impl Scope {
+impl TransitionSystem {
     /// Whether a server cannot receive a newer term in this scope, now or later, because it is durably in
     /// the last term.
     pub fn is_term_final(&self, process: &Process) -> bool {
         process
             .server()
-            .is_some_and(|server| server.disk.hard_state.current_term >= self.last_term())
+            .is_some_and(|server| server.disk.hard_state.current_term >= self.scope.last_term())
     }
 
     /// Whether any step depends on a follower's leader hint: redirects to clients that are processes,
     /// and leader stickiness, which does not apply to the hinted leader.
     pub(super) fn tells_hints(&self) -> bool {
-        let is_unused = (self.direct_clients && !self.pre_vote && !self.check_quorum)
-            || flawed!(self, ForgetsUsedHints);
-        !(self.reduction.forget_hints && is_unused)
+        let is_unused =
+            (self.scope.direct_clients && !self.scope.pre_vote && !self.scope.check_quorum)
+                || flawed!(self.scope, ForgetsUsedHints);
+        !(self.scope.reduction.forget_hints && is_unused)
     }
 
     /// Whether a step only sends, so that it is taken immediately if messages are sent early.
     pub fn is_eager(&self, step: &LocalStep, process: &Process) -> bool {
-        if flawed!(self, CommitsEagerly)
+        if flawed!(self.scope, CommitsEagerly)
             && let (Some(before), Some(after)) = (running(process), running(&step.next))
         {
             let mut committed = before.clone();
@@ -44,12 +46,12 @@ impl Scope {
 
     /// Whether the budget allows no further crash.
     pub fn are_crashes_over(&self, spent: &Budget) -> bool {
-        spent.crashes >= self.budget.crashes
+        spent.crashes >= self.scope.budget.crashes
     }
 
     /// The relevance of a message for its receiver.
     pub fn relevance(&self, receiver: &Process, envelope: &Envelope) -> Relevance {
-        if !self.reduction.drop_dead {
+        if !self.scope.reduction.drop_dead {
             return Relevance::Live;
         }
         if is_dead(receiver, envelope) || self.is_dead_by_flaw(receiver, envelope) {
@@ -60,7 +62,7 @@ impl Scope {
         };
         let message = &envelope.message;
         let hints = self.tells_hints();
-        if flawed!(self, ConflictsAreRefusals)
+        if flawed!(self.scope, ConflictsAreRefusals)
             && let Message::AppendEntriesResponse(response) = message
             && matches!(response.outcome, AppendOutcome::Conflict { .. })
         {
@@ -68,9 +70,9 @@ impl Scope {
         }
         match refusal_term(message) {
             Some(term) => Relevance::Refusal(term),
-            None if !self.reduction.send_early => Relevance::Live,
+            None if !self.scope.reduction.send_early => Relevance::Live,
             None if only_tells(server, message) => Relevance::TermOnly,
-            None if flawed!(self, DropsVoteRequests)
+            None if flawed!(self.scope, DropsVoteRequests)
                 && matches!(message, Message::RequestVoteRequest(request)
                     if request.term == server.disk.hard_state.current_term) =>
             {
@@ -81,12 +83,12 @@ impl Scope {
                 // snapshots.
                 Some(LogIndex::ZERO)
                     if !hints
-                        && self.reduction.is_term_final_at_once()
-                        && self.budget.snapshots == 0 =>
+                        && self.scope.reduction.is_term_final_at_once()
+                        && self.scope.budget.snapshots == 0 =>
                 {
                     Relevance::TermOnly
                 }
-                Some(_) if flawed!(self, ForgetsCommitOfCrashed) => Relevance::TermOnly,
+                Some(_) if flawed!(self.scope, ForgetsCommitOfCrashed) => Relevance::TermOnly,
                 Some(_) => Relevance::TermOnlyAfterCrashes,
                 None => Relevance::Live,
             },
@@ -95,7 +97,7 @@ impl Scope {
 
     /// The planted flaw: whether a message is a vote that the candidate has not counted yet.
     fn is_dead_by_flaw(&self, receiver: &Process, envelope: &Envelope) -> bool {
-        flawed!(self, DropsFreshVotes)
+        flawed!(self.scope, DropsFreshVotes)
             && matches!(&envelope.message, Message::RequestVoteResponse(response)
             if response.vote_granted
                 && running(receiver).is_some_and(|running| {
@@ -111,7 +113,7 @@ impl Scope {
         else {
             return None;
         };
-        if !self.reduction.trim_appends || !self.reduction.is_term_final_at_once() {
+        if !self.scope.reduction.trim_appends || !self.scope.reduction.is_term_final_at_once() {
             return None;
         }
         if request.term < server.disk.hard_state.current_term {
@@ -126,12 +128,12 @@ impl Scope {
             };
             return (refused != *request).then_some(Message::AppendEntriesRequest(refused));
         }
-        if self.budget.snapshots > 0 {
+        if self.scope.budget.snapshots > 0 {
             // The argument does not cover entries that a snapshot may include.
             return None;
         }
         let mut held = held_for_good(server, request)?;
-        if flawed!(self, TrimsOneTooMany) {
+        if flawed!(self.scope, TrimsOneTooMany) {
             held = (held + 1).min(request.entries.len());
         }
         let last_held = request.entries.get(held.checked_sub(1)?)?;

@@ -224,6 +224,13 @@ impl Scope {
         Term::new(self.terms + u64::from(self.with_session))
     }
 
+    /// Whether clients without an initial session write.
+    fn opens_sessions(&self) -> bool {
+        let without = self.plans.iter().skip(usize::from(self.with_session));
+        let writes = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::WriteAfterIdle(_));
+        without.flatten().any(writes)
+    }
+
     /// The session that clients use if the scope starts with a session.
     pub fn session(&self) -> SessionId {
         SessionId::new(1)

@@ -1,14 +1,14 @@
 //! The readable model as a `stateright::Model`, for stateright's own checkers and Explorer.
 
-use super::{Action, Property, Scope, System, Witnesses};
+use super::{Action, Property, Scope, System, TransitionSystem, Witnesses};
 use alloc::{format, string::String, vec, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use stateright::{Model, Property as Expectation};
 
-/// A scope as a stateright model.
+/// The transition system of a scope as a stateright model.
 #[derive(Debug)]
 pub struct RaftModel {
-    scope: Scope,
+    transitions: TransitionSystem,
     canonical: bool,
     witnesses: AtomicU64,
 }
@@ -18,15 +18,10 @@ impl RaftModel {
     /// form itself, because stateright's BFS ignores its `symmetry` option.
     pub fn new(scope: Scope, canonical: bool) -> Self {
         Self {
-            scope,
+            transitions: TransitionSystem::new(scope),
             canonical,
             witnesses: AtomicU64::new(0),
         }
-    }
-
-    /// The scope.
-    pub fn scope(&self) -> &Scope {
-        &self.scope
     }
 
     /// The witnesses of the steps taken so far.
@@ -48,15 +43,15 @@ impl Model for RaftModel {
     type Action = Action;
 
     fn init_states(&self) -> Vec<System> {
-        vec![self.finish(self.scope.start())]
+        vec![self.finish(self.transitions.start())]
     }
 
     fn actions(&self, state: &System, actions: &mut Vec<Action>) {
-        actions.extend(self.scope.actions(state));
+        actions.extend(self.transitions.actions(state));
     }
 
     fn next_state(&self, state: &System, action: Action) -> Option<System> {
-        let (next, witnesses) = self.scope.next(state, &action)?;
+        let (next, witnesses) = self.transitions.next(state, &action)?;
         self.witnesses.fetch_or(witnesses.bits(), Ordering::Relaxed);
         Some(self.finish(next))
     }

@@ -7,7 +7,7 @@
 use super::{
     process::{Local, LocalStep, Process},
     properties::linearizability::{self, Call},
-    scope::Scope,
+    transition_system::TransitionSystem,
 };
 use crate::{
     Address, Envelope, Message,
@@ -21,7 +21,7 @@ mod client;
 mod proxy;
 mod server;
 
-impl Scope {
+impl TransitionSystem {
     /// The events that a process can have without a message.
     pub fn local_events(&self, process: &Process) -> Vec<Local> {
         match process {
@@ -30,13 +30,14 @@ impl Scope {
                 .in_flight
                 .keys()
                 .flat_map(|&(client, id)| {
-                    self.nodes()
+                    self.scope
+                        .nodes()
                         .map(move |ask| Local::ProxyTimeout { client, id, ask })
                 })
                 .collect(),
             Process::Client(process) if !process.client.is_idle() => vec![Local::ClientTimeout],
             Process::Client(process) => {
-                let plan = self.plan(process.client.id());
+                let plan = self.scope.plan(process.client.id());
                 let more = (process.invoked as usize) < plan.len();
                 if more {
                     vec![Local::Invoke]
@@ -55,7 +56,7 @@ impl Scope {
         };
         match (&envelope.to, &envelope.message) {
             (Address::Proxy(_), Message::ClientRequest(_)) => {
-                self.nodes().map(|ask| deliver(Some(ask))).collect()
+                self.scope.nodes().map(|ask| deliver(Some(ask))).collect()
             }
             _ => vec![deliver(None)],
         }

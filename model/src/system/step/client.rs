@@ -5,19 +5,19 @@ use crate::client;
 use crate::system::{
     process::{ClientProcess, Local, LocalStep, Process},
     properties::{history::Observation, linearizability::OperationId},
-    scope::Scope,
+    transition_system::TransitionSystem,
     witness::Witness,
 };
 use alloc::vec::Vec;
 
-impl Scope {
+impl TransitionSystem {
     pub(in crate::system) fn client_step(
         &self,
         process: &ClientProcess,
         local: &Local,
     ) -> Option<LocalStep> {
         let id = process.client.id();
-        let plan = self.plan(id);
+        let plan = self.scope.plan(id);
         let mut next = process.clone();
         let mut observed = Vec::new();
         let event = match local {

@@ -2,7 +2,7 @@
 
 use crate::system::{
     process::{Local, LocalStep, Process},
-    scope::Scope,
+    transition_system::TransitionSystem,
     witness::Witness,
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     proxy::{self, Proxy},
 };
 
-impl Scope {
+impl TransitionSystem {
     pub(in crate::system) fn proxy_step(&self, proxy: &Proxy, local: &Local) -> Option<LocalStep> {
         let event = match local {
             Local::Deliver { envelope, ask } => proxy::Event::Receive {

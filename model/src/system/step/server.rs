@@ -7,7 +7,8 @@ use crate::system::{
     properties::{
         Property, history::Observation, linearizability::OperationId, step as properties,
     },
-    scope::{Budget, Scope},
+    scope::Budget,
+    transition_system::TransitionSystem,
     witness::{Witness, Witnesses},
 };
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 };
 use alloc::{format, vec, vec::Vec};
 
-impl Scope {
+impl TransitionSystem {
     pub(in crate::system) fn server_events(&self, server: &Server) -> Vec<Local> {
         let Some(running) = &server.running else {
             return vec![Local::Restart];
@@ -28,12 +29,12 @@ impl Scope {
         match &running.raft.role {
             Role::Leader(_) => {
                 events.push(Local::HeartbeatTimeout);
-                if self.check_quorum {
+                if self.scope.check_quorum {
                     events.push(Local::QuorumTimeout);
                 }
-                if self.direct_clients {
+                if self.scope.direct_clients {
                     events.extend([Local::Propose, Local::Read]);
-                    if self.together {
+                    if self.scope.together {
                         events.push(Local::ProposeTogether);
                     }
                 }
@@ -42,13 +43,13 @@ impl Scope {
                 if *heard {
                     events.push(Local::QuorumTimeout);
                 }
-                if running.raft.current_term < self.last_term() {
+                if running.raft.current_term < self.scope.last_term() {
                     events.push(Local::ElectionTimeout);
                 }
             }
             Role::PreCandidate { .. } | Role::Candidate(_) => {
                 events.push(Local::HeartbeatTimeout);
-                if running.raft.current_term < self.last_term() {
+                if running.raft.current_term < self.scope.last_term() {
                     events.push(Local::ElectionTimeout);
                 }
             }
@@ -56,7 +57,7 @@ impl Scope {
         if !running.unsynced.is_empty() {
             events.push(Local::Sync);
         }
-        if self.budget.snapshots > 0 && running.raft.may_compact() {
+        if self.scope.budget.snapshots > 0 && running.raft.may_compact() {
             events.push(Local::Compact);
         }
         events.push(Local::Crash);
@@ -78,13 +79,14 @@ impl Scope {
             Local::Crash => {
                 let running = server.running.as_ref()?;
                 let mut down = server.clone();
-                if self.reduction.merge_restarts && flawed!(self, RestartKeepsUnsynced) {
+                if self.scope.reduction.merge_restarts && flawed!(self.scope, RestartKeepsUnsynced)
+                {
                     for write in &running.unsynced {
                         down.disk.apply(write);
                     }
                 }
                 down.running = None;
-                let mut step = if self.reduction.merge_restarts {
+                let mut step = if self.scope.reduction.merge_restarts {
                     self.restart(&down)
                 } else {
                     LocalStep::new(Process::Server(down))
@@ -155,7 +157,7 @@ impl Scope {
             client: DIRECT_WRITER,
             id: RequestId::new(sequence),
             body: RequestBody::Write {
-                session: self.session(),
+                session: self.scope.session(),
                 sequence,
                 acknowledged: 0,
                 operation: Operation::Put {
@@ -174,7 +176,7 @@ impl Scope {
         server: &Server,
         requests: Vec<ClientRequest>,
     ) -> Option<LocalStep> {
-        let called = requests.iter().filter(|_| self.tracks_operations);
+        let called = requests.iter().filter(|_| self.scope.tracks_operations);
         let called = called.map(|request| Observation::Invoked {
             id: OperationId(request.client.get(), request.id.get()),
             call: call_of(&request.body),
@@ -188,10 +190,10 @@ impl Scope {
     }
 
     pub(in crate::system) fn restart(&self, server: &Server) -> LocalStep {
-        let raft = Raft::recover(server.id, self.config(), server.disk.clone());
+        let raft = Raft::recover(server.id, self.scope.config(), server.disk.clone());
         let mut step = LocalStep::new(Process::Server(server.clone()));
         let kept = raft.current_term >= server.disk.hard_state.current_term;
-        step.judge(self.properties.require(Property::Monotone, kept, || {
+        step.judge(self.scope.properties.require(Property::Monotone, kept, || {
             format!(
                 "server {} came back in term {} with term {} on its disk",
                 server.id, raft.current_term, server.disk.hard_state.current_term
@@ -246,14 +248,14 @@ impl Scope {
         // pending, and a crash can lose it (docs/reductions.md).
         let is_silent = !left_freely
             && (server.running.as_ref()?.unsynced.is_empty() || writes_term(&step.next));
-        let merges_leaders = flawed!(self, MergesWritesOfLeaders);
-        if self.reduction.merge_syncs && is_silent {
+        let merges_leaders = flawed!(self.scope, MergesWritesOfLeaders);
+        if self.scope.reduction.merge_syncs && is_silent {
             while (merges_leaders || !step.next.leads()) && self.sync(&mut step) {}
         }
         self.conclude(&mut step);
         step.cost = cost_of(before, &step.next);
         // A step that costs more than the whole budget is never possible.
-        self.budget.covers(&step.cost).then_some(step)
+        self.scope.budget.covers(&step.cost).then_some(step)
     }
 
     /// Calls the real `step` once and checks the properties of the step. Returns whether a message was
@@ -271,11 +273,17 @@ impl Scope {
         running.unsynced.extend(effects.write.clone());
         let after = running.clone();
         let disk = server.disk.clone();
-        step.judge(properties::judge_step(&before, &after, self.properties));
+        step.judge(properties::judge_step(
+            &before,
+            &after,
+            self.scope.properties,
+        ));
         let always = invariants::check(marks, &after.raft, &effects);
         step.judge(always.or_else(|property| {
             let why = || format!("server {}: {property}", after.raft.id);
-            self.properties.require(Property::Invariants, false, why)
+            self.scope
+                .properties
+                .require(Property::Invariants, false, why)
         }));
         self.observe_roles(&before.raft, &after.raft, step);
         observe_snapshot(&before.raft, &after.raft, &effects, step);
@@ -284,16 +292,20 @@ impl Scope {
             if is_pipelined(&after.raft, &envelope) {
                 step.witnesses.add(Witness::Pipelined);
             }
-            step.judge(properties::judge_send(&envelope, &disk, self.properties));
+            step.judge(properties::judge_send(
+                &envelope,
+                &disk,
+                self.scope.properties,
+            ));
             match (&envelope.message, envelope.to) {
                 (Message::ClientResponse(response), _) => {
                     self.observe_response(&after.raft, response, step);
                     // Direct clients are not processes: their responses are observed, not sent.
-                    if !self.direct_clients {
+                    if !self.scope.direct_clients {
                         step.sent.push(envelope);
                     }
                 }
-                (Message::AppendEntriesRequest(_), _) if !self.append_entries => {}
+                (Message::AppendEntriesRequest(_), _) if !self.scope.append_entries => {}
                 _ => step.sent.push(envelope),
             }
         }
@@ -314,7 +326,7 @@ impl Scope {
         let write = running.unsynced.remove(0);
         let before = server.disk.clone();
         server.disk.apply(&write);
-        let verdict = properties::judge_disk(&before, &server.disk, self.properties);
+        let verdict = properties::judge_disk(&before, &server.disk, self.scope.properties);
         step.judge(verdict);
         self.run(step, Event::Persisted(write.id));
         true
@@ -410,9 +422,10 @@ impl Scope {
                     step.witnesses.add(Witness::WriteAcknowledged);
                     // The request id of a direct client is the sequence of its write. The response
                     // refers to that write, even if the entry is another one.
-                    let sequence = match self.direct_clients {
-                        true => response.id.get(),
-                        false => write.sequence,
+                    let sequence = if self.scope.direct_clients {
+                        response.id.get()
+                    } else {
+                        write.sequence
                     };
                     step.observed.push(Observation::Acknowledged {
                         session: write.session,
@@ -440,8 +453,8 @@ impl Scope {
             | ResponseBody::Overloaded
             | ResponseBody::OutsideLimits(_) => {}
         }
-        if self.direct_clients
-            && self.tracks_operations
+        if self.scope.direct_clients
+            && self.scope.tracks_operations
             && let Some(result) = result_of(&response.body)
         {
             let id = OperationId(response.client.get(), response.id.get());
