@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             let json = ScopeJson {
                 scope: &scope.name,
                 summary: scope.summary,
-                bounds: BoundsJson::of(&scope),
+                bounds: BoundsJson::new(&scope),
                 witnesses,
             };
             serde_json::to_writer(&mut out, &json)?;

@@ -1,11 +1,19 @@
 //! The selection of scopes and their bounds.
 
-use anyhow::{Context, bail};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use anyhow::Context;
+use clap::{
+    Arg, ArgMatches, Command,
+    builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
+};
 use model::{
     mutant::Mutant,
-    system::{Scope, scope::MAX_BUDGET},
+    system::{
+        Scope,
+        scope::{BOUNDS, Bound, MAX_BUDGET},
+    },
 };
+use std::collections::BTreeMap;
 
 /// The scopes that are checked by default: about three minutes on two cores.
 const DEFAULT_SCOPES: &[&str] = &[
@@ -42,34 +50,42 @@ pub(crate) struct Selection {
     bounds: Bounds,
 }
 
-/// Bounds that replace a scope's own. Without a scope, they apply to "crashes".
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Bounds, in place of the scope's own")]
-pub(crate) struct Bounds {
-    /// Number of servers
-    #[arg(long, value_name = "N")]
-    servers: Option<u64>,
-    /// Number of terms that servers may enter
-    #[arg(long, value_name = "N")]
-    terms: Option<u64>,
-    /// Number of entries that clients request
-    #[arg(long, value_name = "N")]
-    entries: Option<u64>,
-    /// Number of reads that leaders accept
-    #[arg(long, value_name = "N")]
-    reads: Option<u64>,
-    /// Number of server crashes
-    #[arg(long, value_name = "N")]
-    crashes: Option<u64>,
-    /// Number of snapshots that servers take
-    #[arg(long, value_name = "N")]
-    snapshots: Option<u64>,
-    /// Maximum number of entries in one message
-    #[arg(long, value_name = "N")]
-    batch: Option<u64>,
-    /// Number of times that a client sends a request
-    #[arg(long, value_name = "N")]
-    attempts: Option<u64>,
+/// Bounds that replace a scope's own, by name. Without a scope, they apply to "crashes".
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds(BTreeMap<&'static str, u64>);
+
+impl clap::Args for Bounds {
+    fn augment_args(command: Command) -> Command {
+        let heading = "Bounds, in place of the scope's own";
+        command
+            .next_help_heading(heading)
+            .args(BOUNDS.iter().map(|bound| {
+                Arg::new(bound.name)
+                    .long(bound.name)
+                    .value_name("N")
+                    .help(bound.help)
+                    .value_parser(value_parser!(u64))
+            }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Bounds {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |bound: &Bound| {
+            let value = matches.get_one::<u64>(bound.name)?;
+            Some((bound.name, *value))
+        };
+        Ok(Self(BOUNDS.iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.extend(Self::from_arg_matches(matches)?.0);
+        Ok(())
+    }
 }
 
 /// A scope to check.
@@ -146,71 +162,53 @@ impl Selection {
 }
 
 impl Bounds {
-    /// The bounds as they are typed, each with a space before it.
+    /// The bounds as they are typed, each with a space before it, in the order of the table.
     pub(crate) fn arguments(&self) -> String {
-        let Self {
-            servers,
-            terms,
-            entries,
-            reads,
-            crashes,
-            snapshots,
-            batch,
-            attempts,
-        } = self;
-        let typed = |name: &str, bound: &Option<u64>| match bound {
-            Some(bound) => format!(" --{name} {bound}"),
-            None => String::new(),
+        let typed = |bound: &Bound| {
+            let value = self.0.get(bound.name)?;
+            Some(format!(" --{} {value}", bound.name))
         };
-        [
-            typed("servers", servers),
-            typed("terms", terms),
-            typed("entries", entries),
-            typed("reads", reads),
-            typed("crashes", crashes),
-            typed("snapshots", snapshots),
-            typed("batch", batch),
-            typed("attempts", attempts),
-        ]
-        .concat()
+        BOUNDS.iter().filter_map(typed).collect()
     }
 
-    /// Smaller bounds: at most three servers, two terms and one of everything else. If the scope is
-    /// already within these, one term. Returns `None` if there are no smaller bounds.
+    /// Smaller bounds: at most three servers, two terms and one of everything else that events use up.
+    /// If the scope is already within these, one term. Returns `None` if there are no smaller bounds.
     pub(crate) fn smaller(&self, scope: &Scope) -> Option<Self> {
-        let mut less = self.clone();
-        let mut is_less = false;
-        let mut cut = |bound: &mut Option<u64>, has: u64, most: u64| {
-            if has > most {
-                *bound = Some(most);
-                is_less = true;
-            }
+        let small = [
+            ("servers", 3),
+            ("terms", 2),
+            ("entries", 1),
+            ("reads", 1),
+            ("crashes", 1),
+            ("snapshots", 1),
+        ];
+        let exceeded = |(name, most): &(&str, u64)| {
+            Bound::named(name).is_some_and(|bound| (bound.get)(scope) > *most)
         };
-        cut(&mut less.servers, scope.servers, 3);
-        cut(&mut less.terms, scope.terms, 2);
-        cut(&mut less.entries, scope.budget.entries.into(), 1);
-        cut(&mut less.reads, scope.budget.reads.into(), 1);
-        cut(&mut less.crashes, scope.budget.crashes.into(), 1);
-        cut(&mut less.snapshots, scope.budget.snapshots.into(), 1);
-        if !is_less && scope.terms > 1 {
-            less.terms = Some(1);
-            is_less = true;
+        let mut cut: BTreeMap<_, _> = small.into_iter().filter(exceeded).collect();
+        if cut.is_empty() && scope.terms > 1 {
+            cut.insert("terms", 1);
         }
-        is_less.then_some(less)
+        (!cut.is_empty()).then(|| {
+            let mut smaller = self.clone();
+            smaller.0.extend(cut);
+            smaller
+        })
     }
 
     /// The bounds with one more crash. Returns `None` if clients are processes: a crash then makes every
     /// sync a step of its own, which multiplies the number of states.
     pub(crate) fn with_crash(&self, scope: &Scope) -> Option<Self> {
         let crashes = scope.budget.crashes + 1;
-        (scope.plans.is_empty() && crashes <= MAX_BUDGET).then(|| Self {
-            crashes: Some(crashes.into()),
-            ..self.clone()
+        (scope.plans.is_empty() && crashes <= MAX_BUDGET).then(|| {
+            let mut more = self.clone();
+            more.0.insert("crashes", crashes.into());
+            more
         })
     }
 
     fn is_given(&self) -> bool {
-        !self.arguments().is_empty()
+        !self.0.is_empty()
     }
 
     /// A scope with these bounds in place of its own.
@@ -219,39 +217,17 @@ impl Bounds {
     /// If a bound is out of range.
     pub(crate) fn applied_to(&self, original: &Scope) -> anyhow::Result<Selected> {
         let mut scope = original.clone();
-        scope.servers = self.servers.unwrap_or(scope.servers);
-        scope.terms = self.terms.unwrap_or(scope.terms);
-        scope.budget.entries = budget("entries", self.entries, scope.budget.entries)?;
-        scope.budget.reads = budget("reads", self.reads, scope.budget.reads)?;
-        scope.budget.crashes = budget("crashes", self.crashes, scope.budget.crashes)?;
-        scope.budget.snapshots = budget("snapshots", self.snapshots, scope.budget.snapshots)?;
-        if let Some(batch) = self.batch {
-            scope.batch = usize::try_from(batch).unwrap_or(usize::MAX);
-        }
-        if let Some(attempts) = self.attempts {
-            scope.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+        let context = || format!("scope {} cannot have these bounds", original.name);
+        for bound in BOUNDS {
+            if let Some(value) = self.0.get(bound.name) {
+                bound.replace(&mut scope, *value).with_context(context)?;
+            }
         }
         scope.reduction.merge_syncs &= scope.may_merge_syncs();
-        scope
-            .validate()
-            .with_context(|| format!("scope {} cannot have these bounds", scope.name))?;
-        let bounds = |scope: &Scope| {
-            (
-                (scope.servers, scope.terms, scope.budget),
-                (scope.batch, scope.attempts),
-            )
-        };
-        let is_altered = bounds(&scope) != bounds(original);
+        scope.validate().with_context(context)?;
+        let is_altered = BOUNDS
+            .iter()
+            .any(|bound| (bound.get)(&scope) != (bound.get)(original));
         Ok(Selected { scope, is_altered })
-    }
-}
-
-fn budget(what: &str, given: Option<u64>, original: u8) -> anyhow::Result<u8> {
-    let Some(given) = given else {
-        return Ok(original);
-    };
-    match u8::try_from(given) {
-        Ok(budget) if budget <= MAX_BUDGET => Ok(budget),
-        _ => bail!("{what} {given} is out of range: give 0 to {MAX_BUDGET}"),
     }
 }

@@ -263,7 +263,7 @@ fn as_json(
     SimulationJson {
         kind: "simulation",
         scope: scope.name.clone(),
-        bounds: BoundsJson::of(scope),
+        bounds: BoundsJson::new(scope),
         mutant: scope.mutant.map(Mutant::name),
         seed: simulation.seed,
         walks: report.walks,

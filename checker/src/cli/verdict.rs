@@ -11,9 +11,9 @@ use crate::{
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
     mutant::Mutant,
-    system::{Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses},
+    system::{Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses, scope::BOUNDS},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -288,7 +288,7 @@ impl Verdict {
             scope: self.scope.name.clone(),
             engine: self.engine,
             symmetry: self.symmetry,
-            bounds: BoundsJson::of(&self.scope),
+            bounds: BoundsJson::new(&self.scope),
             mutant: self.scope.mutant.map(Mutant::name),
             verdict,
             stopped_by,
@@ -459,31 +459,24 @@ pub(crate) fn unchecked(verdicts: &[Verdict]) -> Vec<Obligation> {
     unchecked.map(|(obligation, _)| obligation).collect()
 }
 
-/// The bounds of a scope as JSON.
-#[derive(Debug, Serialize)]
-pub(crate) struct BoundsJson {
-    servers: u64,
-    terms: u64,
-    entries: u8,
-    reads: u8,
-    crashes: u8,
-    snapshots: u8,
-    batch: usize,
-    attempts: u32,
-}
+/// The bounds of a scope as a JSON object, in the order of the table.
+#[derive(Debug)]
+pub(crate) struct BoundsJson(Vec<(&'static str, u64)>);
 
 impl BoundsJson {
-    pub(crate) fn of(scope: &Scope) -> Self {
-        Self {
-            servers: scope.servers,
-            terms: scope.terms,
-            entries: scope.budget.entries,
-            reads: scope.budget.reads,
-            crashes: scope.budget.crashes,
-            snapshots: scope.budget.snapshots,
-            batch: scope.batch,
-            attempts: scope.attempts,
-        }
+    pub(crate) fn new(scope: &Scope) -> Self {
+        let bounds = BOUNDS.iter();
+        Self(
+            bounds
+                .map(|bound| (bound.name, (bound.get)(scope)))
+                .collect(),
+        )
+    }
+}
+
+impl Serialize for BoundsJson {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 

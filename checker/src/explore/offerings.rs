@@ -2,13 +2,13 @@
 
 use super::{
     predicates::PREDICATES,
-    world::{self, BOUNDS, bounds_of},
+    world::{self, bounds_of},
 };
 use crate::{
     catalog::{Breaks, Method},
     timed::TimedScenario,
 };
-use model::system::{Property, Scope, Witness};
+use model::system::{Property, Scope, Witness, scope::BOUNDS};
 use serde_json::{Value, json};
 
 /// `GET /api/catalog`
@@ -33,7 +33,7 @@ pub(super) fn catalog() -> Value {
         .map(|bound| {
             json!({
                 "name": bound.name,
-                "about": bound.about,
+                "about": bound.help,
                 "min": bound.min,
                 "max": bound.max,
             })

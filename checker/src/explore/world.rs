@@ -12,7 +12,7 @@ use model::{
     mutant::Mutant,
     system::{
         Properties, Reduction, Scope,
-        scope::{MAX_BUDGET, MAX_SERVERS, MAX_TERMS},
+        scope::{BOUNDS, Bound},
     },
 };
 use serde::Deserialize;
@@ -81,89 +81,11 @@ impl Steps {
     }
 }
 
-/// A bound, as on the command line.
-pub(super) struct Bound {
-    pub(super) name: &'static str,
-    pub(super) about: &'static str,
-    pub(super) min: u64,
-    pub(super) max: u64,
-    pub(super) of: fn(&Scope) -> u64,
-    set: fn(&mut Scope, u64),
-}
-
-/// All bounds, in the order of the command line.
-pub(super) const BOUNDS: &[Bound] = &[
-    Bound {
-        name: "servers",
-        about: "How many servers",
-        min: 1,
-        max: MAX_SERVERS,
-        of: |scope| scope.servers,
-        set: |scope, bound| scope.servers = bound,
-    },
-    Bound {
-        name: "terms",
-        about: "How many terms may be entered",
-        min: 1,
-        max: MAX_TERMS,
-        of: |scope| scope.terms,
-        set: |scope, bound| scope.terms = bound,
-    },
-    Bound {
-        name: "entries",
-        about: "How many entries clients ask for",
-        min: 0,
-        max: MAX_BUDGET as u64,
-        of: |scope| scope.budget.entries.into(),
-        set: |scope, bound| scope.budget.entries = bound as u8,
-    },
-    Bound {
-        name: "reads",
-        about: "How many reads leaders take",
-        min: 0,
-        max: MAX_BUDGET as u64,
-        of: |scope| scope.budget.reads.into(),
-        set: |scope, bound| scope.budget.reads = bound as u8,
-    },
-    Bound {
-        name: "crashes",
-        about: "How many servers crash",
-        min: 0,
-        max: MAX_BUDGET as u64,
-        of: |scope| scope.budget.crashes.into(),
-        set: |scope, bound| scope.budget.crashes = bound as u8,
-    },
-    Bound {
-        name: "snapshots",
-        about: "How many snapshots servers take",
-        min: 0,
-        max: MAX_BUDGET as u64,
-        of: |scope| scope.budget.snapshots.into(),
-        set: |scope, bound| scope.budget.snapshots = bound as u8,
-    },
-    Bound {
-        name: "batch",
-        about: "The most entries in one message",
-        min: 1,
-        max: 1024,
-        of: |scope| scope.batch as u64,
-        set: |scope, bound| scope.batch = bound as usize,
-    },
-    Bound {
-        name: "attempts",
-        about: "How often a client sends a request",
-        min: 1,
-        max: 8,
-        of: |scope| scope.attempts.into(),
-        set: |scope, bound| scope.attempts = bound as u32,
-    },
-];
-
 /// The bounds of a scope by name.
 pub(super) fn bounds_of(scope: &Scope) -> BTreeMap<&'static str, u64> {
     BOUNDS
         .iter()
-        .map(|bound| (bound.name, (bound.of)(scope)))
+        .map(|bound| (bound.name, (bound.get)(scope)))
         .collect()
 }
 
@@ -192,19 +114,12 @@ impl World {
             })?;
         let mut scope = named;
         for (name, value) in &asked.scope.bounds {
-            let bound = BOUNDS.iter().find(|bound| bound.name == name);
-            let bound = bound.ok_or_else(|| {
+            let bound = Bound::named(name).ok_or_else(|| {
                 Problem::bad(format!(
                     "there is no bound {name:?}: /api/catalog lists them"
                 ))
             })?;
-            if !(bound.min..=bound.max).contains(value) {
-                return Err(Problem::bad(format!(
-                    "{name} {value} is out of range: give {} to {}",
-                    bound.min, bound.max
-                )));
-            }
-            (bound.set)(&mut scope, *value);
+            bound.replace(&mut scope, *value).map_err(Problem::bad)?;
         }
         scope.reduction.merge_syncs &= scope.may_merge_syncs();
         scope.validate().map_err(Problem::bad)?;

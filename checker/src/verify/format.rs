@@ -1,7 +1,9 @@
 //! The bytes of a certificate (`docs/certificate.md` has a drawing): the header, and the encoded states,
 //! not decoded yet.
 //!
-//! Lengths are bounded, and memory grows only with the bytes that are really present.
+//! Lengths are bounded, and memory grows only with the bytes that are really present. The header's
+//! fields are listed here again, not taken from the table of bounds or from the writer: an error there
+//! must not cancel itself out here.
 
 use super::{go_on, hex};
 use crate::escape::check_name;

@@ -5,7 +5,7 @@ use checker::trace::Trace;
 use model::{
     Address, ClientId, Envelope, Message, NodeId, ProxyId, RequestId,
     mutant::Mutant,
-    system::{Action, Local, Reduction, Scope, System},
+    system::{Action, Local, Reduction, Scope, System, scope::Bound},
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -91,17 +91,8 @@ pub(crate) fn scope(part: &Part) -> Result<Scope> {
         .find(|scope| scope.name == part.scope)
         .with_context(|| format!("there is no scope {}", part.scope))?;
     for (bound, value) in &part.bounds {
-        let small = || u8::try_from(*value).context("the bound is out of range");
-        match bound.as_str() {
-            "servers" => scope.servers = *value,
-            "terms" => scope.terms = *value,
-            "entries" => scope.budget.entries = small()?,
-            "reads" => scope.budget.reads = small()?,
-            "crashes" => scope.budget.crashes = small()?,
-            "batch" => scope.batch = small()?.into(),
-            "attempts" => scope.attempts = small()?.into(),
-            other => bail!("there is no bound {other}"),
-        }
+        let found = Bound::named(bound).with_context(|| format!("there is no bound {bound}"))?;
+        found.replace(&mut scope, *value)?;
     }
     match part.steps.as_deref() {
         None => {}

@@ -4,6 +4,10 @@
 //! reads and crashes have budgets. Messages are unbounded: none is ever removed, so each can be lost,
 //! delayed, duplicated or reordered. A scope is exhausted when the frontier is empty.
 
+mod bounds;
+
+pub use bounds::{BOUNDS, Bound, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
+
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
 use crate::{
     ClientId, Config, NodeId, SessionId, Term,
@@ -117,16 +121,20 @@ impl fmt::Display for BadBound {
 
 impl core::error::Error for BadBound {}
 
+impl BadBound {
+    fn within(name: &str, value: u64, min: u64, max: u64) -> Result<(), Self> {
+        if (min..=max).contains(&value) {
+            return Ok(());
+        }
+        Err(Self(alloc::format!(
+            "{name} {value} is out of range: give {min} to {max}"
+        )))
+    }
+}
+
 /// The number of applied entries after its last use for which a session counts as in use. It is small,
 /// so that the scope contains both used and unused sessions.
 const SESSION_WINDOW: u64 = 1;
-/// The maximum number of servers of a scope. The search tries all their permutations.
-pub const MAX_SERVERS: u64 = 5;
-/// The maximum number of terms of a scope.
-pub const MAX_TERMS: u64 = 9;
-/// The maximum number of client entries, reads, crashes or snapshots of a scope: ids of operations have
-/// two digits.
-pub const MAX_BUDGET: u8 = 20;
 
 impl Scope {
     /// A scope of three servers with minimum values for all other settings.
@@ -164,29 +172,11 @@ impl Scope {
     /// # Errors
     /// The bound that is out of range, with its range.
     pub fn validate(&self) -> Result<(), BadBound> {
-        let within = |what: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            Err(BadBound(alloc::format!(
-                "{what} {value} is out of range: give {least} to {most}"
-            )))
-        };
-        within("servers", self.servers, 1, MAX_SERVERS)?;
-        within("terms", self.terms, 1, MAX_TERMS)?;
-        within("entries", self.budget.entries.into(), 0, MAX_BUDGET.into())?;
-        within("reads", self.budget.reads.into(), 0, MAX_BUDGET.into())?;
-        within("crashes", self.budget.crashes.into(), 0, MAX_BUDGET.into())?;
-        within(
-            "snapshots",
-            self.budget.snapshots.into(),
-            0,
-            MAX_BUDGET.into(),
-        )?;
-        within("batch", self.batch as u64, 1, 1024)?;
-        within("window", self.window as u64, 0, 1024)?;
-        within("attempts", self.attempts.into(), 1, 8)?;
-        within("clients", self.plans.len() as u64, 0, 4)?;
+        for bound in BOUNDS {
+            BadBound::within(bound.name, (bound.get)(self), bound.min, bound.max)?;
+        }
+        BadBound::within("window", self.window as u64, 0, 1024)?;
+        BadBound::within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound(
                 "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: what then leaves waits for no disk".into(),
