@@ -574,7 +574,7 @@ impl Tables {
 
     /// The part of a server that pair properties compare. All other processes share one facet.
     pub(crate) fn facet_of(&self, process: &Process) -> u32 {
-        let facet = process.server().map(Facet::of);
+        let facet = process.server().map(Facet::new);
         self.facets.write().intern(facet)
     }
 

@@ -648,12 +648,14 @@ impl Walk {
         next: &Process,
         judged: Properties,
     ) -> Option<Violation> {
-        let facet = Facet::of(next.server()?);
+        let facet = Facet::new(next.server()?);
         let others = self.system.processes.iter().enumerate();
         let others = others.filter(|(place, _)| *place != action.process);
         others
             .filter_map(|(_, other)| other.server())
-            .find_map(|other| properties::pair::judge_pair(&facet, &Facet::of(other), judged).err())
+            .find_map(|other| {
+                properties::pair::judge_pair(&facet, &Facet::new(other), judged).err()
+            })
     }
 
     /// The properties of two servers that are violated in the current state.
@@ -663,7 +665,7 @@ impl Walk {
             .processes
             .iter()
             .filter_map(Process::server)
-            .map(Facet::of)
+            .map(Facet::new)
             .collect();
         let pairs = || {
             let places = servers.iter().enumerate();

@@ -355,11 +355,11 @@ impl World {
                 self.broken.get_or_insert(broken.property);
             }
         }
-        let facet = Facet::of(&self.nodes[at].as_server());
+        let facet = Facet::new(&self.nodes[at].as_server());
         for (other, node) in self.nodes.iter().enumerate() {
             if other != at
                 && let Err(broken) =
-                    judge_pair(&facet, &Facet::of(&node.as_server()), Properties::ALL)
+                    judge_pair(&facet, &Facet::new(&node.as_server()), Properties::ALL)
             {
                 self.broken.get_or_insert(broken.property);
             }

@@ -60,9 +60,9 @@ impl TransitionSystem {
                 config.mutant = self.scope.mutant;
             }
             processes.push(Process::Proxy(Proxy::new(id, config)));
-            for place in 0..self.scope.plans.len() {
+            for index in 0..self.scope.plans.len() {
                 processes.push(Process::Client(ClientProcess {
-                    client: self.client(ClientId::new(place as u64 + 1), Address::Proxy(id)),
+                    client: self.client(ClientId::new(index as u64 + 1), Address::Proxy(id)),
                     invoked: 0,
                 }));
             }

@@ -269,7 +269,7 @@ impl Obligations {
     }
 
     fn forget_unused_hint(&self, raft: &mut Raft) {
-        if !self.plain.tells_hints()
+        if !self.plain.uses_hints()
             && let Role::Follower { leader, .. } = &mut raft.role
         {
             *leader = None;
@@ -638,7 +638,7 @@ impl Obligations {
         if server.disk != down.disk || unsynced(&up.next) > 0 {
             return Err("the restart changes the disk".into());
         }
-        if Facet::of(server) != Facet::of(down) {
+        if Facet::new(server) != Facet::new(down) {
             return Err("properties see another server after the restart".into());
         }
         let again = self.plain.local_step(&up.next, &Local::Crash);
@@ -652,7 +652,7 @@ impl Obligations {
     pub fn forgets_hint(&self, process: &Process) -> bool {
         let is_follower = raft_of(process)
             .is_some_and(|raft| matches!(raft.role, Role::Follower { leader: None, .. }));
-        is_follower && !self.reduced.tells_hints()
+        is_follower && !self.reduced.uses_hints()
     }
 
     /// Requires that an event has the same effects with any hint as without a hint.

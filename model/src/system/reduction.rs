@@ -78,11 +78,11 @@ pub enum Relevance {
 }
 
 impl Relevance {
-    /// The relevance in a state. `calm` means that no further crash is possible.
+    /// The relevance in a state. `crashes_over` means that no further crash is possible.
     #[must_use]
-    pub fn now(self, calm: bool) -> Self {
+    pub fn now(self, crashes_over: bool) -> Self {
         match self {
-            Self::TermOnlyAfterCrashes if calm => Self::TermOnly,
+            Self::TermOnlyAfterCrashes if crashes_over => Self::TermOnly,
             Self::TermOnlyAfterCrashes => Self::Live,
             other => other,
         }

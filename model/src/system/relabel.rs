@@ -31,7 +31,7 @@ impl Relabelling {
         match id
             .get()
             .checked_sub(1)
-            .and_then(|place| self.0.get(place as usize))
+            .and_then(|index| self.0.get(index as usize))
         {
             Some(name) => NodeId::new(*name),
             None => id,
@@ -56,10 +56,10 @@ fn permute(names: &mut Vec<u64>, fixed: usize, found: &mut Vec<Relabelling>) {
         found.push(Relabelling(names.clone()));
         return;
     }
-    for place in fixed..names.len() {
-        names.swap(fixed, place);
+    for index in fixed..names.len() {
+        names.swap(fixed, index);
         permute(names, fixed + 1, found);
-        names.swap(fixed, place);
+        names.swap(fixed, index);
     }
 }
 
@@ -241,13 +241,13 @@ impl Relabel for System {
             .filter(|process| process.server().is_some())
             .count();
         let mut processes = vec![None; self.processes.len()];
-        for (place, process) in self.processes.iter().enumerate() {
-            let place = if place < servers {
-                names.image(place)
+        for (index, process) in self.processes.iter().enumerate() {
+            let index = if index < servers {
+                names.image(index)
             } else {
-                place
+                index
             };
-            processes[place] = Some(process.relabel(names));
+            processes[index] = Some(process.relabel(names));
         }
         Self {
             processes: processes.into_iter().flatten().collect(),

@@ -24,7 +24,7 @@ impl TransitionSystem {
 
     /// Whether any step depends on a follower's leader hint: redirects to clients that are processes,
     /// and leader stickiness, which does not apply to the hinted leader.
-    pub(super) fn tells_hints(&self) -> bool {
+    pub(super) fn uses_hints(&self) -> bool {
         let is_unused =
             (self.scope.direct_clients && !self.scope.pre_vote && !self.scope.check_quorum)
                 || flawed!(self.scope, ForgetsUsedHints);
@@ -61,7 +61,7 @@ impl TransitionSystem {
             return Relevance::Live;
         };
         let message = &envelope.message;
-        let hints = self.tells_hints();
+        let hints = self.uses_hints();
         if flawed!(self.scope, ConflictsAreRefusals)
             && let Message::AppendEntriesResponse(response) = message
             && matches!(response.outcome, AppendOutcome::Conflict { .. })
@@ -71,7 +71,7 @@ impl TransitionSystem {
         match refusal_term(message) {
             Some(term) => Relevance::Refusal(term),
             None if !self.scope.reduction.send_early => Relevance::Live,
-            None if only_tells(server, message) => Relevance::TermOnly,
+            None if carries_only_term(server, message) => Relevance::TermOnly,
             None if flawed!(self.scope, DropsVoteRequests)
                 && matches!(message, Message::RequestVoteRequest(request)
                     if request.term == server.disk.hard_state.current_term) =>
@@ -132,7 +132,7 @@ impl TransitionSystem {
             // The argument does not cover entries that a snapshot may include.
             return None;
         }
-        let mut held = held_for_good(server, request)?;
+        let mut held = permanent_prefix(server, request)?;
         if flawed!(self.scope, TrimsOneTooMany) {
             held = (held + 1).min(request.entries.len());
         }
@@ -150,7 +150,7 @@ impl TransitionSystem {
     pub(super) fn normalize_inbox(
         &self,
         receiver: &Process,
-        calm: bool,
+        crashes_over: bool,
         is_term_final: impl Fn(Address) -> bool,
         inbox: &mut Vec<Envelope>,
     ) {
@@ -162,13 +162,15 @@ impl TransitionSystem {
         }
         inbox.sort_unstable();
         inbox.dedup();
-        let (mut tells, mut refusals) = (Vec::new(), Vec::new());
+        let (mut term_only, mut refusals) = (Vec::new(), Vec::new());
         inbox.retain(|envelope| {
             let from = envelope.from;
-            match self.relevance(receiver, envelope).now(calm) {
+            match self.relevance(receiver, envelope).now(crashes_over) {
                 Relevance::Live | Relevance::TermOnlyAfterCrashes => true,
                 Relevance::Dead => false,
-                Relevance::TermOnly => !last && !is_term_final(from) && insert(&mut tells, from),
+                Relevance::TermOnly => {
+                    !last && !is_term_final(from) && insert(&mut term_only, from)
+                }
                 Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
             }
         });
@@ -181,7 +183,7 @@ fn running(process: &Process) -> Option<&Running> {
 
 /// Whether the server's term and vote in memory are durable. Only then is a refusal sent immediately,
 /// and no crash takes back the state that it depends on.
-fn is_told(server: &Server) -> bool {
+fn is_vote_durable(server: &Server) -> bool {
     let held = server.disk.hard_state;
     server.running.as_ref().is_some_and(|running| {
         running.raft.current_term == held.current_term && running.raft.voted_for == held.voted_for
@@ -189,12 +191,12 @@ fn is_told(server: &Server) -> bool {
 }
 
 /// Whether a request, in this and in every later state, can only be refused for its old term.
-fn only_tells(server: &Server, message: &Message) -> bool {
+fn carries_only_term(server: &Server, message: &Message) -> bool {
     let HardState {
         current_term,
         voted_for,
     } = server.disk.hard_state;
-    if !is_told(server) {
+    if !is_vote_durable(server) {
         return false;
     }
     match message {
@@ -213,7 +215,7 @@ fn only_tells(server: &Server, message: &Message) -> bool {
 /// durably and knows to be committed, or a snapshot whose entries it has applied. This holds for the
 /// rest of the term: only a crash takes the commit index back.
 fn absorbed_commit(server: &Server, hints: bool, message: &Message) -> Option<LogIndex> {
-    if !is_told(server) || !follows_quietly(server, hints) {
+    if !is_vote_durable(server) || !follows_quietly(server, hints) {
         return None;
     }
     let raft = &server.running.as_ref()?.raft;
@@ -256,7 +258,7 @@ fn follows_quietly(server: &Server, hints: bool) -> bool {
 /// receiver does not have the entry before them. The receiver must be in the request's term, must not be
 /// the leader, and its whole log must be durable. The leader of a term only appends. So while the
 /// receiver is in this term, neither a request nor a crash removes entries that agree with this request.
-fn held_for_good(server: &Server, request: &AppendEntriesRequest) -> Option<usize> {
+fn permanent_prefix(server: &Server, request: &AppendEntriesRequest) -> Option<usize> {
     let running = server.running.as_ref()?;
     let raft = &running.raft;
     let is_in_term = server.disk.hard_state.current_term == request.term

@@ -228,9 +228,9 @@ impl Scope {
 
     /// The operations of a client.
     pub fn plan(&self, client: ClientId) -> &[Ask] {
-        let place = client.get().checked_sub(1);
-        place
-            .and_then(|place| self.plans.get(place as usize))
+        let index = client.get().checked_sub(1);
+        index
+            .and_then(|index| self.plans.get(index as usize))
             .map_or(&[], Vec::as_slice)
     }
 

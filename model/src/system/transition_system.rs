@@ -151,12 +151,12 @@ impl TransitionSystem {
 
     fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Violation> {
         let one = processes[changed].server()?;
-        let facet = Facet::of(one);
+        let facet = Facet::new(one);
         processes
             .iter()
             .filter_map(Process::server)
             .filter(|other| other.id != one.id)
-            .find_map(|other| judge_pair(&facet, &Facet::of(other), self.scope.properties).err())
+            .find_map(|other| judge_pair(&facet, &Facet::new(other), self.scope.properties).err())
     }
 
     /// Applies the reductions of the network: sends early each message that can be sent at any time, and
@@ -200,8 +200,8 @@ impl TransitionSystem {
     }
 
     fn normalize_network(&self, system: &mut System) {
-        let calm = self.are_crashes_over(&system.spent);
-        let settled: BTreeSet<Address> = system
+        let crashes_over = self.are_crashes_over(&system.spent);
+        let term_final: BTreeSet<Address> = system
             .processes
             .iter()
             .filter(|process| self.is_term_final(process))
@@ -217,8 +217,8 @@ impl TransitionSystem {
                 }
                 !mine
             });
-            let is_term_final = |sender| settled.contains(&sender);
-            self.normalize_inbox(process, calm, is_term_final, &mut inbox);
+            let is_term_final = |sender| term_final.contains(&sender);
+            self.normalize_inbox(process, crashes_over, is_term_final, &mut inbox);
             system.network.extend(inbox);
         }
     }

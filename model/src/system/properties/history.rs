@@ -44,7 +44,7 @@ pub enum Observation {
     },
     /// The state machine of a server or a snapshot after all entries up to `at`, where the log does not
     /// start with the first entry.
-    Stands {
+    AppliedState {
         /// The last applied entry.
         at: EntryId,
         /// The state after this entry.
@@ -139,7 +139,7 @@ impl History {
                 }
                 Ok(())
             }
-            Observation::Stands { at, store } => self.stand(*at, store, properties),
+            Observation::AppliedState { at, store } => self.stand(*at, store, properties),
             Observation::Acknowledged { session, sequence } => {
                 properties.require(Property::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
                     format!("write {sequence} of session {session} was acknowledged, but no server had committed it")

@@ -17,7 +17,7 @@ pub struct Facet {
 
 impl Facet {
     /// The facet of a server.
-    pub fn of(server: &Server) -> Self {
+    pub fn new(server: &Server) -> Self {
         let raft = server.running.as_ref().map(|running| &running.raft);
         let leads = raft.and_then(|raft| match &raft.role {
             Role::Leader(leader) => {

@@ -89,10 +89,10 @@ pub(in crate::system) fn reference_pairs<'a>(
             }
         };
         let size = |pairs: &BTreeMap<Vec<u8>, Vec<u8>>| -> usize {
-            let pairs = pairs.iter();
-            pairs
-                .map(|(key, value)| key.len() + value.len() + PAIR_BYTES)
-                .sum()
+            let sizes = pairs
+                .iter()
+                .map(|(key, value)| key.len() + value.len() + PAIR_BYTES);
+            sizes.sum()
         };
         let before = size(&pairs);
         let replaced = pairs.insert(key.clone(), value);

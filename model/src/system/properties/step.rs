@@ -40,7 +40,7 @@ pub(in crate::system) fn judge_step(
         format!("the log of server {id} has an entry of an older term after one of a newer term")
     })?;
     // Without its first entries a log is not sufficient; the history checks this case
-    // (`Observation::Stands`).
+    // (`Observation::AppliedState`).
     if new.commit_index > old.commit_index && new.log.base().index == LogIndex::ZERO {
         let expected = reference_pairs(
             new.log

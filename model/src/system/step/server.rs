@@ -106,7 +106,7 @@ impl TransitionSystem {
                 running.unsynced.first()?;
                 let mut step = LocalStep::new(Process::Server(server.clone()));
                 self.sync(&mut step);
-                self.conclude(&mut step);
+                self.normalize_server(&mut step);
                 Some(step)
             }
             Local::ElectionTimeout => self.raft_step(server, Event::ElectionTimeout, Vec::new()),
@@ -204,7 +204,7 @@ impl TransitionSystem {
         }
         if raft.log.base().index > LogIndex::ZERO {
             step.witnesses.add(Witness::RecoveredFromSnapshot);
-            step.observed.push(stands(&raft));
+            step.observed.push(applied_state(&raft));
         }
         if let Process::Server(next) = &mut step.next {
             // If the server recovered nothing, its disk is empty, regardless of the reason.
@@ -238,7 +238,7 @@ impl TransitionSystem {
         let before = &server.running.as_ref()?.raft;
         let mut step = LocalStep::new(Process::Server(server.clone()));
         step.observed = called;
-        foresee(before, &event, &mut step.witnesses);
+        observe_incoming(before, &event, &mut step.witnesses);
         let left_freely = self.run(&mut step, event);
         // If no other process can observe a write, a late sync is equivalent to an early sync with
         // delayed messages, and a write lost in a crash is equivalent to a step that was not taken. This
@@ -252,7 +252,7 @@ impl TransitionSystem {
         if self.scope.reduction.merge_syncs && is_silent {
             while (merges_leaders || !step.next.leads()) && self.sync(&mut step) {}
         }
-        self.conclude(&mut step);
+        self.normalize_server(&mut step);
         step.cost = cost_of(before, &step.next);
         // A step that costs more than the whole budget is never possible.
         self.scope.budget.covers(&step.cost).then_some(step)
@@ -334,13 +334,13 @@ impl TransitionSystem {
 
     /// Brings the server into its normal form: the ids of writes and the order of held messages do not
     /// depend on the history, and an unused leader hint is forgotten.
-    pub(in crate::system) fn conclude(&self, step: &mut LocalStep) {
+    pub(in crate::system) fn normalize_server(&self, step: &mut LocalStep) {
         if let Process::Server(server) = &mut step.next
             && let Some(running) = &mut server.running
         {
             running.raft.renumber_writes(&mut running.unsynced);
             running.raft.sort_held();
-            if !self.tells_hints()
+            if !self.uses_hints()
                 && let Role::Follower { leader, .. } = &mut running.raft.role
             {
                 *leader = None;
@@ -404,7 +404,7 @@ impl TransitionSystem {
                 entries: after.log.slice(first, count as usize).to_vec(),
             });
             if after.log.base().index > LogIndex::ZERO {
-                step.observed.push(stands(after));
+                step.observed.push(applied_state(after));
             }
         }
     }
@@ -464,7 +464,7 @@ impl TransitionSystem {
 }
 
 /// Records the witnesses that depend on the message and on the server before the step.
-fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
+fn observe_incoming(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
     let Event::Receive { from, message } = event else {
         return;
     };
@@ -515,9 +515,9 @@ fn foresee(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
 }
 
 /// The applied state of a server, for comparison with the committed entries.
-fn stands(raft: &Raft) -> Observation {
+fn applied_state(raft: &Raft) -> Observation {
     let index = raft.commit_index;
-    Observation::Stands {
+    Observation::AppliedState {
         at: EntryId {
             term: raft.log.term_at(index).unwrap_or_default(),
             index,
@@ -536,7 +536,7 @@ fn observe_snapshot(before: &Raft, after: &Raft, effects: &Effects, step: &mut L
         return;
     };
     let at = snapshot.last_included();
-    step.observed.push(Observation::Stands {
+    step.observed.push(Observation::AppliedState {
         at,
         store: snapshot.store.clone(),
     });
