@@ -1,0 +1,403 @@
+//! The catalog: the named scopes.
+
+use super::{Budget, Scope};
+use crate::{
+    client::Ask,
+    store::{Condition, Operation, Query},
+    system::{reduction::Reduction, witness::Witness},
+};
+use alloc::{vec, vec::Vec};
+
+impl Scope {
+    /// The named scopes. The scopes that are checked by default come first.
+    pub fn catalog() -> Vec<Self> {
+        use Witness::*;
+        let replication = vec![
+            LeaderElected,
+            ReElection,
+            EntryCommitted,
+            FollowerCommitted,
+            ConflictRemoved,
+            NextIndexMovedBack,
+            LeaderDeposed,
+            WriteAcknowledged,
+        ];
+        let crashes = vec![
+            ReElectionAfterCrash,
+            VoteSurvivedCrash,
+            UnsyncedWriteLost,
+            CommittedWithoutOwnDisk,
+        ];
+        let apart = Reduction {
+            merge_syncs: false,
+            merge_restarts: false,
+            ..Reduction::ALL
+        };
+        let unmerged = Reduction {
+            merge_syncs: false,
+            ..Reduction::ALL
+        };
+        let get = || Ask::Read(Query::Get { key: b"x".to_vec() });
+        let increment = || {
+            Ask::Write(Operation::Increment {
+                key: b"x".to_vec(),
+                by: 1,
+            })
+        };
+        let clients = |name: &str, summary| Self {
+            with_session: true,
+            starts_with_leader: true,
+            direct_clients: false,
+            tracks_operations: true,
+            ..Self::new(name, summary)
+        };
+        let put = |text: &str| {
+            Ask::Write(Operation::Put {
+                key: b"x".to_vec(),
+                value: text.into(),
+                condition: Condition::Always,
+            })
+        };
+        vec![
+            Self {
+                terms: 3,
+                budget: Budget {
+                    crashes: 2,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![
+                    LeaderElected,
+                    ReElectionAfterCrash,
+                    VoteRefusedForLog,
+                    VoteRefusedAsGiven,
+                    LeaderDeposed,
+                    VoteSurvivedCrash,
+                    LeaderCrashed,
+                ],
+                ..Self::new(
+                    "elections",
+                    "votes and terms alone: leaders are elected and stay silent",
+                )
+            },
+            Self {
+                servers: 4,
+                terms: 2,
+                budget: Budget {
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![LeaderElected, ReElectionAfterCrash, VoteRefusedAsGiven],
+                ..Self::new(
+                    "elections-4",
+                    "an even number of servers: majorities of three",
+                )
+            },
+            Self {
+                servers: 5,
+                terms: 3,
+                budget: Budget {
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![
+                    LeaderElected,
+                    ReElectionAfterCrash,
+                    VoteRefusedForLog,
+                    VoteRefusedAsGiven,
+                    LeaderDeposed,
+                    VoteSurvivedCrash,
+                    LeaderCrashed,
+                ],
+                ..Self::new(
+                    "elections-5",
+                    "five servers: majorities that share only one",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: replication.clone(),
+                ..Self::new("replication", "logs diverge and converge; nobody crashes")
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: [replication.clone(), crashes.clone()].concat(),
+                ..Self::new(
+                    "crashes",
+                    "replication with a crash that takes what was not synced",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    crashes: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: [replication.clone(), crashes.clone(), vec![LeaderCrashed]].concat(),
+                ..Self::new("crashes-2", "the same with two crashes")
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    crashes: 1,
+                    ..Budget::default()
+                },
+                reduction: apart,
+                with_session: true,
+                starts_with_leader: true,
+                expected: [
+                    ReElection,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    ConflictRemoved,
+                    NextIndexMovedBack,
+                    LeaderDeposed,
+                ]
+                .into_iter()
+                .chain(crashes.clone())
+                .collect(),
+                ..Self::new(
+                    "split-writes",
+                    "every sync and every restart is a step of its own, across terms",
+                )
+            },
+            Self {
+                budget: Budget {
+                    entries: 1,
+                    crashes: 2,
+                    ..Budget::default()
+                },
+                reduction: apart,
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    WriteAcknowledged,
+                    VoteSurvivedCrash,
+                    UnsyncedWriteLost,
+                    CommittedWithoutOwnDisk,
+                    LeaderCrashed,
+                ],
+                ..Self::new(
+                    "split-entries",
+                    "every sync and every restart is a step of its own, beside a client's entry",
+                )
+            },
+            Self {
+                terms: 2,
+                pre_vote: true,
+                check_quorum: true,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    PreVoteWon,
+                    PreVoteBehind,
+                    StuckToLeader,
+                    QuorumLost,
+                    LeaderDeposed,
+                ],
+                ..Self::new(
+                    "quorum",
+                    "PreVote, a leader that checks for its quorum, servers that stick to it",
+                )
+            },
+            Self {
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                batch: 1,
+                window: 2,
+                together: true,
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    NextIndexMovedBack,
+                    Pipelined,
+                    WriteAcknowledged,
+                ],
+                ..Self::new(
+                    "pipelining",
+                    "entries follow one another without waiting, and arrive in any order",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    crashes: 1,
+                    snapshots: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                starts_with_leader: true,
+                reduction: unmerged,
+                expected: vec![
+                    ReElection,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    LeaderDeposed,
+                    SnapshotTaken,
+                    SnapshotInstalled,
+                    SuffixKept,
+                    SuffixDiscarded,
+                    RecoveredFromSnapshot,
+                ],
+                ..Self::new(
+                    "snapshots",
+                    "a log loses its beginning to a snapshot, which others are sent",
+                )
+            },
+            Self {
+                terms: 1,
+                budget: Budget {
+                    entries: 1,
+                    crashes: 2,
+                    snapshots: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                starts_with_leader: true,
+                reduction: unmerged,
+                expected: vec![
+                    EntryCommitted,
+                    FollowerCommitted,
+                    SnapshotTaken,
+                    SnapshotInstalled,
+                    SuffixKept,
+                    RecoveredFromSnapshot,
+                ],
+                ..Self::new(
+                    "snapshots-entries",
+                    "two snapshots and two crashes, beside a client's entry",
+                )
+            },
+            Self {
+                terms: 3,
+                batch: 1,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    OlderTermEntryCommitted,
+                    ConflictRemoved,
+                ],
+                ..Self::new(
+                    "older-term",
+                    "commitment of entries of earlier terms (Figure 8), one entry a message",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    reads: 2,
+                    ..Budget::default()
+                },
+                with_session: true,
+                tracks_operations: true,
+                expected: vec![ReadServed, ReadSawWrite, LeaderDeposed, ReElection],
+                ..Self::new("reads", "linearizable reads beside the log (ReadIndex)")
+            },
+            Self {
+                terms: 1,
+                budget: Budget {
+                    entries: 2,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment()]],
+                attempts: 2,
+                expected: vec![
+                    WriteAcknowledged,
+                    DuplicateAnswered,
+                    ClientRetried,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                ],
+                ..clients(
+                    "end-to-end",
+                    "a client that retries, a proxy and three servers: exactly-once",
+                )
+            },
+            Self {
+                terms: 1,
+                budget: Budget {
+                    entries: 1,
+                    reads: 1,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment()], vec![get()]],
+                expected: vec![
+                    WriteAcknowledged,
+                    ReadServed,
+                    ReadSawWrite,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                ],
+                ..clients(
+                    "end-to-end-reads",
+                    "one client writes and another reads, through a proxy: linearizable",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    ..Budget::default()
+                },
+                plans: vec![vec![put("a")]],
+                expected: vec![
+                    WriteAcknowledged,
+                    ReElection,
+                    LeaderDeposed,
+                    OutcomeUnknown,
+                    ClientInterrupted,
+                ],
+                ..clients("fail-over", "a client's write meets a change of leaders")
+            },
+            Self {
+                servers: 1,
+                terms: 1,
+                budget: Budget {
+                    entries: 4,
+                    ..Budget::default()
+                },
+                plans: vec![
+                    vec![increment(), increment()],
+                    vec![put("b"), Ask::CloseSession],
+                ],
+                expected: vec![
+                    WriteAcknowledged,
+                    DuplicateAnswered,
+                    OutcomeUnknown,
+                    SessionEvicted,
+                    SessionGone,
+                    SessionRefused,
+                    SessionClosed,
+                    WriteMoved,
+                ],
+                ..clients(
+                    "sessions",
+                    "clients open and close sessions; one makes room for another unless it is in use",
+                )
+            },
+        ]
+    }
+}
