@@ -5,38 +5,60 @@
 //! distinct pair of process and event, and the tables cache its result. A system state is a handful of
 //! ids and is stored exactly: no verdict depends on a hash.
 //!
+//! The path of a state:
+//!
 //! ```text
-//! search (levels, threads, limits) ──> successors ──> successor_buffer ──> visited
-//!    │                                     │                                (states, parents)
-//!    └──> obligations                      └──> step_cache (per thread) ──> tables (shared)
+//!  frontier       a piece of the level: the numbers of states
+//!     │
+//!     ▼
+//!  search      <──1──  visited: reads and unpacks the state
+//!     │
+//!     ▼
+//!  successors  <──2──  step_cache: the steps, and the channels after them  <──  tables, the first time
+//!     │        <──3──  canonicalization
+//!     ▼
+//!  visited        4: packs the successor, drops it if it is known, stores it
 //! ```
+//!
+//! On this path a state returns to an earlier module at the four numbered places, and at no other. A
+//! change keeps that rule: a module gets a state once and passes its result on. So the search loop does
+//! not see successors, and only `visited` knows how states are packed, divided into shards and locked.
+//! `state_layout` and `permutations` are constants of a scope, and `hash` is pure: they do not count.
 //!
 //! * `interner` maps values and their orbits to ids;
 //! * `tables` holds the ids and the results of local steps, for all threads;
-//! * `step_cache` is the per-thread cache of the tables, `channel_cache` its data structures;
-//! * `permutations` applies permutations of the servers to the slots of a state;
-//! * `successors` is the successor function, with canonicalization;
-//! * `state_layout` assigns slots and packs a state into words;
-//! * `successor_buffer` drops recent duplicates and batches the rest by shard;
-//! * `visited` is the visited set, with parents;
-//! * `obligations` checks the assumptions of the reductions;
-//! * `search` is the parallel breadth-first search: level by level, so that the first counterexample
-//!   is a shortest one.
+//! * `state_layout` assigns the slots of a state vector;
+//! * `permutations` applies permutations of the servers to slots;
+//! * `step_cache` is the per-thread cache of the tables; it normalizes channels;
+//! * `successors` is the successor function;
+//! * `canonicalization` is the symmetry reduction;
+//! * `visited` is the visited set, with parents: it packs states, and batches insertions by shard;
+//! * `frontier` holds the states of a level, and distributes them to threads;
+//! * `search` is the search loop, a parallel breadth-first search: level by level, so that the first
+//!   counterexample is a shortest one. `control` has its limits and its progress, `report` its result;
+//! * `obligations` checks the assumptions of the reductions after each level.
 
-mod channel_cache;
+mod canonicalization;
+mod control;
+mod frontier;
+mod hash;
 mod interner;
 mod obligations;
 mod permutations;
+mod prefetch;
+mod report;
 mod search;
 mod state_layout;
 mod step_cache;
-mod successor_buffer;
 mod successors;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod visited;
 
+pub use control::{Limits, SearchProgress};
 pub use obligations::Checked;
-pub use search::{Explored, Limits, Outcome, Report, SearchProgress, StateSet, StopCause, check};
+pub use report::{Outcome, Report, StopCause};
+pub use search::{Explored, check};
 pub use tables::{Sizes, Tables};
+pub use visited::StateSet;

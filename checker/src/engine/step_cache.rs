@@ -6,19 +6,30 @@
 //! Senders, receivers and channels in the cache are those of the first process; the caller permutes them
 //! for any other process. Without symmetry every process is its own orbit.
 
-use super::{
-    channel_cache::{
-        ChannelCache, ChannelEntry, ChannelKey, Inbox, NO_SENDS, Pairs, Range, SendSet, UNKNOWN,
-    },
-    permutations::SlotPermutations,
-    tables::{ChannelFacts, Delivery, EMPTY, OWN, ProcessStep, Sends, SharedStep, Tables},
-    visited::fetch,
-};
-use model::system::{Relevance, Violation, Witnesses};
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
-use std::sync::Arc;
+mod channel_cache;
+mod normalization;
+mod pairs;
+mod rows;
+mod send_sets;
 
+use super::{
+    permutations::SlotPermutations,
+    tables::{Delivery, EMPTY, OWN, ProcessStep, Sends, SharedStep, Tables},
+};
+pub(crate) use channel_cache::ChannelKey;
+use channel_cache::{ChannelCache, Inbox};
+use model::system::{Violation, Witnesses};
+use pairs::Pairs;
+use rows::Rows;
+use rustc_hash::FxHashMap;
+use send_sets::SendSets;
+pub(crate) use send_sets::{NO_SENDS, SendSet};
+use std::{ops::Range, sync::Arc};
+
+/// Not computed yet.
+pub(crate) const UNKNOWN: u32 = u32::MAX;
+
+/// The results that a thread has seen.
 pub(crate) struct StepCache<'a> {
     tables: &'a Tables,
     process_count: usize,
@@ -43,24 +54,34 @@ pub(crate) struct StepCache<'a> {
     /// By channel cache and message.
     deliveries: FxHashMap<(u32, u32), Arc<Delivery>>,
     /// The messages of each channel, as ranges of `messages`; empty until they are loaded.
-    channels: Vec<Range>,
+    channels: Vec<ArenaRange>,
     messages: Vec<u32>,
     channel_ids: FxHashMap<Box<[u32]>, u32>,
     /// Pairs of server facets that satisfy the pair properties.
     checked_pairs: Pairs,
     /// The arenas of the ranges.
     steps: Vec<CachedStep>,
-    sends: Sends,
     outcomes: Vec<StepOutcome>,
     known_outcomes: FxHashMap<StepOutcome, u32>,
-    /// The sends of each set, as ranges of `sends`; the first is empty.
-    send_sets: Vec<Range>,
-    known_send_sets: FxHashMap<Sends, SendSet>,
+    sends: SendSets,
     /// Kept to reuse their memory.
     kept: Vec<u32>,
     term_only: Vec<u32>,
     /// The witnesses of the steps taken so far.
     pub(crate) witnesses: Witnesses,
+}
+
+/// A range of a vector.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ArenaRange {
+    first: u32,
+    count: u32,
+}
+
+impl ArenaRange {
+    pub(crate) fn numbers(self) -> Range<usize> {
+        self.first as usize..(self.first + self.count) as usize
+    }
 }
 
 /// A process as a permutation of the first of its orbit.
@@ -92,7 +113,7 @@ pub(crate) struct Orbit {
     pub(crate) term_final: bool,
     /// The number of its own events that only send; the others are in `steps`.
     pub(crate) eager_count: u32,
-    pub(crate) steps: Range,
+    pub(crate) steps: ArenaRange,
     pub(crate) eager: SendSet,
 }
 
@@ -153,11 +174,9 @@ impl<'a> StepCache<'a> {
             channel_ids: FxHashMap::default(),
             checked_pairs: Pairs::default(),
             steps: Vec::new(),
-            sends: Vec::new(),
             outcomes: Vec::new(),
             known_outcomes: FxHashMap::default(),
-            send_sets: vec![Range::default()],
-            known_send_sets: FxHashMap::default(),
+            sends: SendSets::new(),
             kept: Vec::new(),
             term_only: Vec::new(),
             witnesses: Witnesses::default(),
@@ -217,7 +236,7 @@ impl<'a> StepCache<'a> {
         let index = self.tables.index_of(&process);
         let delivery = self.tables.delivery(first, index, OWN);
         let steps = delivery.steps.iter();
-        let steps: Vec<CachedStep> = steps.map(|step| self.known_step(step)).collect();
+        let steps: Vec<CachedStep> = steps.map(|step| self.cached_step(step)).collect();
         self.witnesses.add_all(delivery.eager_witnesses);
         let orbit = number(self.orbits.len());
         let known = Orbit {
@@ -225,7 +244,7 @@ impl<'a> StepCache<'a> {
             term_final: self.drops_dead && self.tables.transitions().is_term_final(&process),
             eager_count: delivery.eager_count,
             steps: self.store_steps(&steps),
-            eager: self.intern_sends(&delivery.eager),
+            eager: self.sends.intern(&delivery.eager),
         };
         self.orbits.push(known);
         let channel_caches = self.orbits.len() * self.process_count;
@@ -342,227 +361,6 @@ impl<'a> StepCache<'a> {
     }
 
     #[inline]
-    fn entry(&mut self, channel_cache: u32, key: ChannelKey) -> &mut ChannelEntry {
-        self.channel_caches[channel_cache as usize].entry(key)
-    }
-
-    /// The channel after its receiver changed: every message is normalized again.
-    #[inline]
-    pub(crate) fn enter(&mut self, channel_cache: u32, key: ChannelKey) -> (u32, SendSet) {
-        let entry = self.entry(channel_cache, key);
-        if entry.entered != UNKNOWN {
-            return (entry.entered, entry.eager);
-        }
-        self.enter_first(channel_cache, key)
-    }
-
-    #[cold]
-    fn enter_first(&mut self, channel_cache: u32, key: ChannelKey) -> (u32, SendSet) {
-        let (entered, eager) = self.normalize(channel_cache, EMPTY, key.channel(), key.facts());
-        let entry = self.entry(channel_cache, key);
-        (entry.entered, entry.eager) = (entered, eager);
-        (entered, eager)
-    }
-
-    /// The inbox of a normalized channel.
-    #[inline]
-    pub(crate) fn inbox(&mut self, channel_cache: u32, key: ChannelKey) -> u32 {
-        let new = self.inboxes.len();
-        let entry = self.entry(channel_cache, key);
-        if entry.inbox != UNKNOWN {
-            return entry.inbox;
-        }
-        entry.inbox = number(new);
-        self.inboxes.push(Inbox {
-            channel_cache,
-            key,
-            steps: None,
-            eager_count: 0,
-            added: SmallVec::new(),
-        });
-        number(new)
-    }
-
-    /// Prefetches an inbox.
-    #[inline]
-    pub(crate) fn fetch_inbox(&self, inbox: u32) {
-        fetch(&self.inboxes[inbox as usize]);
-    }
-
-    /// The channel of an inbox after more messages were sent on it.
-    #[inline]
-    pub(crate) fn add(&mut self, inbox: u32, send: u32) -> (u32, SendSet) {
-        let known = &self.inboxes[inbox as usize].added;
-        match known.iter().find(|(known, _, _)| *known == send) {
-            Some((_, channel, eager)) => (*channel, *eager),
-            None => self.add_first(inbox, send),
-        }
-    }
-
-    #[cold]
-    fn add_first(&mut self, inbox: u32, send: u32) -> (u32, SendSet) {
-        let Inbox {
-            channel_cache, key, ..
-        } = self.inboxes[inbox as usize];
-        let (channel, eager) = self.normalize(channel_cache, key.channel(), send, key.facts());
-        let added = &mut self.inboxes[inbox as usize].added;
-        added.push((send, channel, eager));
-        (channel, eager)
-    }
-
-    /// Normalizes the messages `old` and `new` of a channel: drops those without an effect (see
-    /// [`Relevance`]), and takes the eager deliveries of the new ones. `normalize_inbox` of the model
-    /// does the same with complete messages.
-    fn normalize(
-        &mut self,
-        channel_cache: u32,
-        old: u32,
-        new: u32,
-        facts: ChannelFacts,
-    ) -> (u32, SendSet) {
-        let (old, new) = (self.messages_of(old), self.messages_of(new));
-        let last = self.orbits[channel_cache as usize / self.process_count].term_final;
-        let mut eager: Vec<(usize, u32)> = Vec::new();
-        let mut kept = std::mem::take(&mut self.kept);
-        kept.clear();
-        // Of several messages with the same effect, the first in message order stays.
-        let mut term_only = std::mem::take(&mut self.term_only);
-        term_only.clear();
-        let mut refusals: Vec<(model::Term, u32)> = Vec::new();
-        let all = old.clone().map(|index| (index, false));
-        for (index, is_new) in all.chain(new.map(|index| (index, true))) {
-            let message = self.messages[index];
-            if is_new && self.messages[old.clone()].contains(&message) {
-                continue;
-            }
-            let delivery = self.delivery(channel_cache, message);
-            let message = delivery.trimmed;
-            match delivery.relevance.now(facts.no_more_crashes) {
-                Relevance::Live | Relevance::TermOnlyAfterCrashes => kept.push(message),
-                Relevance::Dead => continue,
-                Relevance::TermOnly => {
-                    if !last && !facts.term_final {
-                        term_only.push(message);
-                    }
-                }
-                Relevance::Refusal(term) => refusals.push((term, message)),
-            }
-            if is_new && delivery.eager_count > 0 {
-                eager.extend(&delivery.eager);
-                let witnesses = delivery.eager_witnesses;
-                self.witnesses.add_all(witnesses);
-            }
-        }
-        if term_only.len() > 1 {
-            self.tables.sort_messages(&mut term_only);
-        }
-        kept.extend(term_only.first());
-        kept.extend(self.first_of_each(refusals));
-        kept.sort_unstable();
-        // Trimmed messages may be equal.
-        kept.dedup();
-        let channel = self.channel_id(&kept);
-        (self.kept, self.term_only) = (kept, term_only);
-        let eager = self.tables.gather(eager);
-        self.refresh_holds_ids();
-        (channel, self.intern_sends(&eager))
-    }
-
-    /// The first in message order of each group with the same effect.
-    fn first_of_each<K: Ord>(&self, mut alike: Vec<(K, u32)>) -> impl Iterator<Item = u32> {
-        if alike.len() > 1 {
-            let mut messages: Vec<u32> = alike.iter().map(|(_, message)| *message).collect();
-            self.tables.sort_messages(&mut messages);
-            let rank = |message| messages.iter().position(|other| *other == message);
-            alike.sort_by(|(key, message), (other_key, other)| {
-                key.cmp(other_key)
-                    .then_with(|| rank(*message).cmp(&rank(*other)))
-            });
-            alike.dedup_by(|(key, _), (kept, _)| key == kept);
-        }
-        alike.into_iter().map(|(_, message)| message)
-    }
-
-    /// The range of a channel in `messages`.
-    fn messages_of(&mut self, channel: u32) -> std::ops::Range<usize> {
-        let index = channel as usize;
-        if channel == EMPTY {
-            return 0..0;
-        }
-        if index >= self.channels.len() {
-            self.channels.resize(index + 1, Range::default());
-        }
-        if self.channels[index].count == 0 {
-            let messages = self.tables.messages(channel);
-            self.channels[index] = Range {
-                first: number(self.messages.len()),
-                count: number(messages.len()),
-            };
-            self.messages.extend_from_slice(&messages);
-        }
-        self.channels[index].numbers()
-    }
-
-    fn channel_id(&mut self, messages: &[u32]) -> u32 {
-        if messages.is_empty() {
-            return EMPTY;
-        }
-        if let Some(id) = self.channel_ids.get(messages) {
-            return *id;
-        }
-        let id = self.tables.channel_id(messages.into());
-        self.channel_ids.insert(messages.into(), id);
-        id
-    }
-
-    fn delivery(&mut self, channel_cache: u32, message: u32) -> &Arc<Delivery> {
-        let (tables, process_count) = (self.tables, self.process_count);
-        let orbit = &self.orbits[channel_cache as usize / process_count];
-        self.deliveries
-            .entry((channel_cache, message))
-            .or_insert_with(|| {
-                tables.delivery(orbit.first, channel_cache as usize % process_count, message)
-            })
-    }
-
-    /// The steps that the messages of an inbox cause, and the number of deliveries that only send.
-    #[inline]
-    pub(crate) fn steps_of(&mut self, inbox: u32) -> (Range, u32) {
-        let known = &self.inboxes[inbox as usize];
-        match known.steps {
-            Some(steps) => (steps, known.eager_count),
-            None => self.load_steps_of(inbox),
-        }
-    }
-
-    #[cold]
-    fn load_steps_of(&mut self, inbox: u32) -> (Range, u32) {
-        let Inbox {
-            channel_cache, key, ..
-        } = self.inboxes[inbox as usize];
-        let mut eager_count = 0;
-        let mut found: Vec<CachedStep> = Vec::new();
-        for index in self.messages_of(key.channel()) {
-            let delivery = Arc::clone(self.delivery(channel_cache, self.messages[index]));
-            eager_count += delivery.eager_count;
-            for step in &delivery.steps {
-                let step = self.known_step(step);
-                // Neither step was taken yet, so their sends are comparable.
-                let does = |step: &CachedStep| (step.outcome, step.sends);
-                match found.iter_mut().find(|known| does(known) == does(&step)) {
-                    Some(known) => known.count += 1,
-                    None => found.push(step),
-                }
-            }
-        }
-        self.refresh_holds_ids();
-        let steps = self.store_steps(&found);
-        let known = &mut self.inboxes[inbox as usize];
-        (known.steps, known.eager_count) = (Some(steps), eager_count);
-        (steps, eager_count)
-    }
-
-    #[inline]
     pub(crate) fn step(&self, number: usize) -> CachedStep {
         self.steps[number]
     }
@@ -588,7 +386,7 @@ impl<'a> StepCache<'a> {
         let step = self.steps[number];
         let next = self.process(self.outcome(step.outcome).next);
         let permutation = next.permutation as usize;
-        let mut sends = self.sends_of(step.sends).to_vec();
+        let mut sends = self.sends.get(step.sends).to_vec();
         self.extend_permuted(&mut sends, self.orbit(next.orbit).eager, permutation);
         let mut channel = EMPTY;
         if let Some(inbox) = through {
@@ -606,7 +404,7 @@ impl<'a> StepCache<'a> {
         }
         let sends = self.tables.gather(sends);
         self.refresh_holds_ids();
-        let sends = self.intern_sends(&sends);
+        let sends = self.sends.intern(&sends);
         self.steps[number] = CachedStep {
             sends,
             channel,
@@ -616,49 +414,28 @@ impl<'a> StepCache<'a> {
     }
 
     fn extend_permuted(&mut self, sends: &mut Sends, send_set: SendSet, permutation: usize) {
-        for number in self.sends_in(send_set).numbers() {
+        for number in self.sends.numbers(send_set) {
             sends.push(self.permuted_send(number, permutation));
         }
     }
 
-    /// The sends of a set.
+    /// The numbers of the sends of a set, for [`Self::permuted_send`].
     #[inline]
-    pub(crate) fn sends_in(&self, sends: SendSet) -> Range {
-        self.send_sets[sends as usize]
+    pub(crate) fn sends_in(&self, sends: SendSet) -> Range<usize> {
+        self.sends.numbers(sends)
     }
 
     /// A send under a permutation: the receiver's process index and the channel.
     #[inline]
     pub(crate) fn permuted_send(&mut self, number: usize, permutation: usize) -> (usize, u32) {
-        let (to, channel) = self.sends[number];
+        let (to, channel) = self.sends.send(number);
         (
             self.permutations.image(permutation, to),
             self.permuted_channel(channel, permutation),
         )
     }
 
-    fn sends_of(&self, sends: SendSet) -> &[(usize, u32)] {
-        &self.sends[self.sends_in(sends).numbers()]
-    }
-
-    fn intern_sends(&mut self, sends: &[(usize, u32)]) -> SendSet {
-        if sends.is_empty() {
-            return NO_SENDS;
-        }
-        if let Some(known) = self.known_send_sets.get(sends) {
-            return *known;
-        }
-        let send_set = number(self.send_sets.len());
-        self.send_sets.push(Range {
-            first: number(self.sends.len()),
-            count: number(sends.len()),
-        });
-        self.sends.extend_from_slice(sends);
-        self.known_send_sets.insert(sends.to_vec(), send_set);
-        send_set
-    }
-
-    fn known_step(&mut self, step: &ProcessStep) -> CachedStep {
+    fn cached_step(&mut self, step: &ProcessStep) -> CachedStep {
         let outcome = StepOutcome {
             next: step.next,
             effect: step.effect,
@@ -671,58 +448,16 @@ impl<'a> StepCache<'a> {
         CachedStep {
             outcome: known,
             count: 1,
-            sends: self.intern_sends(&step.sends),
+            sends: self.sends.intern(&step.sends),
             channel: UNKNOWN,
         }
     }
 
-    fn store_steps(&mut self, steps: &[CachedStep]) -> Range {
+    fn store_steps(&mut self, steps: &[CachedStep]) -> ArenaRange {
         let first = number(self.steps.len());
         self.steps.extend_from_slice(steps);
         let count = number(steps.len());
-        Range { first, count }
-    }
-}
-
-/// For each id a row with its permutations; loaded on first use.
-struct Rows {
-    width: usize,
-    rows: Vec<u32>,
-}
-
-impl Rows {
-    fn new(width: usize) -> Self {
-        Self {
-            width,
-            rows: Vec::new(),
-        }
-    }
-
-    #[inline]
-    fn get(&mut self, id: u32, load: impl FnOnce() -> Vec<u32>) -> &[u32] {
-        self.at(id, 0, load);
-        let index = id as usize * self.width;
-        &self.rows[index..index + self.width]
-    }
-
-    /// One element of a row.
-    #[inline]
-    fn at(&mut self, id: u32, permutation: usize, load: impl FnOnce() -> Vec<u32>) -> u32 {
-        let index = id as usize * self.width;
-        match self.rows.get(index + permutation) {
-            Some(known) if *known != UNKNOWN => *known,
-            _ => self.load(index, &load())[permutation],
-        }
-    }
-
-    #[cold]
-    fn load(&mut self, index: usize, row: &[u32]) -> &[u32] {
-        if index >= self.rows.len() {
-            self.rows.resize(index + self.width, UNKNOWN);
-        }
-        let known = &mut self.rows[index..index + self.width];
-        known.copy_from_slice(row);
-        known
+        ArenaRange { first, count }
     }
 }
 

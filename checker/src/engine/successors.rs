@@ -4,31 +4,31 @@
 //! effect of a step on these is computed once per group; only the channels are processed for each state.
 
 use super::{
-    channel_cache::{ChannelKey, NO_SENDS, SendSet, UNKNOWN},
+    canonicalization::{Canonicalizer, sorting},
     permutations::MAX_SERVERS,
     state_layout::StateLayout,
-    step_cache::{Applied, CachedProcess, StepCache},
+    step_cache::{Applied, CachedProcess, ChannelKey, NO_SENDS, SendSet, StepCache, UNKNOWN},
     tables::{ChannelFacts, EMPTY, NO_EFFECT, Tables},
 };
-use model::system::{Flaw, Violation, Witnesses};
+use model::system::{Violation, Witnesses};
 
 /// `S` is the number of slots of a state; unused slots are 0.
 ///
 /// Aligned so that the workers of two threads share no cache line.
 #[repr(align(128))]
 pub(crate) struct Worker<'a, const S: usize> {
-    tables: &'a Tables,
     layout: StateLayout,
     cache: StepCache<'a>,
+    canonicalizer: Canonicalizer<'a, S>,
     drops_dead: bool,
     remembers_again: bool,
     group: Group<S>,
     /// The number of groups so far.
     groups: u32,
-    /// The moves of the current group. For each move with a unique sorting permutation, `canonical` holds
-    /// the permuted processes and shared part.
+    /// The moves of the current group. For each move with a unique sorting permutation, `process_parts`
+    /// has the permuted processes and shared part.
     moves: Vec<Move>,
-    canonical: Vec<[u32; S]>,
+    process_parts: Vec<[u32; S]>,
     /// By outcome and process index: the group in which it was last taken, and its move.
     marks: Vec<(u32, u32)>,
     /// The state that was expanded last, and the inboxes of its channels as far as they are loaded.
@@ -90,9 +90,9 @@ impl<'a, const S: usize> Worker<'a, S> {
     pub(crate) fn new(tables: &'a Tables) -> Self {
         const { assert!(S <= u64::BITS as usize, "slots are counted by bits") };
         Self {
-            tables,
             layout: tables.layout().clone(),
             cache: StepCache::new(tables),
+            canonicalizer: Canonicalizer::new(tables),
             drops_dead: tables.scope().reduction.drop_dead,
             remembers_again: tables.scope().reduction.remembers_again(),
             group: Group {
@@ -108,7 +108,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             },
             groups: 0,
             moves: Vec::new(),
-            canonical: Vec::new(),
+            process_parts: Vec::new(),
             marks: Vec::new(),
             last: [EMPTY; S],
             inboxes: [UNKNOWN; S],
@@ -120,6 +120,18 @@ impl<'a, const S: usize> Worker<'a, S> {
     /// The witnesses of the steps taken so far.
     pub(crate) fn witnesses(&self) -> Witnesses {
         self.cache.witnesses
+    }
+
+    /// The canonical form of a state.
+    pub(crate) fn canonical(&mut self, state: [u32; S]) -> [u32; S] {
+        self.canonicalizer.canonical(&mut self.cache, state)
+    }
+
+    /// Whether the canonical form of a permuted canonical state is the state itself.
+    pub(crate) fn is_canonical_form(&mut self, canonical: &[u32; S], permutation: usize) -> bool {
+        let cache = &mut self.cache;
+        self.canonicalizer
+            .is_canonical_form(cache, canonical, permutation)
     }
 
     /// Calls `found` with each successor of a state, in canonical form. Counts its transitions
@@ -183,7 +195,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         // Prefetch all inboxes together: these loads do not depend on one another.
         for slot in self.layout.channels() {
             let inbox = self.inbox(slot);
-            self.cache.fetch_inbox(inbox);
+            self.cache.prefetch_inbox(inbox);
         }
         Ok(())
     }
@@ -216,7 +228,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
         self.groups += 1;
         self.moves.clear();
-        self.canonical.clear();
+        self.process_parts.clear();
         self.group.own.clear();
         self.group.own_count = 0;
         for index in self.layout.processes() {
@@ -250,15 +262,18 @@ impl<'a, const S: usize> Worker<'a, S> {
         let mut number = DISABLED;
         if let Some(found) = self.find_move(index, outcome)? {
             number = self.moves.len() as u32;
-            let mut canonical = [EMPTY; S];
+            let mut process_part = [EMPTY; S];
             if found.permutation != UNKNOWN && found.permutation != 0 {
-                let mut process_part = self.group.process_part;
-                process_part[index] = found.process;
-                process_part[self.layout.shared()] = found.shared;
-                canonical = self.permuted_process_part(&process_part, found.permutation as usize);
+                let mut state = self.group.process_part;
+                state[index] = found.process;
+                state[self.layout.shared()] = found.shared;
+                let permutation = found.permutation as usize;
+                let canonicalizer = &self.canonicalizer;
+                process_part =
+                    canonicalizer.permuted_process_part(&mut self.cache, &state, permutation);
             }
             self.moves.push(found);
-            self.canonical.push(canonical);
+            self.process_parts.push(process_part);
         }
         if mark >= self.marks.len() {
             self.marks.resize(mark + 1, (0, 0));
@@ -307,19 +322,14 @@ impl<'a, const S: usize> Worker<'a, S> {
         let mut keys = [0_u64; MAX_SERVERS];
         let keys = &mut keys[..self.layout.servers];
         for (at, key) in keys.iter_mut().enumerate() {
-            let first = match at == index {
-                true => known.first,
-                false => self.group.processes[at].first,
+            let process = if at == index {
+                known
+            } else {
+                self.group.processes[at]
             };
-            *key = u64::from(first);
+            *key = u64::from(process.first);
         }
-        let permutation = match self.cache.permutations.count() {
-            1 => 0,
-            _ => match self.cache.permutations.sorting(keys) {
-                (permutation, false) => permutation as u32,
-                (_, true) => UNKNOWN,
-            },
-        };
+        let permutation = sorting(&self.cache, keys);
         Ok(Some(Move {
             index,
             process,
@@ -397,16 +407,9 @@ impl<'a, const S: usize> Worker<'a, S> {
         if facts_change {
             self.normalize_again(&mut next, &moved);
         }
-        match moved.permutation {
-            UNKNOWN => self.canonical(next.state),
-            // The servers are sorted already.
-            0 => next.state,
-            permutation => {
-                let mut canonical = self.canonical[number as usize];
-                self.permute_channels(&next.state, permutation as usize, &mut canonical);
-                canonical
-            }
-        }
+        let process_part = &self.process_parts[number as usize];
+        self.canonicalizer
+            .complete(&mut self.cache, moved.permutation, process_part, next.state)
     }
 
     /// A channel after its receiver changed, and the receiver's eager sends.
@@ -434,7 +437,7 @@ impl<'a, const S: usize> Worker<'a, S> {
         if sends == NO_SENDS {
             return;
         }
-        for number in self.cache.sends_in(sends).numbers() {
+        for number in self.cache.sends_in(sends) {
             let (to, channel) = self.cache.permuted_send(number, permutation as usize);
             self.pending.push((self.layout.channel(from, to), channel));
         }
@@ -540,116 +543,4 @@ impl<'a, const S: usize> Worker<'a, S> {
             ChannelFacts::default()
         }
     }
-
-    /// The canonical form of a state: the least of its permutations that sort the servers by an
-    /// invariant key.
-    pub(crate) fn canonical(&mut self, state: [u32; S]) -> [u32; S] {
-        self.cache.refresh_holds_ids();
-        if self.cache.permutations.count() == 1 {
-            return state;
-        }
-        let servers = self.layout.servers;
-        let mut keys = [0_u64; MAX_SERVERS];
-        for (key, process) in keys[..servers].iter_mut().zip(&state) {
-            *key = u64::from(self.cache.process(*process).first);
-        }
-        match self.cache.permutations.sorting(&keys[..servers]) {
-            (0, false) => state,
-            (permutation, false) => self.permute(&state, permutation),
-            (_, true) => self.canonical_of_tied(&state, keys),
-        }
-    }
-
-    /// Whether the canonical form of a permuted canonical state is the state itself.
-    pub(crate) fn has_form(&mut self, canonical: &[u32; S], permutation: usize) -> bool {
-        self.cache.refresh_holds_ids();
-        let renamed = self.permute(canonical, permutation);
-        self.canonical(renamed) == *canonical
-    }
-
-    fn canonical_of_tied(&mut self, state: &[u32; S], mut keys: [u64; MAX_SERVERS]) -> [u32; S] {
-        self.refine(state, &mut keys);
-        let keys = &keys[..self.layout.servers];
-        if let (permutation, false) = self.cache.permutations.sorting(keys) {
-            return self.permute(state, permutation);
-        }
-        let takes_first = self.tables.scope().flaw == Some(Flaw::FirstOrderIsCanonical);
-        let mut best = [UNKNOWN; S];
-        for permutation in 0..self.cache.permutations.count() {
-            if self.cache.permutations.sorts(permutation, keys)
-                && !(takes_first && best[0] != UNKNOWN)
-            {
-                best = best.min(self.permute(state, permutation));
-            }
-        }
-        best
-    }
-
-    /// Adds the channels to and from each server to its key.
-    fn refine(&mut self, state: &[u32; S], keys: &mut [u64; MAX_SERVERS]) {
-        let orbits = *keys;
-        let servers = self.layout.servers;
-        let holds_ids = self.tables.channels_hold_ids();
-        for slot in self.layout.channels() {
-            let mut channel = state[slot];
-            if channel == EMPTY {
-                continue;
-            }
-            if holds_ids {
-                let row = self.cache.channel_row(channel);
-                channel = row.iter().copied().min().unwrap_or(channel);
-            }
-            let (from, to) = self.layout.ends(slot);
-            // Sums do not depend on the order of the other servers.
-            let end = |other: usize| match orbits.get(other) {
-                Some(orbit) if other < servers => u64::from(channel) << 32 | orbit,
-                _ => u64::from(channel) << 32 | (u64::from(UNKNOWN) - other as u64),
-            };
-            if from < servers {
-                keys[from] = keys[from].wrapping_add(mix(end(to)).rotate_left(1));
-            }
-            if to < servers {
-                keys[to] = keys[to].wrapping_add(mix(end(from)));
-            }
-        }
-    }
-
-    fn permute(&mut self, state: &[u32; S], permutation: usize) -> [u32; S] {
-        let mut renamed = self.permuted_process_part(state, permutation);
-        self.permute_channels(state, permutation, &mut renamed);
-        renamed
-    }
-
-    /// The processes and the shared part under a permutation.
-    fn permuted_process_part(&mut self, state: &[u32; S], permutation: usize) -> [u32; S] {
-        let mut renamed = [EMPTY; S];
-        for index in self.layout.processes() {
-            let process = self.cache.permuted_process(state[index], permutation);
-            renamed[self.cache.permutations.image(permutation, index)] = process;
-        }
-        let shared = self.layout.shared();
-        renamed[shared] = self.cache.permuted_shared(state[shared], permutation);
-        renamed
-    }
-
-    #[inline]
-    fn permute_channels(&mut self, state: &[u32; S], permutation: usize, renamed: &mut [u32; S]) {
-        let channels = self.layout.channels();
-        if self.cache.channels_hold_ids {
-            for slot in channels {
-                let channel = self.cache.permuted_channel(state[slot], permutation);
-                renamed[usize::from(self.cache.permutations.slots(permutation)[slot])] = channel;
-            }
-        } else {
-            let slots = &self.cache.permutations.slots(permutation)[channels.clone()];
-            for (channel, slot) in state[channels].iter().zip(slots) {
-                renamed[usize::from(*slot)] = *channel;
-            }
-        }
-    }
-}
-
-fn mix(value: u64) -> u64 {
-    let product = u128::from(value ^ 0x9e37_79b9_7f4a_7c15) * 0xe703_7ed1_a0b4_28db;
-    (product as u64) ^ ((product >> 64) as u64)
 }

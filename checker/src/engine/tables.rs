@@ -7,6 +7,8 @@
 //! channel, and two facts about the other components ([`ChannelFacts`]). So a few thousand results make
 //! up millions of states. Tables hold the permutations of the servers (symmetry) too ([`Orbits`]).
 
+mod steps;
+
 use super::{
     interner::{Interner, Orbits, PermutationGroup},
     state_layout::StateLayout,
@@ -14,8 +16,7 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Budget, Facet, History, Local, LocalStep, Observation, Process, Relabel, Relabelling,
-        Relevance, Scope, System, TransitionSystem, Violation, Witnesses, properties,
+        Budget, Facet, History, Process, Relabel, Relabelling, Scope, System, Violation, properties,
     },
 };
 use parking_lot::RwLock;
@@ -28,15 +29,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+use steps::Effect;
+pub(crate) use steps::{Delivery, NO_EFFECT, OWN, ProcessStep, Sends, SharedStep};
 
 /// Message ids, ascending.
 type Messages = Arc<[u32]>;
 
 /// The channel without messages.
 pub(crate) const EMPTY: u32 = 0;
-
-/// The empty effect.
-pub(crate) const NO_EFFECT: u32 = 0;
 
 /// Facts about the rest of the state on which normalization depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,27 +45,6 @@ pub(crate) struct ChannelFacts {
     pub(crate) term_final: bool,
     /// No server can crash later.
     pub(crate) no_more_crashes: bool,
-}
-
-/// The effect of a step on the shared part and on the verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Effect {
-    cost: Budget,
-    observed: Vec<Observation>,
-    witnesses: Witnesses,
-    broken: Option<Violation>,
-}
-
-impl Relabel for Effect {
-    /// The text about a broken property keeps its server ids: the path to it is also one up to a
-    /// permutation.
-    fn relabel(&self, permutations: &Relabelling) -> Self {
-        let observed = self.observed.iter();
-        Self {
-            observed: observed.map(|seen| seen.relabel(permutations)).collect(),
-            ..self.clone()
-        }
-    }
 }
 
 /// Budget and history.
@@ -84,53 +63,10 @@ impl Relabel for Shared {
     }
 }
 
-/// The shared part after an effect.
-#[derive(Clone, Debug)]
-pub(crate) enum SharedStep {
-    /// The budget does not allow it.
-    Disabled,
-    /// The effect is allowed.
-    To {
-        /// The shared part afterwards.
-        shared: u32,
-        /// The witnesses of the step.
-        witnesses: Witnesses,
-    },
-    /// The step violates a property.
-    Violation(Violation),
-}
-
-/// The results of delivering a message to a process, or of a process's own events.
-#[derive(Debug)]
-pub(crate) struct Delivery {
-    pub(crate) relevance: Relevance,
-    /// The message without the entries that the process already holds.
-    pub(crate) trimmed: u32,
-    /// The results, except those that only send where these are taken eagerly.
-    pub(crate) steps: Vec<ProcessStep>,
-    /// The number of results that only send and are taken eagerly.
-    pub(crate) eager_count: u32,
-    /// Their sends.
-    pub(crate) eager: Sends,
-    /// Their witnesses.
-    pub(crate) eager_witnesses: Witnesses,
-}
-
-/// A [`LocalStep`] in ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ProcessStep {
-    pub(crate) next: u32,
-    pub(crate) effect: u32,
-    pub(crate) sends: Sends,
-}
-
-/// Messages sent: for each receiver's process index a channel to add, ascending.
-pub(crate) type Sends = Vec<(usize, u32)>;
-
 /// All tables of one scope.
 #[derive(Debug)]
 pub struct Tables {
-    transitions: TransitionSystem,
+    scope: Scope,
     permutations: PermutationGroup,
     layout: StateLayout,
     processes: RwLock<Orbits<Process>>,
@@ -153,14 +89,10 @@ pub struct Tables {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// In place of a message: the process's own events.
-pub(crate) const OWN: u32 = u32::MAX;
-
 impl Tables {
     /// Empty tables for a scope.
     pub fn new(scope: Scope, symmetric: bool) -> Self {
-        let transitions = TransitionSystem::new(scope);
-        let layout = StateLayout::of(&transitions.initial());
+        let layout = StateLayout::new(&scope.initial());
         let permutations = PermutationGroup::new(layout.servers, symmetric);
         let mut effects = Orbits::new();
         effects.intern(Effect::default(), &permutations, |effect, _| effect.clone());
@@ -169,7 +101,7 @@ impl Tables {
             channel.clone()
         });
         Self {
-            transitions,
+            scope,
             permutations,
             layout,
             processes: RwLock::new(Orbits::new()),
@@ -186,12 +118,7 @@ impl Tables {
 
     /// The scope.
     pub fn scope(&self) -> &Scope {
-        self.transitions.scope()
-    }
-
-    /// The transition system of the scope.
-    pub(crate) fn transitions(&self) -> &TransitionSystem {
-        &self.transitions
+        &self.scope
     }
 
     pub(crate) fn layout(&self) -> &StateLayout {
@@ -305,7 +232,7 @@ impl Tables {
 
     /// Whether no server can crash later.
     pub(crate) fn are_crashes_over(&self, shared: u32) -> bool {
-        self.transitions
+        self.scope
             .are_crashes_over(&self.shared_parts.read().value(shared).spent)
     }
 
@@ -353,82 +280,6 @@ impl Tables {
 
     fn shared_id(&self, shared: Shared) -> u32 {
         self.id_in(&self.shared_parts, shared)
-    }
-
-    /// The results of delivering a message of `sender` to a process, or of its own events ([`OWN`]). The
-    /// first call runs the model's code.
-    pub(crate) fn delivery(&self, process: u32, sender: usize, message: u32) -> Arc<Delivery> {
-        let key = (process, sender, message);
-        if let Some(known) = self.deliveries.read().get(&key) {
-            return Arc::clone(known);
-        }
-        let state = self.process(process);
-        let (relevance, trimmed, locals) = if message == OWN {
-            (Relevance::Live, OWN, self.locals(&state, sender, message))
-        } else {
-            let envelope = self.envelope(sender, self.index_of(&state), message);
-            let relevance = self.transitions.relevance(&state, &envelope);
-            let trimmed = self.transitions.trimmed(&state, &envelope.message);
-            let trimmed = trimmed.map_or(message, |trimmed| self.message_id(trimmed));
-            // A dead message is dropped, so its results are not needed.
-            let locals = match relevance {
-                Relevance::Dead => Vec::new(),
-                _ => self.transitions.deliveries(&envelope),
-            };
-            (relevance, trimmed, locals)
-        };
-        let mut delivery = Delivery {
-            relevance,
-            trimmed,
-            steps: Vec::new(),
-            eager_count: 0,
-            eager: Sends::new(),
-            eager_witnesses: Witnesses::default(),
-        };
-        let mut eager: Vec<Envelope> = Vec::new();
-        for local in &locals {
-            let Some(step) = self.transitions.local_step(&state, local) else {
-                continue;
-            };
-            if self.scope().reduction.send_early && self.transitions.is_eager(&step, &state) {
-                delivery.eager_count += 1;
-                delivery.eager_witnesses.add_all(step.witnesses);
-                eager.extend(step.sent);
-            } else {
-                delivery.steps.push(self.step(step));
-            }
-        }
-        delivery.eager = self.sends(eager);
-        // Another thread may have inserted the same result.
-        let mut deliveries = self.deliveries.write();
-        Arc::clone(deliveries.entry(key).or_insert_with(|| {
-            self.delivered.write().push(key);
-            Arc::new(delivery)
-        }))
-    }
-
-    /// The keys inserted after the first `seen`: process, sender's process index and message.
-    pub(crate) fn delivered_since(&self, seen: usize) -> Vec<(u32, usize, u32)> {
-        self.delivered.read()[seen..].to_vec()
-    }
-
-    /// The ways to deliver a message to a process, or its own events.
-    pub(crate) fn locals(&self, process: &Process, sender: usize, message: u32) -> Vec<Local> {
-        if message == OWN {
-            return self.transitions.local_events(process);
-        }
-        let envelope = self.envelope_to(process, sender, message);
-        self.transitions.deliveries(&envelope)
-    }
-
-    /// A message from the process at `sender` to this one.
-    pub(crate) fn envelope_to(&self, process: &Process, sender: usize, message: u32) -> Envelope {
-        self.envelope(sender, self.index_of(process), message)
-    }
-
-    /// The budget that an effect uses.
-    pub(crate) fn cost_of(&self, effect: u32) -> Budget {
-        self.effects.read().value(effect).cost
     }
 
     /// The first process of the orbit, and a permutation that maps it to this process.
@@ -491,90 +342,15 @@ impl Tables {
         self.messages.read().row(message, &self.permutations)[permutation]
     }
 
-    fn step(&self, step: LocalStep) -> ProcessStep {
-        let effect = Effect {
-            cost: step.cost,
-            observed: step.observed,
-            witnesses: step.witnesses,
-            broken: step.broken,
-        };
-        ProcessStep {
-            next: self.process_id(step.next),
-            effect: self.id_in(&self.effects, effect),
-            sends: self.sends(step.sent),
-        }
-    }
-
-    fn sends(&self, sent: Vec<Envelope>) -> Sends {
-        let mut by_receiver = vec![BTreeSet::new(); self.layout.addresses.len()];
-        for envelope in sent {
-            // A message to a process that is not part of the system is lost.
-            if let Some(index) = self.layout.index_of(envelope.to) {
-                by_receiver[index].insert(self.message_id(envelope.message));
-            }
-        }
-        let channels = by_receiver.into_iter().enumerate();
-        channels
-            .filter(|(_, messages)| !messages.is_empty())
-            .map(|(index, messages)| (index, self.channel_of(messages)))
-            .collect()
-    }
-
-    /// Combines sends to the same receiver.
-    pub(crate) fn gather(&self, mut sends: Sends) -> Sends {
-        if sends.len() < 2 {
-            return sends;
-        }
-        sends.sort_unstable();
-        sends.dedup();
-        let same_receiver = sends.chunk_by(|(one, _), (other, _)| one == other);
-        let gathered = same_receiver.map(|sends| match sends {
-            [send] => *send,
-            _ => {
-                let channels = sends.iter().map(|(_, channel)| self.messages(*channel));
-                let messages = channels.flat_map(|channel| channel.to_vec());
-                (sends[0].0, self.channel_of(messages.collect()))
-            }
-        });
-        gathered.collect()
-    }
-
     /// Sorts message ids by their messages.
     pub(crate) fn sort_messages(&self, ids: &mut [u32]) {
         let messages = self.messages.read();
         ids.sort_by(|one, other| messages.value(*one).cmp(messages.value(*other)));
     }
 
-    /// The shared part after an effect.
-    pub(crate) fn apply(&self, shared: u32, effect: u32) -> SharedStep {
-        let effect = Arc::clone(self.effects.read().value(effect));
-        let before = Arc::clone(self.shared_parts.read().value(shared));
-        let step = LocalStep {
-            // The history does not record the process.
-            next: self.process(0).as_ref().clone(),
-            sent: Vec::new(),
-            timers: Vec::new(),
-            observed: effect.observed.clone(),
-            cost: effect.cost,
-            witnesses: effect.witnesses,
-            broken: effect.broken.clone(),
-        };
-        match self
-            .transitions
-            .record(&before.spent, &before.history, &step)
-        {
-            None => SharedStep::Disabled,
-            Some((_, _, _, Some(broken))) => SharedStep::Violation(broken),
-            Some((spent, history, witnesses, None)) => SharedStep::To {
-                shared: self.shared_id(Shared { spent, history }),
-                witnesses,
-            },
-        }
-    }
-
     /// The part of a server that pair properties compare. All other processes share one facet.
     pub(crate) fn facet_of(&self, process: &Process) -> u32 {
-        let facet = process.server().map(Facet::new);
+        let facet = process.server().map(Facet::of);
         self.facets.write().intern(facet)
     }
 
@@ -583,7 +359,7 @@ impl Tables {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
             (Some(one), Some(other)) => {
-                properties::pair::judge_pair(one, other, self.scope().properties)
+                properties::pair::judge_pair(one, other, self.scope.properties)
             }
             _ => Ok(()),
         }

@@ -332,16 +332,18 @@ impl<'a, const S: usize> Beside<'a, S> {
     }
 
     fn canonical_of(&self, system: &System) -> System {
-        match self.symmetry {
-            true => system.canonical(),
-            false => system.clone(),
+        if self.symmetry {
+            system.canonical()
+        } else {
+            system.clone()
         }
     }
 
     fn canonical(&self, systems: BTreeSet<System>) -> BTreeSet<System> {
-        match self.symmetry {
-            true => systems.iter().map(System::canonical).collect(),
-            false => systems,
+        if self.symmetry {
+            systems.iter().map(System::canonical).collect()
+        } else {
+            systems
         }
     }
 }

@@ -1,31 +1,9 @@
-//! Data structures of the step cache of one thread. Entries are grouped by receiver and sender, then by
-//! channel, then by the messages sent. So the entries that states with equal processes need lie close
-//! together in memory.
+//! The cached results for channels. Entries are grouped by receiver and sender, then by channel, then by
+//! the messages sent. So the entries that states with equal processes need lie close together in memory.
 
-use super::tables::ChannelFacts;
+use super::{ArenaRange, NO_SENDS, SendSet, UNKNOWN};
+use crate::engine::tables::ChannelFacts;
 use smallvec::SmallVec;
-
-/// The id of a set of sends to several processes.
-pub(crate) type SendSet = u32;
-
-/// The empty set.
-pub(crate) const NO_SENDS: SendSet = 0;
-
-/// Not computed yet.
-pub(crate) const UNKNOWN: u32 = u32::MAX;
-
-/// A range of an arena.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Range {
-    pub(crate) first: u32,
-    pub(crate) count: u32,
-}
-
-impl Range {
-    pub(crate) fn numbers(self) -> std::ops::Range<usize> {
-        self.first as usize..(self.first + self.count) as usize
-    }
-}
 
 /// The cached channels from one sender to one receiver.
 #[derive(Default)]
@@ -136,45 +114,18 @@ pub(crate) struct Inbox {
     /// The channel and its facts.
     pub(crate) key: ChannelKey,
     /// The steps that the messages cause; `None` until they are needed.
-    pub(crate) steps: Option<Range>,
+    pub(crate) steps: Option<ArenaRange>,
     /// The number of deliveries that only send.
     pub(crate) eager_count: u32,
     /// The channel after more messages were sent on it: (messages, channel afterwards, eager sends).
     pub(crate) added: SmallVec<[(u32, u32, SendSet); 2]>,
 }
 
-/// A set of pairs of small ids, as bits.
-#[derive(Default)]
-pub(crate) struct Pairs {
-    rows: Vec<Vec<u64>>,
-}
-
-impl Pairs {
-    #[inline]
-    pub(crate) fn contains(&self, one: u32, other: u32) -> bool {
-        let row = self.rows.get(one as usize);
-        let word = row.and_then(|row| row.get(other as usize / 64));
-        word.is_some_and(|word| word >> (other % 64) & 1 != 0)
-    }
-
-    pub(crate) fn insert(&mut self, one: u32, other: u32) {
-        let (one, word) = (one as usize, other as usize / 64);
-        if one >= self.rows.len() {
-            self.rows.resize_with(one + 1, Vec::new);
-        }
-        let row = &mut self.rows[one];
-        if word >= row.len() {
-            row.resize(word + 1, 0);
-        }
-        row[word] |= 1 << (other % 64);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::{HashMap, HashSet};
+    use std::collections::HashMap;
 
     proptest! {
         #[test]
@@ -192,18 +143,6 @@ mod tests {
                 (entry.entered, *expected) = (number as u32, number as u32);
             }
             prop_assert_eq!(channel_cache.len, plain.len());
-        }
-
-        #[test]
-        fn pairs_agree_with_the_standard_set(
-            pairs in prop::collection::vec((0_u32..200, 0_u32..200), 500),
-        ) {
-            let (mut set, mut plain) = (Pairs::default(), HashSet::new());
-            for (one, other) in pairs {
-                prop_assert_eq!(set.contains(one, other), plain.contains(&(one, other)));
-                set.insert(one, other);
-                plain.insert((one, other));
-            }
         }
     }
 }

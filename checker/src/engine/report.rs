@@ -1,0 +1,77 @@
+//! The result of a search.
+
+use super::{obligations::Checked, tables::Sizes};
+use model::system::{Scope, System, Violation, Witness, Witnesses};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Why a search stopped before the frontier was empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopCause {
+    /// The limit of states was reached.
+    MaxStates,
+    /// The limit of memory was reached.
+    MaxMemory,
+    /// It was interrupted.
+    Interrupted,
+    /// There are more states than state numbers.
+    Capacity,
+    /// An obligation of a reduction failed; see [`Report::checked`].
+    Obligation,
+}
+
+/// How a search ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Every state within the bounds was visited, and every property holds in all of them.
+    Exhausted,
+    /// Stopped early: no claim.
+    Truncated(StopCause),
+    /// A property is violated. `path` is a shortest path to the violation, up to a permutation of the
+    /// servers, without the last system.
+    Violated {
+        /// The property and the reason.
+        broken: Violation,
+        /// From an initial system to the one with the violating step.
+        path: Vec<System>,
+    },
+}
+
+/// The result of a search.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// How the search ended.
+    pub outcome: Outcome,
+    /// Distinct states.
+    pub states: u64,
+    /// Steps enabled in the states expanded.
+    pub transitions: u64,
+    /// The number of steps to the farthest state.
+    pub depth: u64,
+    /// Wall time.
+    pub elapsed: Duration,
+    /// The peak size in bytes of visited set, parents, index and frontier.
+    pub bytes: u64,
+    /// The witnesses reached.
+    pub witnesses: Witnesses,
+    /// The sizes of the tables.
+    pub sizes: Sizes,
+    /// The checks of the reductions' obligations.
+    pub checked: Checked,
+}
+
+impl Report {
+    /// The expected witnesses of the scope that were not reached.
+    pub fn missing(&self, scope: &Scope) -> Vec<Witness> {
+        let expected = scope.expected.iter().copied();
+        expected
+            .filter(|witness| !self.witnesses.contains(*witness))
+            .collect()
+    }
+
+    /// Whether the scope is exhausted, every property holds and every witness was reached.
+    pub fn passed(&self, scope: &Scope) -> bool {
+        matches!(self.outcome, Outcome::Exhausted) && self.missing(scope).is_empty()
+    }
+}
