@@ -7,7 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows its results")]
 
-use checker::engine::{Limits, Outcome, SearchProgress, check};
+use checker::engine::{Limits, SearchOutcome, SearchProgress, check};
 use model::system::Scope;
 
 fn main() -> Result<(), String> {
@@ -25,10 +25,10 @@ fn main() -> Result<(), String> {
     };
     let report = check(&scope, &limits, &SearchProgress::default()).report;
     match &report.outcome {
-        Outcome::Exhausted => println!("{} states, every property holds", report.states),
+        SearchOutcome::Exhausted => println!("{} states, every property holds", report.states),
         // No claim: the limit was reached, or an assumption of a reduction failed.
-        Outcome::Truncated(cause) => return Err(format!("truncated: {cause:?}")),
-        Outcome::Violated { broken, path } => {
+        SearchOutcome::Truncated(cause) => return Err(format!("truncated: {cause:?}")),
+        SearchOutcome::Violated { broken, path } => {
             let steps = path.len();
             return Err(format!(
                 "{} after {steps} steps: {}",

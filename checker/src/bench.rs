@@ -6,7 +6,7 @@
 //! is not reliable.
 
 use crate::{
-    engine::{self, Limits, Outcome, SearchProgress},
+    engine::{self, Limits, SearchOutcome, SearchProgress},
     machine,
     stateright_engine::{self, Order},
 };
@@ -141,7 +141,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
         let found = stateright_engine::check(scope, order, &limits, &progress);
         (found.outcome, found.states, found.elapsed, None)
     });
-    if let Outcome::Violated { broken, .. } = outcome {
+    if let SearchOutcome::Violated { broken, .. } = outcome {
         bail!(
             "{} is violated in scope {}: {}",
             broken.property,
@@ -152,7 +152,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
     Ok(Measurement {
         task: task.clone(),
         runs: 1,
-        is_exhausted: matches!(outcome, Outcome::Exhausted),
+        is_exhausted: matches!(outcome, SearchOutcome::Exhausted),
         states,
         wall_seconds: elapsed.as_secs_f64(),
         cpu_seconds: (machine::cpu_time() - cpu).as_secs_f64(),

@@ -8,7 +8,7 @@
 //! protocol. For a mutant that breaks one of these rules, all messages are kept.
 
 use crate::{
-    engine::{self, Limits, Outcome, SearchProgress, StopCause},
+    engine::{self, Limits, SearchOutcome, SearchProgress, StopCause},
     explain::counted,
     progress::{ProgressVerdict, check_progress},
     timed::{self, TimedOutcome, TimedScenario},
@@ -149,11 +149,11 @@ enum Directive {
     Sync(u64),
     /// Delivers a message of this kind and term from one server to another. If there are several, the
     /// one with the most entries is delivered.
-    Deliver(Kind, u64, u64, u64),
+    Deliver(MessageKind, u64, u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum MessageKind {
     VoteRequest,
     Vote,
     Append,
@@ -283,21 +283,24 @@ impl Entry {
         let explored = engine::check(&self.scope, limits, progress);
         let states = explored.report.states;
         let end = match (&explored.report.outcome, self.breaks) {
-            (Outcome::Violated { broken, path }, Breaks::Property(_)) => HuntEnd::Found {
+            (SearchOutcome::Violated { broken, path }, Breaks::Property(_)) => HuntEnd::Found {
                 why: broken.why.clone(),
                 steps: path.len(),
                 evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },
-            (Outcome::Exhausted, Breaks::Property(_)) => HuntEnd::Survived,
+            (SearchOutcome::Exhausted, Breaks::Property(_)) => HuntEnd::Survived,
             // A stuck state is stuck regardless of the assumptions of the reductions.
-            (Outcome::Exhausted | Outcome::Truncated(StopCause::Obligation), Breaks::Progress) => {
+            (
+                SearchOutcome::Exhausted | SearchOutcome::Truncated(StopCause::Obligation),
+                Breaks::Progress,
+            ) => {
                 let report = check_progress(&self.scope, &explored, 1, &progress.interrupt);
                 match report.verdict {
                     ProgressVerdict::Holds => HuntEnd::Survived,
                     ProgressVerdict::Truncated(_) => {
                         let is_interrupted = progress.interrupt.load(Ordering::Relaxed);
                         HuntEnd::Truncated(match explored.report.outcome {
-                            Outcome::Truncated(cause) if !is_interrupted => cause,
+                            SearchOutcome::Truncated(cause) if !is_interrupted => cause,
                             _ if is_interrupted => StopCause::Interrupted,
                             _ => StopCause::MaxStates,
                         })
@@ -322,10 +325,10 @@ impl Entry {
             }
             // This mutant should break progress alone, but violates a safety property: its entry is
             // wrong.
-            (Outcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
+            (SearchOutcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
             // These depend on time, and the search has no clock: scenarios show them.
             (_, Breaks::Stability | Breaks::Latency) => HuntEnd::Survived,
-            (Outcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
+            (SearchOutcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
         };
         let elapsed = started.elapsed();
         Hunt {
@@ -380,8 +383,9 @@ impl Directive {
                     .filter(|envelope| envelope.from == node(from) && envelope.to == node(to))
                     .filter(|envelope| {
                         described(&envelope.message) == Some((kind, term))
-                            || (kind == Kind::Append
-                                && described(&envelope.message) == Some((Kind::ReadRound, term)))
+                            || (kind == MessageKind::Append
+                                && described(&envelope.message)
+                                    == Some((MessageKind::ReadRound, term)))
                     })
                     .max_by_key(|envelope| says(&envelope.message))?
                     .clone();
@@ -399,15 +403,15 @@ impl Directive {
     }
 }
 
-fn described(message: &Message) -> Option<(Kind, u64)> {
+fn described(message: &Message) -> Option<(MessageKind, u64)> {
     let (kind, term) = match message {
-        Message::RequestVoteRequest(request) => (Kind::VoteRequest, request.term),
-        Message::RequestVoteResponse(response) => (Kind::Vote, response.term),
+        Message::RequestVoteRequest(request) => (MessageKind::VoteRequest, request.term),
+        Message::RequestVoteResponse(response) => (MessageKind::Vote, response.term),
         Message::AppendEntriesRequest(request) if request.read_round > 0 => {
-            (Kind::ReadRound, request.term)
+            (MessageKind::ReadRound, request.term)
         }
-        Message::AppendEntriesRequest(request) => (Kind::Append, request.term),
-        Message::AppendEntriesResponse(response) => (Kind::Acknowledgement, response.term),
+        Message::AppendEntriesRequest(request) => (MessageKind::Append, request.term),
+        Message::AppendEntriesResponse(response) => (MessageKind::Acknowledgement, response.term),
         Message::PreVoteRequest(_)
         | Message::PreVoteResponse(_)
         | Message::InstallSnapshotRequest(_)
@@ -438,7 +442,7 @@ fn says(message: &Message) -> u64 {
 #[rustfmt::skip]
 const OUTLIVED: &[Directive] = {
     use Directive::*;
-    use Kind::*;
+    use MessageKind::*;
     &[
         Timeout(1), Deliver(VoteRequest, 1, 1, 2), Deliver(VoteRequest, 1, 1, 3),
         Deliver(Vote, 1, 2, 1), Deliver(Vote, 1, 3, 1), Propose(1),
@@ -464,7 +468,7 @@ const OUTLIVED: &[Directive] = {
 #[rustfmt::skip]
 const REFUSED: &[Directive] = {
     use Directive::*;
-    use Kind::*;
+    use MessageKind::*;
     &[
         Timeout(1), Deliver(VoteRequest, 2, 1, 2), Deliver(Vote, 2, 2, 1),
         Deliver(Append, 2, 1, 2), Read(1),

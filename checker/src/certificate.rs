@@ -6,7 +6,7 @@
 //! The encoded states are in memory once, to be sorted: a few hundred bytes per state. So this is for
 //! scopes of up to a few million states.
 
-use crate::engine::{Explored, Outcome};
+use crate::engine::{Explored, SearchOutcome};
 use anyhow::{Context, bail, ensure};
 use model::system::{Properties, Reduction, Scope};
 use sha2::{Digest, Sha256};
@@ -122,9 +122,12 @@ fn write_partial(
     };
     let mut out = BufWriter::new(File::create(partial).with_context(failed)?);
     let written = write_until(explored, scope, symmetry, interrupt, &mut out);
-    let summary = written.map_err(|error| match error.is::<std::io::Error>() {
-        true => error.context(failed()),
-        false => error,
+    let summary = written.map_err(|error| {
+        if error.is::<std::io::Error>() {
+            error.context(failed())
+        } else {
+            error
+        }
     })?;
     let file = out
         .into_inner()
@@ -163,12 +166,12 @@ fn write_until(
     out: &mut impl Write,
 ) -> anyhow::Result<Summary> {
     match &explored.report.outcome {
-        Outcome::Exhausted => {}
-        Outcome::Truncated(cause) => bail!(
+        SearchOutcome::Exhausted => {}
+        SearchOutcome::Truncated(cause) => bail!(
             "no certificate for {}: the search was stopped early ({cause:?}); raise the limit",
             scope.name
         ),
-        Outcome::Violated { broken, .. } => {
+        SearchOutcome::Violated { broken, .. } => {
             bail!(
                 "no certificate for {}: it breaks {}",
                 scope.name,
@@ -198,9 +201,10 @@ fn write_until(
 }
 
 fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
-    match interrupt.load(Ordering::Relaxed) {
-        true => Err(Interrupted),
-        false => Ok(()),
+    if interrupt.load(Ordering::Relaxed) {
+        Err(Interrupted)
+    } else {
+        Ok(())
     }
 }
 
@@ -215,9 +219,10 @@ fn sorted_states(
         let system = explored.tables.system(&explored.states.key(place));
         // The search has its own canonical form. The canonical form of the definition is the least
         // permutation.
-        states.push(match symmetry {
-            true => system.canonical().encode(),
-            false => system.encode(),
+        states.push(if symmetry {
+            system.canonical().encode()
+        } else {
+            system.encode()
         });
     }
     states.sort_unstable();

@@ -58,7 +58,7 @@ mod visited;
 
 pub use control::{Limits, SearchProgress};
 pub use obligations::Checked;
-pub use report::{Outcome, Report, StopCause};
+pub use report::{SearchOutcome, SearchReport, StopCause};
 pub use search::{Explored, check};
 pub use tables::{Sizes, Tables};
 pub use visited::StateSet;

@@ -11,9 +11,12 @@ pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_printable) {
         return text.into();
     }
-    let escape = |symbol: char| match is_printable(symbol) {
-        true => String::from(symbol),
-        false => symbol.escape_debug().to_string(),
+    let escape = |symbol: char| {
+        if is_printable(symbol) {
+            String::from(symbol)
+        } else {
+            symbol.escape_debug().to_string()
+        }
     };
     text.chars().map(escape).collect::<String>().into()
 }

@@ -31,7 +31,7 @@ pub fn explain(trace: &Trace) -> String {
         for (place, sent) in words::sends(&step.sent).iter().enumerate() {
             story.detail(if place == 0 { "sends" } else { "" }, sent);
         }
-        let changes = changes::of(old, new);
+        let changes = changes::between(old, new);
         for (label, change) in &changes {
             story.detail(label, change);
         }

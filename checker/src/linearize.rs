@@ -29,8 +29,11 @@ mod search;
 mod stale;
 mod versions;
 
+pub use crate::lines::FileLine;
 pub use explain::Explanation;
-pub use format::{BadHistory, Call, History, Operation, Outcome, Place, ReadLimits, StaleRead};
+pub use format::{
+    BadHistory, Call, ClientHistory, Operation, OperationOutcome, ReadLimits, StaleRead,
+};
 pub use search::{Limits, UndecidedCause};
 pub use stale::Invented;
 pub use versions::Disorder;
@@ -102,7 +105,11 @@ impl Judgement {
 }
 
 /// Checks a history. After each key, calls `watch` with the number of operations checked so far.
-pub fn judge(history: &History, limits: &Limits<'_>, mut watch: impl FnMut(usize)) -> Judgement {
+pub fn judge(
+    history: &ClientHistory,
+    limits: &Limits<'_>,
+    mut watch: impl FnMut(usize),
+) -> Judgement {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in &history.operations {
         by_key.entry(&operation.key).or_default().push(operation);

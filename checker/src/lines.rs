@@ -1,9 +1,28 @@
 //! Reads JSON lines from untrusted files: a device, the output of another program, a file of another
 //! kind. A line may be endless, and a file may be large.
 
-use crate::machine;
+use crate::{escape::escaped, machine};
 use serde::de::IgnoredAny;
-use std::io::{self, BufRead};
+use std::{
+    fmt,
+    io::{self, BufRead},
+    sync::Arc,
+};
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileLine {
+    /// The file.
+    pub file: Arc<str>,
+    /// The line in the file, counted from 1.
+    pub line: usize,
+}
+
+impl fmt::Display for FileLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", escaped(&self.file), self.line)
+    }
+}
 
 /// A line longer than this many bytes may need memory that the machine does not have.
 const LARGE: u64 = 64 << 20;

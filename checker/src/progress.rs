@@ -32,7 +32,7 @@
 //! good, and most searches end after one or two steps. A state is stuck only if its whole extension
 //! contains no commit.
 
-use crate::engine::{Explored, Outcome};
+use crate::engine::{Explored, SearchOutcome};
 use model::{
     Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
     Role, Term,
@@ -152,8 +152,8 @@ pub fn check_progress(
         }
     }
     let verdict = match explored.report.outcome {
-        Outcome::Exhausted => ProgressVerdict::Holds,
-        Outcome::Truncated(_) | Outcome::Violated { .. } => {
+        SearchOutcome::Exhausted => ProgressVerdict::Holds,
+        SearchOutcome::Truncated(_) | SearchOutcome::Violated { .. } => {
             ProgressVerdict::Truncated(NoProgressClaim::NotExhausted)
         }
     };
@@ -249,8 +249,8 @@ impl Search<'_> {
             let next = next.canonical();
             let encoding = next.encode().into_boxed_slice();
             if commits || self.good[good].contains(&encoding) {
-                let path = path.into_iter().map(|frame| frame.encoding);
-                self.good[good].extend(path);
+                let encodings = path.into_iter().map(|frame| frame.encoding);
+                self.good[good].extend(encodings);
                 return Continuation::Commits;
             }
             if seen.insert(encoding.clone()) {
@@ -262,7 +262,7 @@ impl Search<'_> {
 
     fn frame(&mut self, system: System, encoding: Box<[u8]>) -> Frame {
         self.visited += 1;
-        let aim = Aim::of(&system);
+        let aim = Aim::from_system(&system);
         let mut untried = self.extension.actions(&system);
         untried.sort_by_cached_key(|action| std::cmp::Reverse(aim.rank(&system, action)));
         Frame {
@@ -289,7 +289,7 @@ enum Aim {
 }
 
 impl Aim {
-    fn of(system: &System) -> Self {
+    fn from_system(system: &System) -> Self {
         let servers: Vec<&Raft> = rafts(system).collect();
         let newest = servers.iter().map(|raft| raft.current_term()).max();
         let committed = system.history.committed.len() as u64;

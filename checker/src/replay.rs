@@ -25,6 +25,7 @@ mod format;
 mod prefixes;
 mod server;
 
+pub use crate::lines::FileLine;
 pub use cause::{Conditions, replay};
 pub(crate) use cause::{Seen, replay_watched};
 pub use coverage::Coverage;
@@ -32,22 +33,6 @@ pub use format::Source;
 
 use crate::escape::escaped;
 use model::system::{Property, Violation};
-use std::{fmt, sync::Arc};
-
-/// A line of a trace.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The file.
-    pub file: Arc<str>,
-    /// The line in the file, counted from 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", escaped(&self.file), self.line)
-    }
-}
 
 /// The reason why traces are not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +41,7 @@ pub enum Rejection {
     #[error("{place}: {}", escaped(why))]
     Unreadable {
         /// The line.
-        place: Place,
+        place: FileLine,
         /// The problem.
         why: String,
     },
@@ -64,7 +49,7 @@ pub enum Rejection {
     #[error("{place}: {}", escaped(why))]
     Disagreement {
         /// The line.
-        place: Place,
+        place: FileLine,
         /// The contradiction.
         why: String,
     },
@@ -72,7 +57,7 @@ pub enum Rejection {
     #[error("{place}: {} is broken: {}", broken.property, escaped(&broken.why))]
     Violation {
         /// The line of the violating step.
-        place: Place,
+        place: FileLine,
         /// The property and the cause.
         broken: Violation,
     },
@@ -82,7 +67,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    fn disagreement(place: &Place, why: impl Into<String>) -> Self {
+    fn disagreement(place: &FileLine, why: impl Into<String>) -> Self {
         Self::Disagreement {
             place: place.clone(),
             why: why.into(),
@@ -100,7 +85,7 @@ impl Rejection {
 
 /// The contents of accepted traces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct ReplayReport {
     /// The number of servers with a trace.
     pub servers: usize,
     /// The number of runs of all servers.
@@ -118,7 +103,7 @@ pub struct Report {
     /// The number of entries committed.
     pub committed: u64,
     /// Lines truncated by the end of a run, and skipped.
-    pub cut_short: Vec<Place>,
+    pub cut_short: Vec<FileLine>,
     /// The bug planted in the servers, if their configuration contains one.
     pub planted: Option<String>,
     /// The part of the run inside a world that can be exhausted.

@@ -7,7 +7,7 @@
 //! its verdict holds only up to hash collisions.
 
 use crate::{
-    engine::{Limits, Outcome, SearchProgress, StopCause},
+    engine::{Limits, SearchOutcome, SearchProgress, StopCause},
     machine,
 };
 use model::system::{Action, RaftModel, Scope, System, Witnesses};
@@ -34,9 +34,9 @@ pub enum Order {
 
 /// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct StaterightReport {
     /// How the run ended. A path to a violation is not necessarily a shortest one.
-    pub outcome: Outcome,
+    pub outcome: SearchOutcome,
     /// Distinct states.
     pub states: u64,
     /// Steps taken, including steps to known states.
@@ -54,7 +54,12 @@ pub struct Report {
 /// # Panics
 /// If an invariant of the model or of stateright's search does not hold. In that case there is no
 /// verdict.
-pub fn check(scope: &Scope, order: Order, limits: &Limits, progress: &SearchProgress) -> Report {
+pub fn check(
+    scope: &Scope,
+    order: Order,
+    limits: &Limits,
+    progress: &SearchProgress,
+) -> StaterightReport {
     let model = Tapped {
         model: RaftModel::new(scope.clone(), limits.symmetry),
         expanded: AtomicU64::new(0),
@@ -105,7 +110,11 @@ impl Model for Tapped {
     }
 }
 
-fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &SearchProgress) -> Report {
+fn run(
+    mut checker: impl Checker<Tapped>,
+    limits: &Limits,
+    progress: &SearchProgress,
+) -> StaterightReport {
     let started = Instant::now();
     let handles = checker.handles();
     let mut stopped = None;
@@ -144,13 +153,13 @@ fn run(mut checker: impl Checker<Tapped>, limits: &Limits, progress: &SearchProg
     let witnesses = checker.model().model.witnesses();
     let outcome = match (violation(&checker), stopped) {
         (Some(violated), _) => violated,
-        (None, Some(cause)) => Outcome::Truncated(cause),
+        (None, Some(cause)) => SearchOutcome::Truncated(cause),
         (None, None) => {
             assert_eq!(expanded, states, "every state found is expanded once");
-            Outcome::Exhausted
+            SearchOutcome::Exhausted
         }
     };
-    Report {
+    StaterightReport {
         outcome,
         states,
         // stateright counts initial states too, but no step leads to them.
@@ -173,13 +182,13 @@ fn show(checker: &impl Checker<Tapped>, progress: &SearchProgress) {
     progress.bytes.store(held, Ordering::Relaxed);
 }
 
-fn violation(checker: &impl Checker<Tapped>) -> Option<Outcome> {
+fn violation(checker: &impl Checker<Tapped>) -> Option<SearchOutcome> {
     // stateright replays the path, which requires the actions again.
     checker.model().most.store(u64::MAX, Ordering::Relaxed);
     let (_, found) = checker.discoveries().into_iter().next()?;
     let mut path = found.into_states();
     let last = path.pop().expect("a path has a last state");
-    Some(Outcome::Violated {
+    Some(SearchOutcome::Violated {
         broken: last.broken.expect("the last state breaks a property"),
         path,
     })

@@ -20,7 +20,7 @@ mod snapshot;
 
 pub use bounds::ScopeBounds;
 pub use jsonl::{BadTrace, SCHEMA, read_jsonl};
-pub(crate) use jsonl::{Kind, Read, read_each, write_run};
+pub(crate) use jsonl::{Read, TraceKind, read_each, write_run};
 pub use snapshot::Snapshot;
 
 use anyhow::{Context, Result, bail, ensure};

@@ -78,9 +78,10 @@ fn verify_until(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Veri
 }
 
 fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
-    match interrupt.load(Ordering::Relaxed) {
-        true => Err(Interrupted),
-        false => Ok(()),
+    if interrupt.load(Ordering::Relaxed) {
+        Err(Interrupted)
+    } else {
+        Ok(())
     }
 }
 

@@ -54,7 +54,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(bytes: &[u8]) -> Self {
+    fn new(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
         let plans = 26 + usize::from(bytes[25]);
         let count = plans + 4 + number(plans);
@@ -227,7 +227,7 @@ fn header_is_what_the_document_draws() {
         &[1, 0, 0, 0, 0],
     ]
     .concat();
-    let parts = Parts::of(&SMALL);
+    let parts = Parts::new(&SMALL);
     assert_eq!(parts.head, drawn);
     assert_eq!(parts.forge(), *SMALL);
 }
@@ -250,7 +250,7 @@ fn certificate_without_one_state_is_rejected() {
 
 #[test]
 fn certificate_with_one_altered_state_is_rejected() {
-    let whole = Parts::of(&SMALL);
+    let whole = Parts::new(&SMALL);
     let mut altered = 0;
     for (place, system) in whole.systems().enumerate() {
         // A plausible forgery: one message was never sent.
@@ -285,7 +285,7 @@ fn certificate_with_one_state_too_many_is_rejected() {
 
 #[test]
 fn certificate_with_a_state_that_is_not_canonical_is_rejected() {
-    let mut parts = Parts::of(&SMALL);
+    let mut parts = Parts::new(&SMALL);
     let names = model::system::Relabelling::all(2);
     let renamed = parts
         .systems()
@@ -299,7 +299,7 @@ fn certificate_with_a_state_that_is_not_canonical_is_rejected() {
 
 #[test]
 fn certificate_of_another_shape_is_rejected() {
-    let mut parts = Parts::of(&SMALL);
+    let mut parts = Parts::new(&SMALL);
     // A thousand servers, which have too many permutations to try.
     let mut system = TransitionSystem::new(small()).start();
     system.processes = vec![system.processes[0].clone(); 1000];
@@ -313,7 +313,7 @@ fn certificate_for_larger_bounds_is_rejected() {
     // Terms, entries and crashes: the states of smaller bounds are not closed under the steps of larger
     // bounds.
     for (place, more) in [(11, 2), (12, 1), (14, 2)] {
-        let mut parts = Parts::of(&SMALL);
+        let mut parts = Parts::new(&SMALL);
         parts.head[place] = more;
         assert_rejected(&parts.forge(), "out of the file");
     }
@@ -321,7 +321,7 @@ fn certificate_for_larger_bounds_is_rejected() {
 
 #[test]
 fn certificate_for_smaller_bounds_is_rejected() {
-    let mut parts = Parts::of(&SMALL);
+    let mut parts = Parts::new(&SMALL);
     parts.head[14] = 0;
     // Which check fails first depends on the messages that are dropped after the last crash.
     assert!(verify(parts.forge().as_slice()).is_err());
@@ -349,17 +349,17 @@ fn certificate_that_breaks_a_property_is_rejected() {
 
 #[test]
 fn disorder_and_repetition_are_rejected() {
-    let mut parts = Parts::of(&SMALL);
+    let mut parts = Parts::new(&SMALL);
     parts.states.swap(0, 1);
     assert_rejected(&parts.forge(), "order: state 1");
-    let mut parts = Parts::of(&SMALL);
+    let mut parts = Parts::new(&SMALL);
     parts.states.insert(3, parts.states[3].clone());
     assert_rejected(&parts.forge(), "order: state 4");
 }
 
 #[test]
 fn root_hash_and_count_are_compared() {
-    let head = Parts::of(&SMALL).head.len();
+    let head = Parts::new(&SMALL).head.len();
     let mut bytes = SMALL.clone();
     bytes[head + 8] ^= 1;
     assert_rejected(&bytes, "root hash");
@@ -414,7 +414,7 @@ fn name_that_forges_output_is_rejected() {
 #[test]
 fn promised_lengths_take_no_memory() {
     let mut bytes = SMALL.clone();
-    let first = Parts::of(&SMALL).head.len() + 40;
+    let first = Parts::new(&SMALL).head.len() + 40;
     bytes[first..][..4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_rejected(&bytes, "are more than");
     let count = first - 40;
@@ -535,7 +535,7 @@ proptest! {
         place in any::<prop::sample::Index>(),
         flips in proptest::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..4),
     ) {
-        let mut parts = Parts::of(&SMALL);
+        let mut parts = Parts::new(&SMALL);
         let place = place.index(parts.states.len());
         let state = &mut parts.states[place];
         let before = state.clone();
@@ -551,7 +551,7 @@ proptest! {
     #[test]
     fn any_bytes_are_rejected(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
         prop_assert!(verify(bytes.as_slice()).is_err());
-        let mut parts = Parts::of(&SMALL);
+        let mut parts = Parts::new(&SMALL);
         parts.states.insert(0, bytes);
         parts.states.sort();
         prop_assert!(verify(parts.forge().as_slice()).is_err());

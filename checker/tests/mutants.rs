@@ -4,7 +4,7 @@
 
 use checker::{
     catalog::{Breaks, HuntEnd, entries},
-    engine::{Limits, Outcome, SearchProgress, check},
+    engine::{Limits, SearchOutcome, SearchProgress, check},
 };
 use model::{mutant::Mutant, system::Property};
 use std::collections::BTreeSet;
@@ -63,7 +63,7 @@ fn correct_core_passes_where_the_quick_mutants_are_found() {
         entry.scope.mutant = None;
         let report = check(&entry.scope, &LIMITS, &SearchProgress::default()).report;
         let (outcome, name) = (report.outcome, entry.mutant.name());
-        let broke = matches!(outcome, Outcome::Violated { .. });
+        let broke = matches!(outcome, SearchOutcome::Violated { .. });
         assert!(!broke, "{name}: {outcome:?}");
         assert_eq!(report.checked.unmet, Vec::new(), "{name}");
     }

@@ -3,7 +3,7 @@
 
 use checker::{
     catalog,
-    engine::{Limits, Outcome, Report, SearchProgress, StopCause, check},
+    engine::{Limits, SearchOutcome, SearchProgress, SearchReport, StopCause, check},
 };
 use model::{
     mutant::Mutant,
@@ -38,11 +38,11 @@ fn limits(threads: usize) -> Limits {
     }
 }
 
-fn searched(scope: &Scope, threads: usize) -> Report {
+fn searched(scope: &Scope, threads: usize) -> SearchReport {
     check(scope, &limits(threads), &SearchProgress::default()).report
 }
 
-fn unmet(report: &Report) -> BTreeSet<Obligation> {
+fn unmet(report: &SearchReport) -> BTreeSet<Obligation> {
     let unmet = report.checked.unmet.iter();
     unmet.map(|unmet| unmet.obligation).collect()
 }
@@ -86,7 +86,7 @@ fn obligations_hold_and_each_is_checked() {
         let report = searched(&scope, 1);
         let name = &scope.name;
         assert_eq!(report.checked.unmet, Vec::new(), "{name}");
-        assert!(matches!(report.outcome, Outcome::Exhausted), "{name}");
+        assert!(matches!(report.outcome, SearchOutcome::Exhausted), "{name}");
         for (total, (_, count)) in totals.iter_mut().zip(report.checked.counts()) {
             *total += count;
         }
@@ -104,7 +104,7 @@ fn what_is_not_removed_is_not_counted() {
         ..scope("elections", 2, budget(0, 0))
     };
     let report = searched(&alone, 1);
-    assert!(matches!(report.outcome, Outcome::Exhausted));
+    assert!(matches!(report.outcome, SearchOutcome::Exhausted));
     for (obligation, count) in report.checked.counts() {
         let is_needed = matches!(
             obligation,
@@ -127,7 +127,7 @@ fn threads_check_the_same() {
             ..limits(threads)
         };
         let report = check(&scope, &limits, &SearchProgress::default()).report;
-        assert!(matches!(report.outcome, Outcome::Exhausted));
+        assert!(matches!(report.outcome, SearchOutcome::Exhausted));
         report.checked.counts().collect::<Vec<_>>()
     };
     assert_eq!(counts(1), counts(2));
@@ -140,7 +140,7 @@ fn without_reductions_nothing_is_assumed() {
         ..scope("elections", 1, budget(0, 1))
     };
     let report = searched(&plain, 1);
-    assert!(matches!(report.outcome, Outcome::Exhausted));
+    assert!(matches!(report.outcome, SearchOutcome::Exhausted));
     for (obligation, count) in report.checked.counts() {
         let is_assumed = obligation == Obligation::Symmetry;
         assert_eq!(count > 0, is_assumed, "{obligation}");
@@ -163,7 +163,10 @@ fn assert_caught(flaw: Flaw, scope: Scope, obligation: Obligation) {
         let report = searched(&flawed, threads);
         assert_eq!(unmet(&report), BTreeSet::from([obligation]), "{flaw:?}");
         assert!(
-            matches!(report.outcome, Outcome::Truncated(StopCause::Obligation)),
+            matches!(
+                report.outcome,
+                SearchOutcome::Truncated(StopCause::Obligation)
+            ),
             "{flaw:?}: {:?}",
             report.outcome
         );

@@ -1,7 +1,7 @@
 //! Progress stays possible in Raft, and the check finds each bug that ends it.
 
 use checker::{
-    engine::{Explored, Limits, Outcome, SearchProgress, check},
+    engine::{Explored, Limits, SearchOutcome, SearchProgress, check},
     progress::{NoProgressClaim, ProgressReport, ProgressVerdict, check_progress},
 };
 use model::{
@@ -234,7 +234,7 @@ fn interrupted_check_claims_nothing() {
 fn truncated_search_claims_nothing() {
     let scope = elections(2, 1, Budget::default());
     let mut explored = explore(&scope);
-    explored.report.outcome = Outcome::Truncated(checker::engine::StopCause::Interrupted);
+    explored.report.outcome = SearchOutcome::Truncated(checker::engine::StopCause::Interrupted);
     let report = check_progress(&scope, &explored, 1, &AtomicBool::new(false));
     assert!(matches!(
         report.verdict,

@@ -5,7 +5,7 @@
 
 #![allow(clippy::print_stderr, reason = "a test that tells what it did")]
 
-use checker::engine::{Limits, Outcome, SearchProgress, check};
+use checker::engine::{Limits, SearchOutcome, SearchProgress, check};
 use model::{
     Role,
     mutant::Mutant,
@@ -41,7 +41,7 @@ fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeS
     };
     let explored = check(&scope, &limits, &SearchProgress::default());
     assert!(
-        matches!(explored.report.outcome, Outcome::Exhausted),
+        matches!(explored.report.outcome, SearchOutcome::Exhausted),
         "{} with {reduction:?} ends in {:?}",
         scope.name,
         explored.report.outcome
@@ -229,7 +229,10 @@ fn leader_that_counts_itself_too_early_is_found_with_merged_syncs() {
     let outcome = check(&scope, &limits, &SearchProgress::default())
         .report
         .outcome;
-    assert!(matches!(outcome, Outcome::Violated { .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, SearchOutcome::Violated { .. }),
+        "{outcome:?}"
+    );
 }
 
 #[track_caller]

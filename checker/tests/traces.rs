@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a test that tells what it did")]
 
 use checker::{
-    engine::{self, Limits, Outcome, SearchProgress},
+    engine::{self, Limits, SearchOutcome, SearchProgress},
     explain,
     simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk},
     trace::{ScopeBounds, Trace, concrete, read_jsonl},
@@ -45,7 +45,7 @@ fn found_by_search(scope: &Scope, symmetry: bool) -> Trace {
         symmetry,
     };
     let explored = engine::check(scope, &limits, &SearchProgress::default());
-    let Outcome::Violated { broken, path } = explored.report.outcome else {
+    let SearchOutcome::Violated { broken, path } = explored.report.outcome else {
         panic!("{}: {:?} was not found", scope.name, scope.mutant);
     };
     let trace = concrete(scope, &path, &broken).expect("the path has a real run");
@@ -79,7 +79,10 @@ fn assert_honest(trace: &Trace) {
 fn assert_same(one: &Trace, other: &Trace) {
     assert_eq!(one.steps, other.steps);
     assert_eq!(one.broken, other.broken);
-    assert_eq!(ScopeBounds::of(&one.scope), ScopeBounds::of(&other.scope));
+    assert_eq!(
+        ScopeBounds::from_scope(&one.scope),
+        ScopeBounds::from_scope(&other.scope)
+    );
     assert_eq!(one.scope.mutant, other.scope.mutant);
 }
 

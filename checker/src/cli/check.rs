@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     certificate,
-    engine::{self, Explored, Limits, Outcome, SearchProgress},
+    engine::{self, Explored, Limits, SearchOutcome, SearchProgress},
     machine,
     progress::{ProgressReport, ProgressVerdict, check_progress},
     stateright_engine::{self, Order},
@@ -200,7 +200,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let summary = Summary {
             kind: "summary",
             exit_code: exit.code(),
-            exhausted: count(|one| matches!(one.outcome, Outcome::Exhausted)),
+            exhausted: count(|one| matches!(one.outcome, SearchOutcome::Exhausted)),
             violated: count(Verdict::is_violated),
             truncated: count(Verdict::is_truncated),
             without_witnesses: count(Verdict::lacks_witnesses),
@@ -242,11 +242,11 @@ impl Args {
         let is_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
         let is_asked = self.progress || (is_small && !self.no_progress);
         let is_over = match verdict.outcome {
-            Outcome::Exhausted => true,
+            SearchOutcome::Exhausted => true,
             // The search for a planted bug continues. A stuck state is stuck regardless of the
             // assumptions of the reductions.
-            Outcome::Truncated(engine::StopCause::Obligation) => self.mutant.is_some(),
-            Outcome::Truncated(_) | Outcome::Violated { .. } => false,
+            SearchOutcome::Truncated(engine::StopCause::Obligation) => self.mutant.is_some(),
+            SearchOutcome::Truncated(_) | SearchOutcome::Violated { .. } => false,
         };
         is_asked && is_over
     }
@@ -260,7 +260,7 @@ impl Args {
             && self.mutant.is_none()
             && verdicts
                 .iter()
-                .all(|one| matches!(one.outcome, Outcome::Exhausted));
+                .all(|one| matches!(one.outcome, SearchOutcome::Exhausted));
         if !is_whole {
             return Vec::new();
         }
@@ -378,7 +378,7 @@ fn report(verdict: &mut Verdict, args: &Args) -> anyhow::Result<()> {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     // With --json, standard output contains only JSON.
     let to: &mut dyn Write = if args.json { &mut err } else { &mut out };
-    if let Outcome::Violated { broken, path } = &verdict.outcome {
+    if let SearchOutcome::Violated { broken, path } = &verdict.outcome {
         let file = args.trace_file(&verdict.scope, "violation");
         let is_kept = report_violation(to, &verdict.scope, broken, path, &file)?;
         verdict.trace = is_kept.then_some(file);

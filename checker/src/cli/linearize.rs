@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     escape::escaped,
-    linearize::{History, Judgement, Limits, ReadLimits, UndecidedCause, Verdict, Word, judge},
+    linearize::{
+        ClientHistory, Judgement, Limits, ReadLimits, UndecidedCause, Verdict, Word, judge,
+    },
 };
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
@@ -47,7 +49,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let interrupt = Interrupt::install()?;
-    let mut history = History::default();
+    let mut history = ClientHistory::default();
     let mut files = HashMap::new();
     for path in &args.files {
         let file = open(path)?;
@@ -143,7 +145,7 @@ fn shown(path: &Path) -> String {
 
 fn print(
     out: &mut impl Write,
-    history: &History,
+    history: &ClientHistory,
     judgement: &Judgement,
     took: Duration,
 ) -> anyhow::Result<()> {
@@ -169,7 +171,7 @@ fn print(
     if let Some(invented) = &judgement.invented {
         writeln!(out, "a stale read is of no prefix of the log: {invented}")?;
     }
-    let figures = Figures::of(history, judgement);
+    let figures = Figures::new(history, judgement);
     let word = match judgement.word() {
         Word::Linearizable => "linearizable",
         Word::Violated => "not linearizable",
@@ -218,7 +220,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(history: &History, judgement: &Judgement) -> Self {
+    fn new(history: &ClientHistory, judgement: &Judgement) -> Self {
         let count = |wanted: fn(&Verdict) -> bool| {
             let keys = judgement.keys.iter();
             keys.filter(|key| wanted(&key.verdict)).count()
@@ -260,7 +262,7 @@ struct WholeJson {
 
 fn print_json(
     out: &mut impl Write,
-    history: &History,
+    history: &ClientHistory,
     judgement: &Judgement,
 ) -> anyhow::Result<()> {
     for key in &judgement.keys {
@@ -291,7 +293,7 @@ fn print_json(
         },
         disorder: judgement.disorder.as_ref().map(ToString::to_string),
         invented: judgement.invented.as_ref().map(ToString::to_string),
-        figures: Figures::of(history, judgement),
+        figures: Figures::new(history, judgement),
     };
     serde_json::to_writer(&mut *out, &json)?;
     writeln!(out)?;

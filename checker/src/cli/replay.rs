@@ -7,12 +7,12 @@ use super::{
     progress_bar, verdict,
 };
 use crate::{
-    engine::{self, Limits, Outcome},
+    engine::{self, Limits, SearchOutcome},
     escape::escaped,
     explore::{Explore, Home, Input},
     machine,
-    replay::{Conditions, Coverage, Rejection, Report, Source, replay},
-    trace::{self, Kind, Read as Line},
+    replay::{Conditions, Coverage, Rejection, ReplayReport, Source, replay},
+    trace::{self, Read as Line, TraceKind},
 };
 use anyhow::{Context, bail};
 use model::mutant::Mutant;
@@ -102,7 +102,7 @@ fn input(path: &Path) -> anyhow::Result<Input> {
                  trace in a file first"
             );
         }
-        return Ok(Input::of_bytes(name, bytes.into()));
+        return Ok(Input::from_bytes(name, bytes.into()));
     }
     let path = path.to_owned();
     let open = move || -> io::Result<Box<dyn BufRead + Send>> {
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             .fill_buf()
             .with_context(|| format!("{} cannot be read", escaped(&name)))?;
         // A file of neither kind gets an error with its line when it is read.
-        let is_scope = Kind::of(&name, start) == Ok(Kind::Scope);
+        let is_scope = TraceKind::from_start(&name, start) == Ok(TraceKind::Scope);
         inputs.push((name, input, is_scope));
     }
     if inputs.iter().any(|(_, _, is_scope)| *is_scope) {
@@ -264,12 +264,12 @@ enum Searched {
     /// There are too many servers for a search.
     TooMany,
     /// The search ended, complete or stopped early.
-    Ended(Box<engine::Report>),
+    Ended(Box<engine::SearchReport>),
 }
 
 impl Searched {
     const fn is_violated(&self) -> bool {
-        matches!(self, Self::Ended(found) if matches!(found.outcome, Outcome::Violated { .. }))
+        matches!(self, Self::Ended(found) if matches!(found.outcome, SearchOutcome::Violated { .. }))
     }
 
     const fn verdict(&self) -> &'static str {
@@ -277,9 +277,9 @@ impl Searched {
             Self::Not => "not searched",
             Self::TooMany => "too many servers",
             Self::Ended(found) => match found.outcome {
-                Outcome::Exhausted => "exhausted",
-                Outcome::Truncated(_) => "truncated",
-                Outcome::Violated { .. } => "violated",
+                SearchOutcome::Exhausted => "exhausted",
+                SearchOutcome::Truncated(_) => "truncated",
+                SearchOutcome::Violated { .. } => "violated",
             },
         }
     }
@@ -301,7 +301,7 @@ fn search(coverage: &Coverage, interrupt: &Interrupt) -> Searched {
     Searched::Ended(Box::new(explored.report))
 }
 
-fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Result<()> {
+fn print(out: &mut impl Write, report: &ReplayReport, took: Duration) -> anyhow::Result<()> {
     match &report.planted {
         None => writeln!(out, "accepted")?,
         Some(bug) => writeln!(
@@ -341,7 +341,11 @@ fn print(out: &mut impl Write, report: &Report, took: Duration) -> anyhow::Resul
 }
 
 /// Prints the part of the run inside a world that was searched.
-fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> anyhow::Result<()> {
+fn print_inside(
+    out: &mut impl Write,
+    report: &ReplayReport,
+    searched: &Searched,
+) -> anyhow::Result<()> {
     let Coverage {
         inside,
         terms,
@@ -364,16 +368,16 @@ fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> a
             let states = counted(found.states, "state");
             let took = time(found.elapsed);
             match &found.outcome {
-                Outcome::Exhausted => writeln!(
+                SearchOutcome::Exhausted => writeln!(
                     out,
                     "It was exhausted now: {states} in {took}, and every property holds in all of them."
                 )?,
-                Outcome::Truncated(cause) => writeln!(
+                SearchOutcome::Truncated(cause) => writeln!(
                     out,
                     "Its search was truncated after {states}, {}: no claim about it.",
                     verdict::reason(*cause)
                 )?,
-                Outcome::Violated { broken, .. } => writeln!(
+                SearchOutcome::Violated { broken, .. } => writeln!(
                     out,
                     "In it a property does not hold: {} is broken: {}",
                     broken.property, broken.why
@@ -386,7 +390,7 @@ fn print_inside(out: &mut impl Write, report: &Report, searched: &Searched) -> a
 
 fn print_json(
     out: &mut impl Write,
-    judged: &Result<Report, Rejection>,
+    judged: &Result<ReplayReport, Rejection>,
     searched: &Searched,
 ) -> anyhow::Result<()> {
     let json = match judged {

@@ -227,9 +227,10 @@ fn print(
 /// Describes which steps of the walk are shown.
 fn kept(found: &ViolatingWalk) -> String {
     let steps = found.trace.steps.len();
-    match found.is_shortest {
-        true => format!("the {steps} that it needs"),
-        false => format!("{steps}, not all needed: leaving out the others was interrupted"),
+    if found.is_shortest {
+        format!("the {steps} that it needs")
+    } else {
+        format!("{steps}, not all needed: leaving out the others was interrupted")
     }
 }
 

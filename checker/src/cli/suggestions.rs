@@ -1,7 +1,7 @@
 //! Suggestions: three useful commands after a check, which keep the given options.
 
 use super::{Exit, selection::Bounds, verdict::Verdict};
-use crate::engine::{Outcome, StopCause};
+use crate::engine::{SearchOutcome, StopCause};
 use model::{mutant::Mutant, system::Scope};
 use std::path::Path;
 
@@ -104,18 +104,18 @@ impl Ended<'_> {
         let again = |options: &Options| self.check(self.bounds, options);
         let (name, options) = (&self.about.scope.name, &self.options);
         let first = match (&self.about.outcome, self.not_run) {
-            (Outcome::Truncated(StopCause::MaxStates), _) => {
+            (SearchOutcome::Truncated(StopCause::MaxStates), _) => {
                 (again(&options.ten_times_as_far()), "go ten times as far")
             }
-            (Outcome::Truncated(StopCause::MaxMemory), _) if options.has("--max-memory") => (
+            (SearchOutcome::Truncated(StopCause::MaxMemory), _) if options.has("--max-memory") => (
                 again(&options.without(&["--max-memory"])),
                 "with as much memory as there is",
             ),
-            (Outcome::Truncated(StopCause::Interrupted), _) => {
+            (SearchOutcome::Truncated(StopCause::Interrupted), _) => {
                 (again(options), "the same again, to its end")
             }
-            (Outcome::Truncated(StopCause::Obligation), _) => self.without_the_obligation(),
-            (Outcome::Truncated(_), _) => self.simulate(),
+            (SearchOutcome::Truncated(StopCause::Obligation), _) => self.without_the_obligation(),
+            (SearchOutcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),
                 "the properties alone",
@@ -141,7 +141,7 @@ impl Ended<'_> {
             None => ("scopes".into(), "what each scope bounds"),
         };
         let last = match &self.about.outcome {
-            Outcome::Truncated(_) if first != self.simulate() => self.simulate(),
+            SearchOutcome::Truncated(_) if first != self.simulate() => self.simulate(),
             _ => self.explore(),
         };
         [first, smaller, last]
@@ -164,9 +164,10 @@ impl Ended<'_> {
 
     /// A larger scope that can still be exhausted.
     fn larger(&self) -> (String, &'static str) {
-        let most = match self.options.is_fast() {
-            true => MAX_GROWN,
-            false => MAX_GROWN_PLAIN,
+        let most = if self.options.is_fast() {
+            MAX_GROWN
+        } else {
+            MAX_GROWN_PLAIN
         };
         let options = self.options.without(&["--max-states"]);
         if let ([one], Some(bounds)) = (self.ran, self.bounds.with_crash(&self.about.scope))

@@ -5,7 +5,7 @@ use super::{
     selection,
 };
 use crate::{
-    engine::{Checked, Outcome, StopCause},
+    engine::{Checked, SearchOutcome, StopCause},
     progress::{NoProgressClaim, ProgressReport, ProgressVerdict},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -31,7 +31,7 @@ pub(crate) struct Verdict {
     pub(crate) witnesses_required: bool,
     pub(crate) symmetry: bool,
     pub(crate) engine: &'static str,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: SearchOutcome,
     pub(crate) states: u64,
     pub(crate) transitions: u64,
     pub(crate) depth: u64,
@@ -63,16 +63,16 @@ impl Verdict {
     }
 
     pub(crate) fn is_truncated(&self) -> bool {
-        matches!(self.outcome, Outcome::Truncated(_))
+        matches!(self.outcome, SearchOutcome::Truncated(_))
     }
 
     pub(crate) fn is_violated(&self) -> bool {
-        matches!(self.outcome, Outcome::Violated { .. })
+        matches!(self.outcome, SearchOutcome::Violated { .. })
     }
 
     /// Whether the scope was exhausted without reaching all required witnesses.
     pub(crate) fn lacks_witnesses(&self) -> bool {
-        matches!(self.outcome, Outcome::Exhausted)
+        matches!(self.outcome, SearchOutcome::Exhausted)
             && self.witnesses_required
             && !self.missing().is_empty()
     }
@@ -95,7 +95,7 @@ impl Verdict {
 
     /// Whether a bug was planted and all checks passed.
     pub(crate) fn is_undetected(&self) -> bool {
-        matches!(self.outcome, Outcome::Exhausted)
+        matches!(self.outcome, SearchOutcome::Exhausted)
             && self.scope.mutant.is_some()
             && !self.is_stuck()
             && !self.lacks_claim()
@@ -111,22 +111,26 @@ impl Verdict {
     pub(crate) fn fault(&self) -> Option<String> {
         let name = &self.scope.name;
         match &self.outcome {
-            Outcome::Truncated(_) | Outcome::Exhausted if self.is_stuck() => {
+            SearchOutcome::Truncated(_) | SearchOutcome::Exhausted if self.is_stuck() => {
                 Some(format!("{name} has a state without progress"))
             }
-            Outcome::Truncated(cause) => Some(format!("{name} is truncated, {}", reason(*cause))),
-            Outcome::Violated { broken, .. } => Some(format!("{name} breaks {}", broken.property)),
-            Outcome::Exhausted if self.lacks_witnesses() => {
+            SearchOutcome::Truncated(cause) => {
+                Some(format!("{name} is truncated, {}", reason(*cause)))
+            }
+            SearchOutcome::Violated { broken, .. } => {
+                Some(format!("{name} breaks {}", broken.property))
+            }
+            SearchOutcome::Exhausted if self.lacks_witnesses() => {
                 let missing = list(&self.missing());
                 Some(format!("{name} must reach, and does not: {missing}"))
             }
-            Outcome::Exhausted if self.lacks_claim() => {
+            SearchOutcome::Exhausted if self.lacks_claim() => {
                 Some(format!("the progress check of {name} has no verdict"))
             }
-            Outcome::Exhausted if self.is_undetected() => {
+            SearchOutcome::Exhausted if self.is_undetected() => {
                 Some(format!("the bug planted in {name} was not found"))
             }
-            Outcome::Exhausted => None,
+            SearchOutcome::Exhausted => None,
         }
     }
 
@@ -135,22 +139,22 @@ impl Verdict {
         let name = &self.scope.name;
         let mut notes = Vec::new();
         match &self.outcome {
-            Outcome::Truncated(StopCause::Obligation) => notes.push(format!(
+            SearchOutcome::Truncated(StopCause::Obligation) => notes.push(format!(
                 "{name}: truncated, {}. The reductions may have left out states: no claim is made.",
                 reason(StopCause::Obligation)
             )),
-            Outcome::Truncated(cause) => notes.push(format!(
+            SearchOutcome::Truncated(cause) => notes.push(format!(
                 "{name}: truncated, {}. What was not visited may break any property: no claim is made.",
                 reason(*cause)
             )),
-            Outcome::Violated { broken, .. } => notes.push(format!(
+            SearchOutcome::Violated { broken, .. } => notes.push(format!(
                 "{name}: {} is violated. The search ended there; no claim is made of the other properties.",
                 broken.property
             )),
-            Outcome::Exhausted => notes.extend(self.witness_note()),
+            SearchOutcome::Exhausted => notes.extend(self.witness_note()),
         }
         notes.extend(self.unmet().iter().map(|unmet| match self.outcome {
-            Outcome::Violated { .. } => format!(
+            SearchOutcome::Violated { .. } => format!(
                 "{name}: obligation {unmet}. The violation is a run of real steps all the same."
             ),
             _ => format!(
@@ -248,9 +252,9 @@ impl Verdict {
     fn cells(&self) -> Vec<Cell> {
         let properties = properties_checked(&self.scope);
         let (verdict, holding) = match &self.outcome {
-            Outcome::Exhausted => ("exhausted", format!("{properties}/{properties}")),
-            Outcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
-            Outcome::Violated { broken, .. } => {
+            SearchOutcome::Exhausted => ("exhausted", format!("{properties}/{properties}")),
+            SearchOutcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
+            SearchOutcome::Violated { broken, .. } => {
                 ("violated", format!("broken: {}", broken.property))
             }
         };
@@ -278,9 +282,11 @@ impl Verdict {
     pub(crate) fn as_json(&self) -> impl Serialize {
         let names = |witnesses: Vec<Witness>| witnesses.into_iter().map(Witness::name).collect();
         let (verdict, stopped_by, broken) = match &self.outcome {
-            Outcome::Exhausted => ("exhausted", None, None),
-            Outcome::Truncated(cause) => ("truncated", Some(*cause), None),
-            Outcome::Violated { broken, path } => ("violated", None, Some((broken, path.len()))),
+            SearchOutcome::Exhausted => ("exhausted", None, None),
+            SearchOutcome::Truncated(cause) => ("truncated", Some(*cause), None),
+            SearchOutcome::Violated { broken, path } => {
+                ("violated", None, Some((broken, path.len())))
+            }
         };
         let properties = properties_checked(&self.scope);
         ScopeJson {
@@ -304,7 +310,7 @@ impl Verdict {
             },
             properties: PropertiesJson {
                 judged: properties,
-                hold: matches!(self.outcome, Outcome::Exhausted).then_some(properties),
+                hold: matches!(self.outcome, SearchOutcome::Exhausted).then_some(properties),
             },
             obligations: self.checked.as_ref().map(|checked| ObligationsJson {
                 checked: checked
@@ -421,7 +427,7 @@ pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
     let totals = obligation_totals(verdicts)?;
     let is_over = verdicts
         .iter()
-        .all(|verdict| matches!(verdict.outcome, Outcome::Exhausted));
+        .all(|verdict| matches!(verdict.outcome, SearchOutcome::Exhausted));
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["obligation", "reduction", "what it assumes", "checked"]);

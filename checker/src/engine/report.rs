@@ -17,13 +17,13 @@ pub enum StopCause {
     Interrupted,
     /// There are more states than state numbers.
     Capacity,
-    /// An obligation of a reduction failed; see [`Report::checked`].
+    /// An obligation of a reduction failed; see [`SearchReport::checked`].
     Obligation,
 }
 
 /// How a search ended.
 #[derive(Clone, Debug)]
-pub enum Outcome {
+pub enum SearchOutcome {
     /// Every state within the bounds was visited, and every property holds in all of them.
     Exhausted,
     /// Stopped early: no claim.
@@ -40,9 +40,9 @@ pub enum Outcome {
 
 /// The result of a search.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub struct SearchReport {
     /// How the search ended.
-    pub outcome: Outcome,
+    pub outcome: SearchOutcome,
     /// Distinct states.
     pub states: u64,
     /// Steps enabled in the states expanded.
@@ -61,7 +61,7 @@ pub struct Report {
     pub checked: Checked,
 }
 
-impl Report {
+impl SearchReport {
     /// The expected witnesses of the scope that were not reached.
     pub fn missing(&self, scope: &Scope) -> Vec<Witness> {
         let expected = scope.expected.iter().copied();
@@ -72,6 +72,6 @@ impl Report {
 
     /// Whether the scope is exhausted, every property holds and every witness was reached.
     pub fn passed(&self, scope: &Scope) -> bool {
-        matches!(self.outcome, Outcome::Exhausted) && self.missing(scope).is_empty()
+        matches!(self.outcome, SearchOutcome::Exhausted) && self.missing(scope).is_empty()
     }
 }

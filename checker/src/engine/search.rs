@@ -8,7 +8,7 @@ use super::{
     control::{Limits, SearchProgress},
     frontier::{Frontier, Level, TASK},
     obligations::{Checked, Ledger},
-    report::{Outcome, Report, StopCause},
+    report::{SearchOutcome, SearchReport, StopCause},
     state_layout,
     successors::Worker,
     tables::Tables,
@@ -31,7 +31,7 @@ const PERMUTED_STATES: usize = 64;
 /// A finished search.
 pub struct Explored {
     /// The result.
-    pub report: Report,
+    pub report: SearchReport,
     /// The tables.
     pub tables: Tables,
     /// The states.
@@ -51,15 +51,15 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &SearchProgres
     let peak_bytes = search.peak_bytes;
     let states = ExploredSet::new(search.visited);
     let outcome = match result.end {
-        End::Exhausted => Outcome::Exhausted,
-        End::Stopped(cause) => Outcome::Truncated(cause),
+        End::Exhausted => SearchOutcome::Exhausted,
+        End::Stopped(cause) => SearchOutcome::Truncated(cause),
         End::Violation(parent, broken) => {
             let path = states.path_to(parent);
             let path = path.iter().map(|state| tables.system(state)).collect();
-            Outcome::Violated { broken, path }
+            SearchOutcome::Violated { broken, path }
         }
     };
-    let report = Report {
+    let report = SearchReport {
         outcome,
         states: states.len() as u64,
         transitions: result.transitions,

@@ -2,7 +2,7 @@
 //! successors. The scopes are too large to compare all states.
 
 use super::{
-    Limits, Outcome, SearchProgress, check, state_layout::with_slots, successors::Worker,
+    Limits, SearchOutcome, SearchProgress, check, state_layout::with_slots, successors::Worker,
     tables::Tables,
 };
 use model::{
@@ -205,7 +205,7 @@ fn steps_beyond_the_budget_bear_no_witness() {
                     symmetry,
                 };
                 let report = check(&scope, &limits, &SearchProgress::default()).report;
-                assert!(matches!(report.outcome, Outcome::Exhausted), "{name}");
+                assert!(matches!(report.outcome, SearchOutcome::Exhausted), "{name}");
                 report.witnesses
             };
             let (with, without) = (reached(enough), reached(Budget::default()));

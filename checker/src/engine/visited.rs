@@ -88,8 +88,9 @@ impl<const S: usize> VisitedSet<S> {
             let (shard, position) = shard_and_position(number);
             buffer.extend_from_slice(self.shards[shard].lock().state(position));
         }
-        let states = buffer.chunks_exact(self.packing.words());
-        states.map(|words| self.packing.unpack(words))
+        let packing = &self.packing;
+        let states = buffer.chunks_exact(packing.words());
+        states.map(move |words| packing.unpack(words))
     }
 
     /// A state by its number.

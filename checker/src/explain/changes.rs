@@ -11,7 +11,7 @@ use std::fmt::Display;
 pub(super) type Change = (&'static str, String);
 
 /// A line for each kind of change; none if the process did not change.
-pub(super) fn of(before: &Process, after: &Process) -> Vec<Change> {
+pub(super) fn between(before: &Process, after: &Process) -> Vec<Change> {
     match (before, after) {
         (Process::Server(before), Process::Server(after)) => server(before, after),
         (Process::Proxy(before), Process::Proxy(after)) => {

@@ -19,7 +19,7 @@ pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
                 0,
                 &format!("{} is broken: {}.", broken.property, broken.why),
             );
-            Marks::of(trace, broken, end)
+            Marks::new(trace, broken, end)
         }
         None => {
             story.line("No property is broken.");
@@ -57,7 +57,7 @@ struct Marks {
 impl Marks {
     /// The servers and the entry that the sentence names; for Log Matching, the first index where the
     /// two logs differ. If the sentence names no server, it refers to the server of the last step.
-    fn of(trace: &Trace, broken: &Violation, end: &System) -> Self {
+    fn new(trace: &Trace, broken: &Violation, end: &System) -> Self {
         let mut servers = servers_in(&broken.why);
         if servers.is_empty()
             && let Some(last) = trace.steps.last()

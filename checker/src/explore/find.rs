@@ -31,7 +31,7 @@ const MAX_FRONTIER: usize = 512 << 20;
 pub(super) type Goal<'a> = &'a (dyn Fn(&System, Witnesses) -> bool + Sync);
 
 /// How a search ended.
-pub(super) enum Found {
+pub(super) enum FindResult {
     /// The walk, continued to a state where the predicate holds.
     Here(Box<Walk>),
     /// Every state reachable from the one shown was visited.
@@ -56,11 +56,11 @@ pub(super) fn find(
     goal: Goal<'_>,
     progress: &SearchProgress,
     counts: &mut Counts,
-) -> Result<Found> {
+) -> Result<FindResult> {
     let mut scope = walk.world.scope.clone();
     scope.properties = Properties::NONE;
     if walk.holds(goal) {
-        return Ok(Found::Here(Box::new(walk.clone())));
+        return Ok(FindResult::Here(Box::new(walk.clone())));
     }
     let shown = walk.system_without_dropped();
     let transitions = TransitionSystem::new(scope.clone());
@@ -74,10 +74,10 @@ pub(super) fn find(
                 taken.map_err(|why| anyhow::anyhow!("the walk cannot go there: {why}"))?;
             }
             anyhow::ensure!(walk.holds(goal), "the walk there ends elsewhere");
-            Ok(Found::Here(Box::new(walk)))
+            Ok(FindResult::Here(Box::new(walk)))
         }
-        Search::Nowhere => Ok(Found::Nowhere),
-        Search::Stopped(cause) => Ok(Found::Stopped(cause)),
+        Search::Nowhere => Ok(FindResult::Nowhere),
+        Search::Stopped(cause) => Ok(FindResult::Stopped(cause)),
     }
 }
 

@@ -15,7 +15,7 @@
 //! Few jobs run at the same time, each with a memory limit. A job without listeners is stopped.
 
 use super::{
-    find::{self, Counts, Found, Goal},
+    find::{self, Counts, FindResult, Goal},
     predicates::PREDICATES,
     problem::Problem,
     view,
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     catalog::{Breaks, Evidence, HuntEnd, Method},
-    engine::{self, Limits, Outcome, SearchProgress, StopCause},
+    engine::{self, Limits, SearchOutcome, SearchProgress, StopCause},
     trace::{self, Trace},
 };
 use axum::http::StatusCode;
@@ -62,7 +62,7 @@ const SHOWN: usize = 24;
 /// The request for a job.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct AskedJob {
-    kind: Kind,
+    kind: JobKind,
     /// For a check: the only property to check.
     #[serde(default)]
     property: Option<String>,
@@ -74,7 +74,7 @@ pub(super) struct AskedJob {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Kind {
+enum JobKind {
     Check,
     Find,
     Witness,
@@ -102,11 +102,11 @@ impl AskedJob {
         walk: impl FnOnce(World) -> Result<Walk, Problem>,
     ) -> Result<Task, Problem> {
         match self.kind {
-            Kind::Check => {
+            JobKind::Check => {
                 let property = self.property.as_deref().map(property).transpose()?;
                 Ok(Task::Check(world, property))
             }
-            Kind::Find => {
+            JobKind::Find => {
                 let name = self.predicate.as_deref().ok_or_else(|| {
                     Problem::bad("a job that finds needs a predicate: /api/catalog lists them")
                 })?;
@@ -122,7 +122,7 @@ impl AskedJob {
                     predicate.holds,
                 ))
             }
-            Kind::Witness => {
+            JobKind::Witness => {
                 let name = self.witness.as_deref().ok_or_else(|| {
                     Problem::bad("this job needs the name of a witness, as /api/walk lists them")
                 })?;
@@ -363,7 +363,7 @@ impl Job {
                     ))
                 };
             }
-            Ok(Found::Here(found)) => {
+            Ok(FindResult::Here(found)) => {
                 let more = found.steps.len() - walk.steps.len();
                 verdict.verdict = "found";
                 verdict.say = match more {
@@ -377,14 +377,14 @@ impl Job {
                 verdict.witnesses = found.witnesses();
                 verdict.path(&found);
             }
-            Ok(Found::Nowhere) => {
+            Ok(FindResult::Nowhere) => {
                 verdict.verdict = "not_found";
                 verdict.say = format!(
                     "Nowhere: none of the {} states that can be reached from here shows this: {what}.",
                     verdict.states
                 );
             }
-            Ok(Found::Stopped(cause)) => self.stopped(&mut verdict, cause, "found"),
+            Ok(FindResult::Stopped(cause)) => self.stopped(&mut verdict, cause, "found"),
         }
         verdict
     }
@@ -432,7 +432,7 @@ impl Job {
                 scope.properties = property.map_or(Properties::ALL, Properties::only);
                 let limits = if planted { alone(limits) } else { *limits };
                 let mut report = engine::check(&scope, &limits, &self.progress).report;
-                if limits.threads > 1 && matches!(report.outcome, Outcome::Violated { .. }) {
+                if limits.threads > 1 && matches!(report.outcome, SearchOutcome::Violated { .. }) {
                     report = engine::check(&scope, &alone(&limits), &self.progress).report;
                 }
                 let mut verdict = Verdict {
@@ -443,7 +443,7 @@ impl Job {
                     ..Verdict::default()
                 };
                 match &report.outcome {
-                    Outcome::Exhausted => {
+                    SearchOutcome::Exhausted => {
                         verdict.exhausted(&scope, property.map(Property::name));
                         let missing = report.missing(&scope);
                         if !missing.is_empty() && scope.mutant.is_none() {
@@ -454,8 +454,8 @@ impl Job {
                             );
                         }
                     }
-                    Outcome::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
-                    Outcome::Violated { broken, path } => {
+                    SearchOutcome::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
+                    SearchOutcome::Violated { broken, path } => {
                         verdict.property = Some(broken.property.name().to_owned());
                         verdict.why = Some(broken.why.clone());
                         verdict.method = Some(Method::Search);

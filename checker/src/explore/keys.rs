@@ -74,7 +74,7 @@ impl What {
     }
 
     /// The key of an event; `message` returns the number of a delivered message.
-    pub(super) fn of(
+    pub(super) fn from_local(
         local: &Local,
         message: impl FnOnce(&model::Envelope) -> Option<u32>,
     ) -> Option<Self> {

@@ -111,14 +111,14 @@ impl Nodes {
     /// Records a line of a trace.
     pub(super) fn see(&mut self, seen: &Seen<'_>) {
         let who = Address::Node(seen.id());
-        let up = || Node::of(seen);
+        let up = || Node::from_seen(seen);
         match seen.event {
             Some(event) => self.push(seen, up, || happened(who, event)),
             None if seen.run() <= 1 => {
                 self.known.insert(seen.id(), up());
             }
             None => {
-                let down = || Node::of(seen).down();
+                let down = || Node::from_seen(seen).down();
                 let told = format!("{who} crashes: what is not on its disk is lost");
                 self.push(seen, down, || (Happened::Crash, told));
                 let told = format!("{who} starts again from its disk");
@@ -136,7 +136,7 @@ impl Nodes {
     ) {
         self.all += 1;
         if self.all + 1 == self.first {
-            let every = seen.every().map(|node| (node.id(), Node::of(&node)));
+            let every = seen.every().map(|node| (node.id(), Node::from_seen(&node)));
             self.known = every.collect();
             self.known.insert(seen.id(), state());
         }
@@ -293,11 +293,11 @@ struct Part {
     fields: Map<String, Value>,
     log_start: usize,
     log: Vec<Entry>,
-    store: Option<Vec<Held>>,
+    store: Option<Vec<StoredPair>>,
 }
 
 #[derive(Clone, PartialEq, Serialize)]
-struct Held {
+struct StoredPair {
     key: Vec<u8>,
     value: Vec<u8>,
     version: LogIndex,
@@ -320,7 +320,7 @@ struct PartTold<'a> {
     #[serde(flatten)]
     log: Option<LogTold<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    store: Option<&'a [Held]>,
+    store: Option<&'a [StoredPair]>,
 }
 
 /// The entries of a log from `log_from` on, the first index that differs from the previous state.
@@ -333,7 +333,7 @@ struct LogTold<'a> {
 }
 
 impl Node {
-    fn of(seen: &Seen<'_>) -> Self {
+    fn from_seen(seen: &Seen<'_>) -> Self {
         let log: Vec<Entry> = seen.disk_tail(TAIL).into_iter().cloned().collect();
         let hard_state = json!({"hard_state": seen.hard_state()});
         Self {
@@ -344,7 +344,9 @@ impl Node {
                 log,
                 store: None,
             },
-            running: seen.raft().map(|raft| Part::of(raft, seen.unsynced())),
+            running: seen
+                .raft()
+                .map(|raft| Part::from_raft(raft, seen.unsynced())),
         }
     }
 
@@ -368,14 +370,14 @@ impl Node {
 }
 
 impl Part {
-    fn of(raft: &Raft, unsynced: usize) -> Self {
+    fn from_raft(raft: &Raft, unsynced: usize) -> Self {
         let last = raft.log().last_index().get();
         let first = last.saturating_sub(TAIL as u64) + 1;
         let log: Vec<Entry> = (first..=last)
             .filter_map(|index| raft.log().get(LogIndex::new(index)).cloned())
             .collect();
         let store = raft.store().pairs().take(KEYS);
-        let store = store.map(|(key, held)| Held {
+        let store = store.map(|(key, held)| StoredPair {
             key: key.to_vec(),
             value: held.value.to_vec(),
             version: held.version,

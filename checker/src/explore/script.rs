@@ -378,7 +378,7 @@ impl Writer {
     }
 }
 
-fn delivered(step: &super::walk::Step) -> Option<Envelope> {
+fn delivered(step: &super::walk::WalkStep) -> Option<Envelope> {
     match step.local.as_ref()? {
         Local::Deliver { envelope, .. } => Some(envelope.clone()),
         _ => None,

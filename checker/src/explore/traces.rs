@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     escape::escaped,
-    replay::{Conditions, Rejection, Report, Source, replay_watched},
-    trace::{self, Kind, Read},
+    replay::{Conditions, Rejection, ReplayReport, Source, replay_watched},
+    trace::{self, Read, TraceKind},
 };
 use axum::body::Bytes;
 use serde::Deserialize;
@@ -75,7 +75,7 @@ pub struct Input {
 
 impl Input {
     /// An input whose contents are in memory.
-    pub fn of_bytes(name: String, bytes: Bytes) -> Self {
+    pub fn from_bytes(name: String, bytes: Bytes) -> Self {
         let open = move || -> io::Result<Box<dyn BufRead + Send>> {
             Ok(Box::new(Cursor::new(bytes.clone())))
         };
@@ -95,7 +95,7 @@ impl AskedTraces {
     pub(super) fn read(self) -> Result<String, Problem> {
         let files = self.files.into_iter();
         let inputs: Vec<_> = files
-            .map(|file| Input::of_bytes(file.name, file.text.into()))
+            .map(|file| Input::from_bytes(file.name, file.text.into()))
             .collect();
         timeline(&inputs, self.used_disks, self.part).map_err(Problem::bad)
     }
@@ -113,7 +113,7 @@ pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result
     for input in inputs {
         kinds.push(kind(input)?);
     }
-    if kinds.iter().all(|kind| *kind == Kind::Node) {
+    if kinds.iter().all(|kind| *kind == TraceKind::Node) {
         return of_nodes(inputs, used_disks, part);
     }
     match inputs {
@@ -127,12 +127,12 @@ pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result
 }
 
 /// The kind of a trace, by its first bytes.
-fn kind(input: &Input) -> Result<Kind, String> {
+fn kind(input: &Input) -> Result<TraceKind, String> {
     let name = escaped(&input.name);
     let mut text = input.read()?;
     let start = text.fill_buf();
     let start = start.map_err(|error| format!("{name} cannot be read: {error}"))?;
-    Kind::of(&input.name, start)
+    TraceKind::from_start(&input.name, start)
 }
 
 /// The response, with `lines` of JSON for the steps from number `from` on.
@@ -163,7 +163,7 @@ fn of_scope(input: &Input) -> Result<String, String> {
     let mut unable = None;
     let mut broken = None;
     let judged = trace::read_each(input.read()?, |read| match read {
-        Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::of_trace(scope)))),
+        Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::from_trace(scope)))),
         Read::Step(step) => {
             steps += 1;
             broken.clone_from(&step.state.broken);
@@ -194,7 +194,11 @@ fn of_scope(input: &Input) -> Result<String, String> {
         }
         shown.push(line);
     }
-    let start: Vec<_> = walk.start().iter().map(trace::Snapshot::of).collect();
+    let start: Vec<_> = walk
+        .start()
+        .iter()
+        .map(trace::Snapshot::from_process)
+        .collect();
     let mut header = view::header(&walk);
     // The property for which the trace was checked, even if its last step violates others too.
     header["property"] = json!(broken.as_ref().map(|broken| broken.property.name()));
@@ -239,7 +243,7 @@ fn judge(
     inputs: &[Input],
     used_disks: bool,
     mut nodes: Nodes,
-) -> Result<(Nodes, Result<Report, Rejection>), String> {
+) -> Result<(Nodes, Result<ReplayReport, Rejection>), String> {
     let mut sources = Vec::new();
     for input in inputs {
         sources.push(Source::new(&input.name, input.read()?));
@@ -253,7 +257,7 @@ fn judge(
     Ok((nodes, judged))
 }
 
-fn told_of_nodes(nodes: &Nodes, judged: &Result<Report, Rejection>) -> String {
+fn told_of_nodes(nodes: &Nodes, judged: &Result<ReplayReport, Rejection>) -> String {
     let verdict = match judged {
         Ok(_) => json!({"accepted": true, "why": null, "file": null, "line": null}),
         Err(
@@ -271,7 +275,7 @@ fn told_of_nodes(nodes: &Nodes, judged: &Result<Report, Rejection>) -> String {
     let header = json!({
         "schema": trace::SCHEMA,
         "scope": null,
-        "mutant": judged.as_ref().ok().and_then(|report: &Report| report.planted.clone()),
+        "mutant": judged.as_ref().ok().and_then(|report: &ReplayReport| report.planted.clone()),
         "property": property.map(model::system::Property::name),
         "why": property.and(verdict["why"].as_str()),
         "servers": nodes.count(),

@@ -3,7 +3,7 @@
 
 use super::{
     labels,
-    walk::{Choice, Effect, Step, Walk},
+    walk::{Choice, Effect, Walk, WalkStep},
     world::bounds_of,
 };
 use crate::trace::{SCHEMA, ScopeBounds, Snapshot};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// The response to a walk: its header, its start, the steps after the first `from`, and the current
 /// state.
 pub(super) fn walk(walk: &Walk, from: usize) -> Value {
-    let start: Vec<Snapshot> = walk.start().iter().map(Snapshot::of).collect();
+    let start: Vec<Snapshot> = walk.start().iter().map(Snapshot::from_process).collect();
     json!({
         "header": header(walk),
         "start": start,
@@ -32,7 +32,7 @@ pub(super) fn header(walk: &Walk) -> Value {
     let broken = walk.steps.last().and_then(|step| step.broken.first());
     json!({
         "schema": SCHEMA,
-        "scope": ScopeBounds::of(scope),
+        "scope": ScopeBounds::from_scope(scope),
         "mutant": scope.mutant.map(Mutant::name),
         "property": broken.map(|broken| broken.property.name()),
         "why": broken.map(|broken| &broken.why),
@@ -51,7 +51,7 @@ pub(super) fn steps(walk: &Walk, from: usize) -> Vec<Value> {
         .collect()
 }
 
-fn step(walk: &Walk, number: usize, step: &Step) -> Value {
+fn step(walk: &Walk, number: usize, step: &WalkStep) -> Value {
     let envelope = |message: &u32| &walk.messages[*message as usize - 1].envelope;
     let event = match (&step.local, step.key) {
         (Some(local), _) => json!(local),
@@ -71,7 +71,7 @@ fn step(walk: &Walk, number: usize, step: &Step) -> Value {
         "event": event,
         "sent": sent,
         "witnesses": names(step.witnesses),
-        "state": Snapshot::of(&step.after),
+        "state": Snapshot::from_process(&step.after),
         "key": step.key.to_string(),
         "story": step.story,
         "broken": step

@@ -35,7 +35,7 @@ pub(super) struct Walk {
     /// The same scope with an unlimited budget, to determine the cost of an action.
     generous: TransitionSystem,
     start: Arc<System>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<WalkStep>,
     /// The current processes. The network is not stored here but in `messages`.
     system: System,
     pub(super) messages: Vec<Sent>,
@@ -46,7 +46,7 @@ pub(super) struct Walk {
 
 /// One step.
 #[derive(Clone)]
-pub(super) struct Step {
+pub(super) struct WalkStep {
     pub(super) key: Key,
     /// The index of the process, or of the receiver if a message is dropped.
     pub(super) process: usize,
@@ -65,7 +65,7 @@ pub(super) struct Step {
     messages: usize,
 }
 
-impl Step {
+impl WalkStep {
     /// The estimated size in bytes.
     fn bytes(&self) -> usize {
         let entries = self
@@ -328,7 +328,7 @@ impl Walk {
     pub(super) fn key(&self, action: &Action) -> Option<Key> {
         Some(Key::Step {
             process: action.process as u32 + 1,
-            what: What::of(&action.local, |envelope| self.number(envelope))?,
+            what: What::from_local(&action.local, |envelope| self.number(envelope))?,
         })
     }
 
@@ -338,7 +338,7 @@ impl Walk {
             return;
         }
         let gone = self.steps.split_off(count);
-        self.bytes -= gone.iter().map(Step::bytes).sum::<usize>();
+        self.bytes -= gone.iter().map(WalkStep::bytes).sum::<usize>();
         let changed: BTreeSet<usize> = gone.iter().map(|step| step.process).collect();
         for place in changed {
             let last = self.steps.iter().rev().find(|step| step.process == place);
@@ -430,7 +430,8 @@ impl Walk {
     }
 
     fn choice(&self, place: usize, local: Local, message: Option<u32>) -> Choice {
-        let what = What::of(&local, |_| message).expect("a delivery has its message's number");
+        let what =
+            What::from_local(&local, |_| message).expect("a delivery has its message's number");
         let action = Action {
             process: place,
             local,
@@ -603,7 +604,7 @@ impl Walk {
             Some(last) if *last.history == history => Arc::clone(&last.history),
             _ => Arc::new(history),
         };
-        self.push(Step {
+        self.push(WalkStep {
             key,
             process: action.process,
             local: Some(action.local),
@@ -706,7 +707,7 @@ impl Walk {
             Some(step) => Arc::clone(&step.after),
             None => Arc::new(self.start.processes[process].clone()),
         };
-        self.push(Step {
+        self.push(WalkStep {
             key,
             process,
             local: None,
@@ -722,7 +723,7 @@ impl Walk {
         Ok(())
     }
 
-    fn push(&mut self, step: Step) {
+    fn push(&mut self, step: WalkStep) {
         self.bytes += step.bytes();
         self.steps.push(step);
     }

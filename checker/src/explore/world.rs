@@ -148,7 +148,7 @@ impl World {
     }
 
     /// The world of a trace.
-    pub(super) fn of_trace(scope: &Scope) -> Self {
+    pub(super) fn from_trace(scope: &Scope) -> Self {
         let is_split = !scope.reduction.merge_syncs && !scope.reduction.merge_restarts;
         Self {
             scope: Scope {
@@ -171,7 +171,7 @@ impl World {
             // Ignores the settings that have no effect on walks.
             let mut real = crate::trace::real_network(scope);
             real.reduction.forget_hints = false;
-            crate::trace::ScopeBounds::of(&real)
+            crate::trace::ScopeBounds::from_scope(&real)
         };
         let named = |steps: Steps| {
             let asked = json!({
@@ -187,7 +187,7 @@ impl World {
 
     /// A name that distinguishes the world from all others.
     pub(super) fn name(&self) -> String {
-        let bounds = crate::trace::ScopeBounds::of(&self.scope);
+        let bounds = crate::trace::ScopeBounds::from_scope(&self.scope);
         let bounds = serde_json::to_string(&bounds).expect("bounds have a form in JSON");
         let mutant = self.scope.mutant.map_or("", Mutant::name);
         format!("{} {mutant} {bounds}", self.steps.name())

@@ -12,8 +12,8 @@
 
 use super::{
     format::Operation,
-    object::{State, Step, Values},
-    search::{Decision, Found, Limits, search},
+    object::{KeyState, ObjectStep, Values},
+    search::{Decision, Limits, SearchResult, search},
 };
 use std::{
     fmt,
@@ -59,7 +59,7 @@ pub(super) fn explain(operations: &[&Operation], interrupt: &AtomicBool) -> Expl
     describe(operations.len(), &core, &found)
 }
 
-fn attempt(operations: &[Operation], limits: &Limits<'_>) -> Found {
+fn attempt(operations: &[Operation], limits: &Limits<'_>) -> SearchResult {
     let operations: Vec<&Operation> = operations.iter().collect();
     search(&operations, limits)
 }
@@ -108,7 +108,7 @@ fn until(whole: &[Operation], time: u64) -> Vec<Operation> {
 /// The operation as an optional one: it took effect with its recorded result, or never. Returns `None`
 /// if an optional operation would not constrain the order.
 fn optional(operation: &Operation) -> Option<Operation> {
-    let only_sees = Step::of(operation, &mut Values::default()).only_sees();
+    let only_sees = ObjectStep::from_operation(operation, &mut Values::default()).only_sees();
     (!only_sees).then(|| Operation {
         returned: None,
         ..operation.clone()
@@ -150,15 +150,15 @@ fn without(operations: &[Operation], first: usize, count: usize) -> Vec<Operatio
     weaker
 }
 
-fn describe(all: usize, core: &[Operation], found: &Found) -> Explanation {
+fn describe(all: usize, core: &[Operation], found: &SearchResult) -> Explanation {
     let mut operations: Vec<Operation> = core.iter().filter(|op| is_firm(op)).cloned().collect();
     operations.sort_by_key(|op| op.invoke);
     let mut values = Values::default();
-    let mut state = State::default();
+    let mut state = KeyState::default();
     let start = state.told(&values);
     let mut order = Vec::new();
     for operation in found.longest.iter().map(|place| &core[*place]) {
-        let step = Step::of(operation, &mut values);
+        let step = ObjectStep::from_operation(operation, &mut values);
         state = state.after(&step, &mut values).unwrap_or(state);
         order.push((operation.clone(), state.told(&values)));
     }
@@ -179,8 +179,8 @@ fn describe(all: usize, core: &[Operation], found: &Found) -> Explanation {
     }
 }
 
-fn obstacle(operation: &Operation, state: State, values: &mut Values) -> String {
-    let step = Step::of(operation, values);
+fn obstacle(operation: &Operation, state: KeyState, values: &mut Values) -> String {
+    let step = ObjectStep::from_operation(operation, values);
     if state.after(&step, values).is_some() {
         return "this is possible here, but then another of these operations never is".into();
     }

@@ -4,7 +4,10 @@
 //! The reader is strict: it rejects a line, with its number, unless it is exactly one operation with a
 //! possible result. A guess about the meaning of a line could change the verdict.
 
-use crate::{escape::escaped, lines::read_object};
+use crate::{
+    escape::escaped,
+    lines::{FileLine, read_object},
+};
 use history::{Op, OpResult, Record, True};
 use std::{
     fmt,
@@ -23,7 +26,7 @@ const NO_RETURN: &str = "it has a result but did not return: \"return\" is null"
 
 /// The recorded operations.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub struct ClientHistory {
     /// The operations, in the order of the lines.
     pub operations: Vec<Operation>,
     /// The stale reads that were answered. They are not part of the order.
@@ -56,25 +59,10 @@ impl ReadLimits<'static> {
     };
 }
 
-impl History {
+impl ClientHistory {
     /// Whether there is nothing to check: no operation, or only operations that certainly had no effect.
     pub fn is_empty(&self) -> bool {
         self.operations.is_empty() && self.stale_reads.is_empty()
-    }
-}
-
-/// The place where an operation was recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The file.
-    pub file: Arc<str>,
-    /// The line in the file, counted from 1.
-    pub line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", escaped(&self.file), self.line)
     }
 }
 
@@ -82,7 +70,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// The place where it was recorded.
-    pub place: Place,
+    pub place: FileLine,
     /// The process that called it.
     pub process: u64,
     /// The key.
@@ -95,7 +83,7 @@ pub struct Operation {
     /// outcome.
     pub returned: Option<u64>,
     /// The result.
-    pub outcome: Outcome,
+    pub outcome: OperationOutcome,
 }
 
 /// A read of the local state of one server. It guarantees less than other reads and is checked
@@ -103,7 +91,7 @@ pub struct Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StaleRead {
     /// The place where it was recorded.
-    pub place: Place,
+    pub place: FileLine,
     /// The key.
     pub key: String,
     /// The time of the call.
@@ -138,7 +126,7 @@ pub enum Call {
 
 /// The result of an operation. A version is `None` if the history does not contain it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
+pub enum OperationOutcome {
     /// Unknown: the operation may take effect at any time after its call, or never.
     Unknown,
     /// The operation took effect and created this version.
@@ -160,12 +148,12 @@ pub enum Outcome {
 #[error("{place}: {}", escaped(why))]
 pub struct BadHistory {
     /// The line.
-    pub place: Place,
+    pub place: FileLine,
     /// The problem.
     pub why: String,
 }
 
-impl History {
+impl ClientHistory {
     /// Adds the operations of one more file. All files together form one history, and their times must
     /// come from one clock.
     ///
@@ -180,7 +168,7 @@ impl History {
         let file: Arc<str> = file.into();
         let mut text = Vec::new();
         for line in 1.. {
-            let place = Place {
+            let place = FileLine {
                 file: Arc::clone(&file),
                 line,
             };
@@ -328,13 +316,13 @@ fn parse_operation(record: Record, place: Place) -> Result<Option<Operation>, St
 impl Operation {
     /// Whether the outcome is known.
     pub fn is_definite(&self) -> bool {
-        self.outcome != Outcome::Unknown
+        self.outcome != OperationOutcome::Unknown
     }
 
     /// The version that the operation created, if recorded.
     pub fn made(&self) -> Option<u64> {
         match self.outcome {
-            Outcome::Written(version) | Outcome::Number(_, version) => version,
+            OperationOutcome::Written(version) | OperationOutcome::Number(_, version) => version,
             _ => None,
         }
     }
@@ -342,8 +330,8 @@ impl Operation {
     /// The version that existed before the operation returned according to its result, if any.
     pub fn shows(&self) -> Option<u64> {
         match self.outcome {
-            Outcome::Found(_, version) => version,
-            Outcome::ConditionFailed(found) => found,
+            OperationOutcome::Found(_, version) => version,
+            OperationOutcome::ConditionFailed(found) => found,
             _ => self.made(),
         }
     }
@@ -368,7 +356,7 @@ impl fmt::Display for Call {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for OperationOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = |version: &Option<u64>| match version {
             Some(version) => format!(", version {version}"),

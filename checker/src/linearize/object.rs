@@ -6,13 +6,13 @@
 //! only a lower bound: `floor` is the least possible version of the last write so far. So "higher than
 //! all before" is exactly "higher than the floor".
 
-use super::format::{Call, Operation, Outcome};
+use super::format::{Call, Operation, OperationOutcome};
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// The state of a key after some operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct State {
+pub(super) struct KeyState {
     /// The value; `None` if the key is absent.
     pub(super) value: Option<ValueId>,
     /// The version of that value, if known.
@@ -50,7 +50,7 @@ impl Values {
 
 /// An operation with numbered values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Step {
+pub(super) enum ObjectStep {
     /// A put or a delete that took effect, or may have taken effect.
     Set {
         value: Option<ValueId>,
@@ -80,7 +80,7 @@ pub(super) enum Step {
     Impossible,
 }
 
-/// The condition under which a [`Step::Set`] takes effect.
+/// The condition under which an [`ObjectStep::Set`] takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Needs {
     Nothing,
@@ -88,8 +88,8 @@ pub(super) enum Needs {
     Version(u64),
 }
 
-impl Step {
-    pub(super) fn of(operation: &Operation, values: &mut Values) -> Self {
+impl ObjectStep {
+    pub(super) fn from_operation(operation: &Operation, values: &mut Values) -> Self {
         let made = operation.made();
         match (&operation.call, &operation.outcome) {
             (Call::Put(value), _) => Self::Set {
@@ -102,16 +102,16 @@ impl Step {
                 made,
                 needs: Needs::Nothing,
             },
-            (Call::Increment(by), Outcome::NotANumber) => Self::SeeNoNumber { by: *by },
+            (Call::Increment(by), OperationOutcome::NotANumber) => Self::SeeNoNumber { by: *by },
             (Call::Increment(by), outcome) => Self::Add {
                 by: *by,
                 left: match outcome {
-                    Outcome::Number(left, _) => Some(*left),
+                    OperationOutcome::Number(left, _) => Some(*left),
                     _ => None,
                 },
                 made,
             },
-            (Call::CompareAndSet { expected, .. }, Outcome::ConditionFailed(found)) => {
+            (Call::CompareAndSet { expected, .. }, OperationOutcome::ConditionFailed(found)) => {
                 match (found, expected) {
                     (Some(found), wanted) => Self::SeeVersion {
                         found: *found,
@@ -129,11 +129,11 @@ impl Step {
                     Some(version) => Needs::Version(*version),
                 },
             },
-            (Call::Get, Outcome::Found(value, version)) => Self::See {
+            (Call::Get, OperationOutcome::Found(value, version)) => Self::See {
                 value: values.id(value),
                 version: *version,
             },
-            (Call::Get, Outcome::Absent) => Self::SeeAbsent,
+            (Call::Get, OperationOutcome::Absent) => Self::SeeAbsent,
             (Call::Get, _) => Self::Impossible,
         }
     }
@@ -164,17 +164,17 @@ impl Step {
     }
 }
 
-impl State {
+impl KeyState {
     /// The state after the operation, if it can come next with its recorded result.
-    pub(super) fn after(self, step: &Step, values: &mut Values) -> Option<Self> {
+    pub(super) fn after(self, step: &ObjectStep, values: &mut Values) -> Option<Self> {
         match *step {
-            Step::Set { value, made, needs } => match needs {
+            ObjectStep::Set { value, made, needs } => match needs {
                 Needs::Nothing => self.written(value, made),
                 Needs::Absent if self.value.is_some() => None,
                 Needs::Absent => self.written(value, made),
                 Needs::Version(version) => self.at_version(version)?.written(value, made),
             },
-            Step::Add { by, left, made } => {
+            ObjectStep::Add { by, left, made } => {
                 let sum = self.number(values)?.checked_add(by)?;
                 if left.is_some_and(|left| left != sum) {
                     return None;
@@ -182,7 +182,7 @@ impl State {
                 let value = values.id(&sum.to_string());
                 self.written(Some(value), made)
             }
-            Step::See { value, version } => {
+            ObjectStep::See { value, version } => {
                 if self.value != Some(value) {
                     return None;
                 }
@@ -191,18 +191,20 @@ impl State {
                     None => Some(self),
                 }
             }
-            Step::SeeAbsent | Step::SeeAbsentWanting => self.value.is_none().then_some(self),
-            Step::SeeVersion { found, wanted } => {
+            ObjectStep::SeeAbsent | ObjectStep::SeeAbsentWanting => {
+                self.value.is_none().then_some(self)
+            }
+            ObjectStep::SeeVersion { found, wanted } => {
                 if wanted == Some(found) {
                     return None;
                 }
                 self.at_version(found)
             }
-            Step::SeeNoNumber { by } => {
+            ObjectStep::SeeNoNumber { by } => {
                 let sum = self.number(values).and_then(|held| held.checked_add(by));
                 sum.is_none().then_some(self)
             }
-            Step::Impossible => None,
+            ObjectStep::Impossible => None,
         }
     }
 

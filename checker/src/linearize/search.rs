@@ -16,7 +16,7 @@
 
 use super::{
     format::Operation,
-    object::{State, Step, Values},
+    object::{KeyState, ObjectStep, Values},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::Serialize;
@@ -75,7 +75,7 @@ impl fmt::Display for UndecidedCause {
 
 /// A finished search.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct SearchResult {
     pub(super) decision: Decision,
     /// The number of configurations entered.
     pub(super) configurations: u64,
@@ -85,7 +85,7 @@ pub(super) struct Found {
 }
 
 /// Decides whether some order explains these operations, all on one key.
-pub(super) fn search(operations: &[&Operation], limits: &Limits<'_>) -> Found {
+pub(super) fn search(operations: &[&Operation], limits: &Limits<'_>) -> SearchResult {
     Search::new(operations).run(limits)
 }
 
@@ -114,13 +114,13 @@ struct Search {
 }
 
 struct Definite {
-    step: Step,
+    step: ObjectStep,
     /// Its index among the operations searched.
     place: usize,
 }
 
 struct Open {
-    step: Step,
+    step: ObjectStep,
     invoke: u64,
     place: usize,
     /// The previous operation with the same effect.
@@ -132,14 +132,14 @@ struct Open {
 struct Configuration {
     taken: Box<[u64]>,
     used: Box<[u64]>,
-    state: State,
+    state: KeyState,
     unseen: bool,
 }
 
 /// The current state of the key.
 #[derive(Clone, Copy)]
 struct Standing {
-    state: State,
+    state: KeyState,
     /// Whether the last change has an unknown outcome and was not read yet.
     unseen: bool,
 }
@@ -178,7 +178,7 @@ impl Search {
         let mut twins = FxHashMap::default();
         for place in by_call {
             let operation = operations[place];
-            let step = Step::of(operation, &mut values);
+            let step = ObjectStep::from_operation(operation, &mut values);
             match operation.returned {
                 Some(returned) => {
                     spans.push((operation.invoke, returned));
@@ -224,10 +224,10 @@ impl Search {
         }
     }
 
-    fn run(mut self, limits: &Limits<'_>) -> Found {
+    fn run(mut self, limits: &Limits<'_>) -> SearchResult {
         let mut frames: Vec<Frame> = Vec::new();
         let mut standing = Standing {
-            state: State::default(),
+            state: KeyState::default(),
             unseen: false,
         };
         let mut cursor = self.first();
@@ -280,7 +280,7 @@ impl Search {
                 None => break Decision::Violated,
             }
         };
-        Found {
+        SearchResult {
             decision,
             configurations,
             longest: longest.map(|(_, order)| order).unwrap_or_default(),
@@ -323,11 +323,11 @@ impl Search {
         loop {
             let (choice, step, next) = match cursor {
                 Cursor::Definite(node) => match self.timeline.event(node) {
-                    Event::Call(op) => {
+                    TimelineEvent::Call(op) => {
                         cursor = Cursor::Definite(self.timeline.next(node));
                         (Choice::Definite(op), self.definite[op].step, cursor)
                     }
-                    Event::Return(until) => {
+                    TimelineEvent::Return(until) => {
                         cursor = Cursor::Open { next: 0, until };
                         continue;
                     }
@@ -369,7 +369,7 @@ impl Search {
     /// tried.
     fn sure_candidate(&mut self, standing: Standing) -> Option<usize> {
         let mut node = self.timeline.first();
-        while let Event::Call(op) = self.timeline.event(node) {
+        while let TimelineEvent::Call(op) = self.timeline.event(node) {
             let step = self.definite[op].step;
             if step.only_sees()
                 && standing.state.after(&step, &mut self.values) == Some(standing.state)
@@ -382,7 +382,7 @@ impl Search {
     }
 
     /// The state after an operation. Returns `None` if it cannot be part of a complete order.
-    fn reached(&mut self, before: State, choice: Choice, step: &Step) -> Option<State> {
+    fn reached(&mut self, before: KeyState, choice: Choice, step: &ObjectStep) -> Option<KeyState> {
         // Definite operations create their versions in ascending order.
         let mut due = self.versions_made;
         if let (Choice::Definite(_), Some(made)) = (choice, made(step)) {
@@ -458,9 +458,9 @@ impl Search {
     }
 }
 
-fn made(step: &Step) -> Option<u64> {
+fn made(step: &ObjectStep) -> Option<u64> {
     match step {
-        Step::Set { made, .. } | Step::Add { made, .. } => *made,
+        ObjectStep::Set { made, .. } | ObjectStep::Add { made, .. } => *made,
         _ => None,
     }
 }
@@ -475,7 +475,7 @@ fn stopped_by(limits: &Limits<'_>) -> Option<UndecidedCause> {
 }
 
 #[derive(Clone, Copy)]
-enum Event {
+enum TimelineEvent {
     /// The call of this definite operation.
     Call(usize),
     /// A return at this time.
@@ -485,7 +485,7 @@ enum Event {
 /// A doubly linked list of calls and returns. Operations are removed and then reinserted in reverse
 /// order (Lowe's list; Knuth's dancing links). Node 0 is both ends.
 struct Timeline {
-    events: Vec<Event>,
+    events: Vec<TimelineEvent>,
     next: Vec<usize>,
     previous: Vec<usize>,
     /// The two nodes of each operation.
@@ -505,14 +505,14 @@ impl Timeline {
         order.sort_unstable();
         let count = order.len() + 1;
         let mut nodes = vec![(0, 0); spans.len()];
-        let mut events = vec![Event::Return(u64::MAX)];
+        let mut events = vec![TimelineEvent::Return(u64::MAX)];
         for (place, (time, is_return, op)) in order.into_iter().enumerate() {
             if is_return {
                 nodes[op].1 = place + 1;
-                events.push(Event::Return(time));
+                events.push(TimelineEvent::Return(time));
             } else {
                 nodes[op].0 = place + 1;
-                events.push(Event::Call(op));
+                events.push(TimelineEvent::Call(op));
             }
         }
         Self {
@@ -531,7 +531,7 @@ impl Timeline {
         self.next[node]
     }
 
-    fn event(&self, node: usize) -> Event {
+    fn event(&self, node: usize) -> TimelineEvent {
         self.events[node]
     }
 
@@ -633,7 +633,7 @@ mod tests {
         let whole = walk(&timeline);
         // The third operation is called at the moment the first returns: they are concurrent.
         let event = timeline.event(timeline.next(timeline.next(timeline.first())));
-        assert!(matches!(event, Event::Call(2)));
+        assert!(matches!(event, TimelineEvent::Call(2)));
         timeline.lift(1);
         timeline.lift(0);
         assert_eq!(walk(&timeline).len(), 2);

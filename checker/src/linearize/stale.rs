@@ -10,7 +10,8 @@
 //! write created, and a write without a recorded version is never evidence of a violation. The age of a
 //! response is not checked, because it is not guaranteed.
 
-use super::format::{Call, History, Operation, Outcome, Place, StaleRead};
+use super::format::{Call, ClientHistory, Operation, OperationOutcome, StaleRead};
+use crate::lines::FileLine;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
@@ -21,7 +22,7 @@ use std::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invented {
     /// The read.
-    pub read: Place,
+    pub read: FileLine,
     /// The problem.
     pub why: String,
 }
@@ -41,7 +42,7 @@ struct Written<'a> {
 }
 
 /// The first impossible stale read, if there is one.
-pub(super) fn find_invented(history: &History) -> Option<Invented> {
+pub(super) fn find_invented(history: &ClientHistory) -> Option<Invented> {
     if history.stale_reads.is_empty() {
         return None;
     }
@@ -53,7 +54,12 @@ pub(super) fn find_invented(history: &History) -> Option<Invented> {
             (Some(version), _) => {
                 key.by_version.insert(version, write);
             }
-            (None, Outcome::Unknown | Outcome::Written(_) | Outcome::Number(..)) => {
+            (
+                None,
+                OperationOutcome::Unknown
+                | OperationOutcome::Written(_)
+                | OperationOutcome::Number(..),
+            ) => {
                 key.elsewhere.push(write);
             }
             // It changed nothing.
@@ -117,7 +123,7 @@ impl Written<'_> {
                 return Some(format!("{} wrote it later", write.place));
             }
             let wrote = match &write.outcome {
-                Outcome::Number(number, _) => *value == number.to_string(),
+                OperationOutcome::Number(number, _) => *value == number.to_string(),
                 _ => write.call.may_leave(value),
             };
             return (!wrote).then(|| format!("{} wrote something else there", write.place));

@@ -3,7 +3,8 @@
 //! * no two writes have the same version;
 //! * a write called after a response showed some version creates a higher version.
 
-use super::format::{Operation, Place};
+use super::format::Operation;
+use crate::lines::FileLine;
 use std::{collections::HashMap, fmt};
 
 /// Versions that contradict the order in time.
@@ -14,20 +15,20 @@ pub enum Disorder {
         /// The version.
         version: u64,
         /// The first write.
-        one: Place,
+        one: FileLine,
         /// The second write.
-        other: Place,
+        other: FileLine,
     },
     /// A write created a version that is not higher than a version shown before its call.
     Backwards {
         /// The version shown.
         seen: u64,
         /// The operation that showed it.
-        by: Place,
+        by: FileLine,
         /// The version created later.
         made: u64,
         /// The operation that created it.
-        later: Place,
+        later: FileLine,
     },
 }
 
@@ -88,10 +89,10 @@ fn backwards(operations: &[Operation]) -> Option<Disorder> {
         .filter_map(|operation| Some((operation.invoke, operation.made()?, operation)))
         .collect();
     making.sort_by_key(|(invoke, ..)| *invoke);
-    let mut shown = shown.into_iter().peekable();
+    let mut rest = shown.into_iter().peekable();
     let mut highest: Option<(u64, &Operation)> = None;
     for (invoke, made, later) in making {
-        while let Some((_, seen, by)) = shown.next_if(|(returned, ..)| *returned < invoke) {
+        while let Some((_, seen, by)) = rest.next_if(|(returned, ..)| *returned < invoke) {
             if highest.is_none_or(|(highest, _)| seen > highest) {
                 highest = Some((seen, by));
             }

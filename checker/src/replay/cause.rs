@@ -9,10 +9,10 @@
 //! a message was received before it was sent.
 
 use super::{
-    Place, Rejection, Report,
+    FileLine, Rejection, ReplayReport,
     cluster::Cluster,
     coverage::{self, Tally},
-    format::{Header, Line, Source, Step, to_json},
+    format::{Header, Line, RecordedStep, Source, to_json},
     server::{ClusterHistory as _, Server, broken_at},
 };
 use model::{
@@ -43,7 +43,7 @@ pub struct Conditions<'a> {
 ///
 /// # Errors
 /// The first problem; [`Rejection::Interrupted`] if the replay was interrupted.
-pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Report, Rejection> {
+pub fn replay(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<ReplayReport, Rejection> {
     replay_watched(sources, conditions, &mut |_| {})
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn replay_watched(
     sources: Vec<Source>,
     conditions: Conditions<'_>,
     watch: &mut dyn FnMut(Seen<'_>),
-) -> Result<Report, Rejection> {
+) -> Result<ReplayReport, Rejection> {
     let mut replay = Replay::open(sources, conditions.used_disks)?;
     let mut runnable: Vec<usize> = (0..replay.tracks.len()).rev().collect();
     // Each trace begins with a header, which waits for nothing. So all servers exist from the start.
@@ -155,7 +155,7 @@ struct Replay {
     places: BTreeMap<NodeId, usize>,
     cluster: Cluster,
     /// The configuration, and the first line that contains it.
-    config: Option<(Config, Place)>,
+    config: Option<(Config, FileLine)>,
     /// Every message from a server to a server. No message is removed: it may be received any number of
     /// times. The value is whether the step that first sent it is inside ([`super::coverage`]).
     sent: FxHashMap<Envelope, bool>,
@@ -170,7 +170,7 @@ struct Replay {
 /// One trace and its next line.
 struct Track {
     source: Source,
-    next: Option<(Line, Place)>,
+    next: Option<(Line, FileLine)>,
     /// Later lines, read to find out why no trace can advance.
     later: Vec<Line>,
 }
@@ -301,7 +301,7 @@ impl Replay {
         })
     }
 
-    fn start(&mut self, track: usize, header: Header, place: &Place) -> Result<(), Rejection> {
+    fn start(&mut self, track: usize, header: Header, place: &FileLine) -> Result<(), Rejection> {
         let id = self.servers[track].id;
         let wrong = |why: String| Err(Rejection::disagreement(place, why));
         if header.node != id {
@@ -337,9 +337,9 @@ impl Replay {
     fn step(
         &mut self,
         track: usize,
-        step: Step,
+        step: RecordedStep,
         cause: Option<bool>,
-        place: &Place,
+        place: &FileLine,
         watch: &mut dyn FnMut(Seen<'_>),
     ) -> Result<Vec<usize>, Rejection> {
         let event = step.event.clone();
@@ -385,9 +385,9 @@ impl Replay {
     fn judge(
         &mut self,
         track: usize,
-        step: Step,
+        step: RecordedStep,
         heard: Option<usize>,
-        place: &Place,
+        place: &FileLine,
     ) -> Result<(), Rejection> {
         let led = self.servers[track].step(step, place, &mut self.cluster)?;
         let server = &self.servers[track];
@@ -472,9 +472,9 @@ impl Replay {
         Ok(false)
     }
 
-    fn report(self) -> Report {
+    fn report(self) -> ReplayReport {
         let planted = self.config.as_ref().and_then(|(config, _)| config.mutant);
-        Report {
+        ReplayReport {
             servers: self.servers.len(),
             runs: self.servers.iter().map(|server| server.runs).sum(),
             steps: self.steps,

@@ -5,7 +5,7 @@
 //! line. Otherwise an unknown field, or a set with a duplicate element, would be missed. If the bytes
 //! differ (in field order or spaces), the JSON values are compared.
 
-use super::{Place, Rejection};
+use super::{FileLine, Rejection};
 use crate::{
     digest_chain::{DigestChain, has_digest},
     lines::read_object,
@@ -27,7 +27,7 @@ const LONGEST_LINE: u64 = 4 << 30;
 /// One line.
 pub(super) enum Line {
     Header(Box<Header>),
-    Step(Box<Step>),
+    Step(Box<RecordedStep>),
 }
 
 /// The first line of a run.
@@ -39,7 +39,7 @@ pub(super) struct Header {
 }
 
 /// The event at a server, and its effects.
-pub(super) struct Step {
+pub(super) struct RecordedStep {
     pub(super) number: u64,
     pub(super) event: Event,
     /// The line as it was recorded.
@@ -54,7 +54,7 @@ pub struct Source {
     /// A line that was read ahead.
     ahead: Option<Vec<u8>>,
     seal: DigestChain,
-    pub(super) cut_short: Vec<Place>,
+    pub(super) cut_short: Vec<FileLine>,
 }
 
 impl Source {
@@ -71,8 +71,8 @@ impl Source {
     }
 
     /// The place of the last line.
-    pub(super) fn place(&self) -> Place {
-        Place {
+    pub(super) fn place(&self) -> FileLine {
+        FileLine {
             file: Arc::clone(&self.file),
             line: self.line,
         }
@@ -109,7 +109,7 @@ impl Source {
             }
             // Most lines are steps, so this format is tried first.
             if let Ok(line) = serde_json::from_slice::<StepLine>(&text) {
-                return Ok(Some(Line::Step(Box::new(Step {
+                return Ok(Some(Line::Step(Box::new(RecordedStep {
                     number: line.step,
                     event: line.event,
                     text,
@@ -206,11 +206,11 @@ struct WrittenEffects<'a> {
 /// The name and version in a header of another format or version.
 fn of_another_version(text: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Kind {
+    struct TraceFormat {
         trace: String,
         version: u64,
     }
-    let Kind { trace, version } = serde_json::from_slice(text).ok()?;
+    let TraceFormat { trace, version } = serde_json::from_slice(text).ok()?;
     (trace != NAME || version != VERSION).then(|| {
         format!(
             "this is a trace of {trace} version {version}; only {NAME} version {VERSION} is known"
@@ -287,7 +287,7 @@ pub(super) enum Difference {
     },
 }
 
-impl Step {
+impl RecordedStep {
     /// Splits the step into the event for the core, and the record for the comparison.
     pub(super) fn into_parts(self) -> (Event, Recorded) {
         let mut start = format!("{{\"step\":{},\"event\":", self.number).into_bytes();

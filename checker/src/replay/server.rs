@@ -4,8 +4,8 @@
 //! covers were committed, so the prefixes of the committed entries take their place.
 
 use super::{
-    Place, Rejection,
-    format::{Difference, Header, Recorded, Step},
+    FileLine, Rejection,
+    format::{Difference, Header, Recorded, RecordedStep},
     prefixes::{EMPTY, Prefix},
 };
 use model::{
@@ -108,7 +108,7 @@ impl Server {
     pub(super) fn start(
         &mut self,
         header: Header,
-        place: &Place,
+        place: &FileLine,
         cluster: &mut impl ClusterHistory,
     ) -> Result<(), Rejection> {
         if !self.boots.insert(header.boot.clone()) {
@@ -143,7 +143,7 @@ impl Server {
     fn crash(
         &mut self,
         found: &Durable,
-        place: &Place,
+        place: &FileLine,
         cluster: &impl ClusterHistory,
     ) -> Result<(), Rejection> {
         let mut lost = std::mem::take(&mut self.unsynced);
@@ -169,8 +169,8 @@ impl Server {
     /// for display.
     pub(super) fn step(
         &mut self,
-        step: Step,
-        place: &Place,
+        step: RecordedStep,
+        place: &FileLine,
         cluster: &mut impl ClusterHistory,
     ) -> Result<Led, Rejection> {
         let Some(raft) = &mut self.raft else {
@@ -227,7 +227,7 @@ impl Server {
     fn write(
         &mut self,
         write: &Write,
-        place: &Place,
+        place: &FileLine,
         cluster: &mut impl ClusterHistory,
     ) -> Result<(), Rejection> {
         let truncate_from = write.truncate_from.map(|index| index.get() as usize);
@@ -296,7 +296,7 @@ impl Disk {
     }
 }
 
-pub(super) fn broken_at(place: &Place, broken: Violation) -> Rejection {
+pub(super) fn broken_at(place: &FileLine, broken: Violation) -> Rejection {
     Rejection::Violation {
         place: place.clone(),
         broken,
@@ -312,7 +312,7 @@ fn compare(
     effects: &Effects,
     recorded: &Recorded,
     id: NodeId,
-    place: &Place,
+    place: &FileLine,
 ) -> Result<(), Rejection> {
     match recorded.difference(effects) {
         None => Ok(()),

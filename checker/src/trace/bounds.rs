@@ -71,7 +71,7 @@ pub struct Reductions {
 
 impl ScopeBounds {
     /// The serialized form of a scope. A trace stores the planted bug separately.
-    pub fn of(scope: &Scope) -> Self {
+    pub fn from_scope(scope: &Scope) -> Self {
         // The pattern lists all fields, so that a new bound of the model cannot be forgotten here.
         let Scope {
             name,

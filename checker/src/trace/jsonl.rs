@@ -34,17 +34,17 @@ const LONGEST_LINE: u64 = 256 << 20;
 
 /// The kind of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TraceKind {
     /// A run of a scope.
     Scope,
     /// The steps of a node ([`crate::replay`]).
     Node,
 }
 
-impl Kind {
+impl TraceKind {
     /// The kind of a trace whose name is `name`, by its first bytes: the first line that contains the
     /// first field of a header. A line before it must be truncated, as by a run that ended in its header.
-    pub(crate) fn of(name: &str, start: &[u8]) -> Result<Self, String> {
+    pub(crate) fn from_start(name: &str, start: &[u8]) -> Result<Self, String> {
         let start = &start[..start.len().min(1 << 16)];
         for line in start.split(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
@@ -163,7 +163,7 @@ impl<'a, W: Write> Lines<'a, W> {
     ) -> io::Result<Self> {
         let header = Header {
             schema: SCHEMA.into(),
-            scope: ScopeBounds::of(scope),
+            scope: ScopeBounds::from_scope(scope),
             mutant: scope.mutant.map(|mutant| mutant.name().into()),
             property: broken.map(|broken| broken.property),
             why: broken.map(|broken| broken.why.clone()),
@@ -188,7 +188,7 @@ impl<'a, W: Write> Lines<'a, W> {
             event: step.action.local.clone(),
             sent: step.sent.clone(),
             witnesses: names(step.witnesses),
-            state: serde_json::to_value(Snapshot::of(process))?,
+            state: serde_json::to_value(Snapshot::from_process(process))?,
         };
         let text = self.seal.close(serde_json::to_string(&line)?);
         writeln!(self.out, "{text}")
@@ -353,7 +353,7 @@ fn read_step(
     if names(step.witnesses) != line.witnesses {
         return Err("\"witnesses\" are not those of this step".into());
     }
-    let state = Snapshot::of(&step.state.processes[process]);
+    let state = Snapshot::from_process(&step.state.processes[process]);
     differs("state", &line.state, &state)?;
     Ok(step)
 }

@@ -105,7 +105,7 @@ pub struct PairSnapshot {
 
 impl Snapshot {
     /// The snapshot of one process.
-    pub fn of(process: &Process) -> Self {
+    pub fn from_process(process: &Process) -> Self {
         match process {
             Process::Server(server) => Self::Server {
                 id: server.id,
@@ -128,7 +128,7 @@ impl Snapshot {
 
     /// The snapshots of all processes, in order.
     pub fn all(system: &System) -> Vec<Self> {
-        system.processes.iter().map(Self::of).collect()
+        system.processes.iter().map(Self::from_process).collect()
     }
 }
 

@@ -95,7 +95,7 @@ impl Scene<'_> {
         let found = processes
             .find(|process| process.address().to_string() == name)
             .with_context(|| format!("there is no {name}"))?;
-        Ok(serde_json::to_value(Snapshot::of(found))?)
+        Ok(serde_json::to_value(Snapshot::from_process(found))?)
     }
 
     fn holds(&self, claim: &str) -> Result<bool> {

@@ -322,10 +322,10 @@ impl Ledger<'_> {
                 let sent = tables.messages(*channel);
                 for permutation in &node.permutations {
                     let index = self.permutations.image(*permutation, *index);
-                    let sent = sent.iter();
-                    sendable.extend(
-                        sent.map(|sent| (index, tables.permuted_message(*sent, *permutation))),
-                    );
+                    let permuted = sent
+                        .iter()
+                        .map(|message| (index, tables.permuted_message(*message, *permutation)));
+                    sendable.extend(permuted);
                 }
             }
         }
