@@ -91,7 +91,7 @@ impl ServerReport {
             Role::Leader => Some(self.progress(of)?.silent_ms),
             Role::Candidate | Role::PreCandidate => {
                 let silence = status.peer_silence_ms.get(&of)?;
-                Some(silence.unwrap_or(status.uptime_seconds * 1000))
+                Some(silence.unwrap_or(status.uptime_seconds.saturating_mul(1000)))
             }
             Role::Follower | Role::Unknown => None,
         }
@@ -100,7 +100,7 @@ impl ServerReport {
     /// Whether this server received a message of another one recently, if it reports that.
     fn receives_from(&self, of: u64) -> Option<bool> {
         let heartbeat = self.status.as_ref()?.heartbeat_ms;
-        let longest = MAX_SILENCE_MS.max(4 * heartbeat);
+        let longest = MAX_SILENCE_MS.max(heartbeat.saturating_mul(4));
         self.silence(of).map(|silence| silence < longest)
     }
 }

@@ -1,6 +1,6 @@
 //! Tours, walks and searches.
 
-use crate::{assert_fits, checker, tour, until_address};
+use crate::{assert_fits, checker, until_address};
 use fantoccini::key::Key;
 use harness::{Door, browser::Browser, wait::until};
 use serde_json::json;

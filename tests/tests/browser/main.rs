@@ -6,7 +6,6 @@ mod page;
 mod traces;
 
 use harness::{Door, browser::Browser, wait::until};
-use std::path::{Path, PathBuf};
 
 /// Focusable elements without an accessible name (options of a list need none), and elements with a
 /// value that assistive technology cannot read.
@@ -56,11 +55,6 @@ fn cluster(arguments: &[&str]) -> Door {
         "--http=127.0.0.1:0",
     ];
     Door::open("raft-proxy", &[arguments, &places].concat())
-}
-
-fn tour(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/assets/tours");
-    folder.join(name).canonicalize().expect("the tour is there")
 }
 
 /// Asserts that no element exceeds a window of this width.

@@ -1,6 +1,6 @@
 //! Layout, keyboard and accessibility, and the checks themselves.
 
-use crate::{NAMELESS, SIZES, checker, cluster, tour, until_drawn};
+use crate::{NAMELESS, SIZES, checker, cluster, until_drawn};
 use fantoccini::key::Key;
 use harness::{browser::Browser, files, wait::until};
 use serde_json::json;

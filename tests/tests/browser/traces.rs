@@ -1,10 +1,15 @@
 //! Traces of models and of servers in the page.
 
-use crate::{checker, tour, until_address};
+use crate::{checker, until_address};
 use fantoccini::key::Key;
-use harness::{browser::Browser, files};
+use harness::browser::Browser;
 use sha2::{Digest, Sha256};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+fn tour(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/assets/tours");
+    folder.join(name).canonicalize().expect("the tour is there")
+}
 
 #[test]
 fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
