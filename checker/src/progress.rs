@@ -213,7 +213,10 @@ impl Search<'_> {
         let first = first.canonical();
         // The leader or the candidate of the newest term needs no further election.
         let is_strict = rafts(&first).count() as u64 == self.extension.scope().servers
-            && matches!(Aim::of(&first), Aim::Replicate(..) | Aim::Elect(..));
+            && matches!(
+                Aim::from_system(&first),
+                Aim::Replicate(..) | Aim::Elect(..)
+            );
         self.search(first, is_strict)
     }
 

@@ -139,7 +139,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
     let mut reached = vec![false; states.len()];
     reached[first] = true;
     let mut frontier = VecDeque::from([first]);
-    let mut transitions = 0;
+    let mut taken = 0;
     let mut witnesses = Witnesses::default();
     while let Some(place) = frontier.pop_front() {
         go_on(interrupt)?;
@@ -148,7 +148,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             let Some((next, witnessed)) = transitions.next(&system, &action) else {
                 continue;
             };
-            transitions += 1;
+            taken += 1;
             witnesses.add_all(witnessed);
             let told = || describe_action(&action, &system);
             if let Some(broken) = &next.broken {
@@ -173,7 +173,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
     if let Some(place) = reached.iter().position(|reached| !reached) {
         bail!("reachability: state {place} cannot be reached");
     }
-    Ok((transitions, witnesses))
+    Ok((taken, witnesses))
 }
 
 /// Bytes as hexadecimal digits.

@@ -234,7 +234,7 @@ fn header_is_what_the_document_draws() {
 
 #[test]
 fn certificate_without_one_state_is_rejected() {
-    let whole = Parts::of(&SMALL);
+    let whole = Parts::new(&SMALL);
     let start = TransitionSystem::new(small()).start().canonical().encode();
     for place in 0..whole.states.len() {
         let mut parts = whole.clone();
@@ -274,7 +274,7 @@ fn certificate_with_one_altered_state_is_rejected() {
 
 #[test]
 fn certificate_with_one_state_too_many_is_rejected() {
-    let mut parts = Parts::of(&SMALL);
+    let mut parts = Parts::new(&SMALL);
     let mut system = TransitionSystem::new(small()).start();
     system.spent.crashes = 1;
     system.spent.reads = 1;

@@ -14,7 +14,7 @@ use super::{
     tables::Tables,
     visited::{ExploredSet, Inserter, Packing, SHARDS, StateSet, VisitedSet},
 };
-use model::system::{Scope, Violation, Witnesses};
+use model::system::{Scope, TransitionSystem, Violation, Witnesses};
 use parking_lot::Mutex;
 use std::{
     ops::Range,
@@ -155,7 +155,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut complete = self.tables.scope().clone();
         complete.reduction.drop_dead = false;
         complete.reduction.trim_appends = false;
-        ledger.deliver_all(&complete.start());
+        ledger.deliver_all(&TransitionSystem::new(complete).start());
         let mut frontier = self.next_frontier();
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
@@ -230,7 +230,7 @@ impl<'a, const S: usize> Search<'a, S> {
     }
 
     fn insert_root(&mut self, worker: &mut Worker<'a, S>) {
-        let root = self.tables.key_of(&self.tables.scope().start());
+        let root = self.tables.key_of(&self.tables.transitions().start());
         let root = worker.canonical(self.tables.layout().padded(&root));
         self.visited.insert_root(&root);
         self.progress.states.store(1, Ordering::Relaxed);
@@ -366,4 +366,37 @@ impl<'a, const S: usize> Search<'a, S> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn search_with_shards_of(max_states: Option<usize>) -> (End, u64) {
+        let scopes = Scope::catalog();
+        let scope = scopes.iter().find(|scope| scope.name == "elections");
+        let tables = Tables::new(scope.expect("a scope of the catalog").clone(), true);
+        let limits = Limits {
+            threads: 2,
+            max_states: None,
+            max_memory: None,
+            symmetry: true,
+        };
+        let progress = SearchProgress::default();
+        let mut search = Search::<10>::new(&tables, &limits, &progress);
+        if let Some(max_states) = max_states {
+            search.visited.limit_shards(max_states);
+        }
+        let end = search.run().end;
+        (end, progress.states.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn state_without_a_number_left_for_it_makes_no_exhausted_scope() {
+        let (end, all) = search_with_shards_of(None);
+        assert!(matches!(end, End::Exhausted));
+        for max_states in [1, 20, all as usize / SHARDS] {
+            let (end, states) = search_with_shards_of(Some(max_states));
+            let is_capacity = matches!(end, End::Stopped(StopCause::Capacity));
+            assert!(is_capacity, "{max_states}");
+            assert!(states < all, "{max_states}");
+        }
+    }
+}

@@ -155,13 +155,15 @@ pub(crate) const MAX_SLOTS: usize = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::Scope;
+    use model::system::{Scope, TransitionSystem};
 
     #[test]
     fn every_communicating_pair_has_a_slot() {
         let scopes = Scope::catalog();
         let scope = scopes.iter().find(|scope| scope.name == "end-to-end-reads");
-        let layout = StateLayout::new(&scope.expect("a scope of the catalog").initial());
+        let layout = StateLayout::new(
+            &TransitionSystem::new(scope.expect("a scope of the catalog").clone()).initial(),
+        );
         assert_eq!(layout.addresses.len(), 6);
         // Three servers among themselves, the proxy with each, and with two clients.
         assert_eq!(layout.ends.len(), 6 + 6 + 4);

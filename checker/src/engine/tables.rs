@@ -16,7 +16,8 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Budget, Facet, History, Process, Relabel, Relabelling, Scope, System, Violation, properties,
+        Budget, Facet, History, Process, Relabel, Relabelling, Scope, System, TransitionSystem,
+        Violation, properties,
     },
 };
 use parking_lot::RwLock;
@@ -66,7 +67,7 @@ impl Relabel for Shared {
 /// All tables of one scope.
 #[derive(Debug)]
 pub struct Tables {
-    scope: Scope,
+    transitions: TransitionSystem,
     permutations: PermutationGroup,
     layout: StateLayout,
     processes: RwLock<Orbits<Process>>,
@@ -92,7 +93,8 @@ struct Apart<T>(T);
 impl Tables {
     /// Empty tables for a scope.
     pub fn new(scope: Scope, symmetric: bool) -> Self {
-        let layout = StateLayout::new(&scope.initial());
+        let transitions = TransitionSystem::new(scope);
+        let layout = StateLayout::new(&transitions.initial());
         let permutations = PermutationGroup::new(layout.servers, symmetric);
         let mut effects = Orbits::new();
         effects.intern(Effect::default(), &permutations, |effect, _| effect.clone());
@@ -101,7 +103,7 @@ impl Tables {
             channel.clone()
         });
         Self {
-            scope,
+            transitions,
             permutations,
             layout,
             processes: RwLock::new(Orbits::new()),
@@ -118,7 +120,12 @@ impl Tables {
 
     /// The scope.
     pub fn scope(&self) -> &Scope {
-        &self.scope
+        self.transitions.scope()
+    }
+
+    /// The transition system of the scope.
+    pub(crate) fn transitions(&self) -> &TransitionSystem {
+        &self.transitions
     }
 
     pub(crate) fn layout(&self) -> &StateLayout {
@@ -232,7 +239,7 @@ impl Tables {
 
     /// Whether no server can crash later.
     pub(crate) fn are_crashes_over(&self, shared: u32) -> bool {
-        self.scope
+        self.transitions
             .are_crashes_over(&self.shared_parts.read().value(shared).spent)
     }
 
@@ -350,7 +357,7 @@ impl Tables {
 
     /// The part of a server that pair properties compare. All other processes share one facet.
     pub(crate) fn facet_of(&self, process: &Process) -> u32 {
-        let facet = process.server().map(Facet::of);
+        let facet = process.server().map(Facet::new);
         self.facets.write().intern(facet)
     }
 
@@ -359,7 +366,7 @@ impl Tables {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
             (Some(one), Some(other)) => {
-                properties::pair::judge_pair(one, other, self.scope.properties)
+                properties::pair::judge_pair(one, other, self.scope().properties)
             }
             _ => Ok(()),
         }

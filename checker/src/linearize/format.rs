@@ -224,7 +224,7 @@ enum Recorded {
 }
 
 /// Interprets a record.
-fn parse(record: Record, place: Place) -> Result<Recorded, String> {
+fn parse(record: Record, place: FileLine) -> Result<Recorded, String> {
     if let Some(returned) = record.returned
         && returned < record.invoke
     {
@@ -257,7 +257,7 @@ fn parse(record: Record, place: Place) -> Result<Recorded, String> {
 }
 
 /// The operation; `None` if it certainly had no effect and returned no information.
-fn parse_operation(record: Record, place: Place) -> Result<Option<Operation>, String> {
+fn parse_operation(record: Record, place: FileLine) -> Result<Option<Operation>, String> {
     let (key, call) = match record.op {
         Op::Put { key, value } => (key, Call::Put(value)),
         Op::Get { key } | Op::StaleGet { key } => (key, Call::Get),
@@ -271,30 +271,39 @@ fn parse_operation(record: Record, place: Place) -> Result<Option<Operation>, St
     };
     let outcome = match record.result {
         Some(OpResult::Unavailable(True)) => return Ok(None),
-        None => Outcome::Unknown,
-        Some(OpResult::Written { version }) => Outcome::Written(version),
-        Some(OpResult::Value { value, version }) => Outcome::Found(value, version),
-        Some(OpResult::Absent(True)) => Outcome::Absent,
-        Some(OpResult::Number { value, version }) => Outcome::Number(value, version),
-        Some(OpResult::ConditionFailed { found }) => Outcome::ConditionFailed(found),
-        Some(OpResult::NotANumber(True)) => Outcome::NotANumber,
+        None => OperationOutcome::Unknown,
+        Some(OpResult::Written { version }) => OperationOutcome::Written(version),
+        Some(OpResult::Value { value, version }) => OperationOutcome::Found(value, version),
+        Some(OpResult::Absent(True)) => OperationOutcome::Absent,
+        Some(OpResult::Number { value, version }) => OperationOutcome::Number(value, version),
+        Some(OpResult::ConditionFailed { found }) => OperationOutcome::ConditionFailed(found),
+        Some(OpResult::NotANumber(True)) => OperationOutcome::NotANumber,
         Some(OpResult::Stale { .. }) => return Err(NO_SUCH_RESULT.into()),
     };
     let fits = match (&call, &outcome) {
-        (_, Outcome::Unknown) => true,
-        (Call::Put(_) | Call::Delete, outcome) => matches!(outcome, Outcome::Written(_)),
-        (Call::Get, outcome) => matches!(outcome, Outcome::Found(..) | Outcome::Absent),
+        (_, OperationOutcome::Unknown) => true,
+        (Call::Put(_) | Call::Delete, outcome) => matches!(outcome, OperationOutcome::Written(_)),
+        (Call::Get, outcome) => matches!(
+            outcome,
+            OperationOutcome::Found(..) | OperationOutcome::Absent
+        ),
         (Call::Increment(_), outcome) => {
-            matches!(outcome, Outcome::Number(..) | Outcome::NotANumber)
+            matches!(
+                outcome,
+                OperationOutcome::Number(..) | OperationOutcome::NotANumber
+            )
         }
         (Call::CompareAndSet { .. }, outcome) => {
-            matches!(outcome, Outcome::Written(_) | Outcome::ConditionFailed(_))
+            matches!(
+                outcome,
+                OperationOutcome::Written(_) | OperationOutcome::ConditionFailed(_)
+            )
         }
     };
     if !fits {
         return Err(NO_SUCH_RESULT.into());
     }
-    if outcome == Outcome::Unknown {
+    if outcome == OperationOutcome::Unknown {
         // A read without a result does not constrain the order.
         if call == Call::Get {
             return Ok(None);
@@ -308,7 +317,9 @@ fn parse_operation(record: Record, place: Place) -> Result<Option<Operation>, St
         key,
         call,
         invoke: record.invoke,
-        returned: record.returned.filter(|_| outcome != Outcome::Unknown),
+        returned: record
+            .returned
+            .filter(|_| outcome != OperationOutcome::Unknown),
         outcome,
     }))
 }

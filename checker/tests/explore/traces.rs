@@ -330,7 +330,7 @@ async fn served_traces_are_there_from_the_start() {
         symmetry: true,
     };
     let text = trace_of("crashes", 1, 3);
-    let file = Input::of_bytes("a.jsonl".into(), text.into());
+    let file = Input::from_bytes("a.jsonl".into(), text.into());
     let explore = Explore::new(Home::Replay, [], limits)
         .with_traces(vec![file], false)
         .expect("it is a trace");

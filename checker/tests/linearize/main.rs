@@ -6,7 +6,7 @@ mod random;
 mod stale;
 mod verdicts;
 
-use checker::linearize::{Call, History, Judgement, Limits, ReadLimits, Word, judge};
+use checker::linearize::{Call, ClientHistory, Judgement, Limits, ReadLimits, Word, judge};
 use model::{
     Config, NodeId, Payload, SessionId, Store,
     store::{
@@ -35,15 +35,15 @@ fn history(lines: &[Recorded<'_>]) -> String {
     text
 }
 
-fn read(text: &str) -> History {
-    let mut history = History::default();
+fn read(text: &str) -> ClientHistory {
+    let mut history = ClientHistory::default();
     history
         .read("history", text.as_bytes(), ReadLimits::NONE)
         .unwrap_or_else(|error| panic!("{error}"));
     history
 }
 
-fn judged(history: &History) -> Judgement {
+fn judged(history: &ClientHistory) -> Judgement {
     let interrupt = AtomicBool::new(false);
     let limits = Limits {
         max_configurations: 10_000_000,

@@ -1,7 +1,7 @@
 //! The command, its exit codes and its errors.
 
 use crate::{ABSENT, GET, PUT_A, hard, history, value, written};
-use checker::linearize::{History, ReadLimits};
+use checker::linearize::{ClientHistory, ReadLimits};
 use std::{
     fs,
     process::{Command as Process, Output},
@@ -113,7 +113,7 @@ fn lines_that_are_no_operations_are_refused_by_number() {
         ),
     ] {
         let text = format!("{good}{bad}\n");
-        let mut history = History::default();
+        let mut history = ClientHistory::default();
         let error = history
             .read("file", text.as_bytes(), ReadLimits::NONE)
             .expect_err(bad);

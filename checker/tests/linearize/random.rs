@@ -1,7 +1,7 @@
 //! Random histories, judged by independent definitions.
 
 use crate::{Dice, Plan, judged, read, recording, word};
-use checker::linearize::{Call, History, Outcome, Word};
+use checker::linearize::{Call, ClientHistory, OperationOutcome, Word};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 use std::fmt::Write as _;
 
@@ -69,21 +69,21 @@ struct OneKey(Option<String>);
 
 impl SequentialSpec for OneKey {
     type Op = Call;
-    type Ret = Outcome;
+    type Ret = OperationOutcome;
 
-    fn invoke(&mut self, call: &Call) -> Outcome {
+    fn invoke(&mut self, call: &Call) -> OperationOutcome {
         match call {
             Call::Get => match &self.0 {
-                None => Outcome::Absent,
-                Some(value) => Outcome::Found(value.clone(), None),
+                None => OperationOutcome::Absent,
+                Some(value) => OperationOutcome::Found(value.clone(), None),
             },
             Call::Put(value) => {
                 self.0 = Some(value.clone());
-                Outcome::Written(None)
+                OperationOutcome::Written(None)
             }
             Call::Delete => {
                 self.0 = None;
-                Outcome::Written(None)
+                OperationOutcome::Written(None)
             }
             Call::Increment(by) => {
                 let held = match &self.0 {
@@ -91,35 +91,38 @@ impl SequentialSpec for OneKey {
                     Some(value) => value.parse::<i64>(),
                 };
                 match held {
-                    Err(_) => Outcome::NotANumber,
+                    Err(_) => OperationOutcome::NotANumber,
                     Ok(held) => {
                         self.0 = Some((held + by).to_string());
-                        Outcome::Number(held + by, None)
+                        OperationOutcome::Number(held + by, None)
                     }
                 }
             }
             Call::CompareAndSet { value, .. } => match self.0 {
                 None => {
                     self.0 = Some(value.clone());
-                    Outcome::Written(None)
+                    OperationOutcome::Written(None)
                 }
                 // The version is unknown here; any version is valid.
-                Some(_) => Outcome::ConditionFailed(Some(0)),
+                Some(_) => OperationOutcome::ConditionFailed(Some(0)),
             },
         }
     }
 
-    fn is_valid_step(&mut self, call: &Call, outcome: &Outcome) -> bool {
+    fn is_valid_step(&mut self, call: &Call, outcome: &OperationOutcome) -> bool {
         let expected = self.invoke(call);
         match (&expected, outcome) {
-            (Outcome::ConditionFailed(Some(_)), Outcome::ConditionFailed(found)) => found.is_some(),
+            (
+                OperationOutcome::ConditionFailed(Some(_)),
+                OperationOutcome::ConditionFailed(found),
+            ) => found.is_some(),
             _ => expected == *outcome,
         }
     }
 }
 
 /// The verdict of stateright's tester on one key.
-fn stateright_accepts(history: &History) -> bool {
+fn stateright_accepts(history: &ClientHistory) -> bool {
     let mut events = Vec::new();
     for (place, operation) in history.operations.iter().enumerate() {
         events.push((operation.invoke, false, place));
@@ -142,7 +145,7 @@ fn stateright_accepts(history: &History) -> bool {
 
 /// Whether the conditional writes of a history only require absence, and fail without a version. Such a
 /// history can be checked without versions.
-fn is_free_of_versions(history: &History) -> bool {
+fn is_free_of_versions(history: &ClientHistory) -> bool {
     history.operations.iter().all(|operation| {
         !matches!(
             (&operation.call, &operation.outcome),
@@ -152,7 +155,7 @@ fn is_free_of_versions(history: &History) -> bool {
                     ..
                 },
                 _
-            ) | (_, Outcome::ConditionFailed(_))
+            ) | (_, OperationOutcome::ConditionFailed(_))
         )
     })
 }
@@ -198,7 +201,7 @@ mod definition {
     /// The state of the key along an order: the value, and the index of the write that created it.
     type Held = Option<(String, usize)>;
 
-    pub(super) fn accepts(history: &History) -> bool {
+    pub(super) fn accepts(history: &ClientHistory) -> bool {
         let operations: Vec<_> = history.operations.iter().collect();
         extend(&operations, &mut Vec::new())
     }
@@ -247,33 +250,35 @@ mod definition {
             let fits = match (&operation.call, &operation.outcome) {
                 (Call::Put(value), outcome) => write(Some(value.clone()), made(outcome)),
                 (Call::Delete, outcome) => write(None, made(outcome)),
-                (Call::Increment(_), Outcome::NotANumber) => number.is_none(),
+                (Call::Increment(_), OperationOutcome::NotANumber) => number.is_none(),
                 (Call::Increment(by), outcome) => match number {
-                    None => *outcome == Outcome::Unknown,
+                    None => *outcome == OperationOutcome::Unknown,
                     Some(number) => {
                         let sum = number + by;
-                        let told = !matches!(outcome, Outcome::Number(told, _) if *told != sum);
+                        let told =
+                            !matches!(outcome, OperationOutcome::Number(told, _) if *told != sum);
                         told && write(Some(sum.to_string()), made(outcome))
                     }
                 },
-                (Call::Get, Outcome::Absent) => held.is_none(),
-                (Call::Get, Outcome::Found(value, version)) => match &held {
+                (Call::Get, OperationOutcome::Absent) => held.is_none(),
+                (Call::Get, OperationOutcome::Found(value, version)) => match &held {
                     Some((is, maker)) if is == value => {
                         versions[*maker].extend(*version);
                         true
                     }
                     _ => false,
                 },
-                (Call::CompareAndSet { expected, .. }, Outcome::ConditionFailed(found)) => {
-                    match (&held, found) {
-                        (Some((_, maker)), Some(found)) => {
-                            versions[*maker].push(*found);
-                            *expected != Some(*found)
-                        }
-                        (None, None) => expected.is_some(),
-                        _ => false,
+                (
+                    Call::CompareAndSet { expected, .. },
+                    OperationOutcome::ConditionFailed(found),
+                ) => match (&held, found) {
+                    (Some((_, maker)), Some(found)) => {
+                        versions[*maker].push(*found);
+                        *expected != Some(*found)
                     }
-                }
+                    (None, None) => expected.is_some(),
+                    _ => false,
+                },
                 (Call::CompareAndSet { value, expected }, outcome) => {
                     let holds = match (&held, expected) {
                         (None, None) => true,
@@ -310,9 +315,9 @@ mod definition {
         true
     }
 
-    fn made(outcome: &Outcome) -> Option<u64> {
+    fn made(outcome: &OperationOutcome) -> Option<u64> {
         match outcome {
-            Outcome::Written(version) | Outcome::Number(_, version) => *version,
+            OperationOutcome::Written(version) | OperationOutcome::Number(_, version) => *version,
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Altered, missing and repeated lines.
 
 use crate::{Files, World, sample, sealed};
-use checker::replay::{Conditions, Rejection, Report, Source, replay};
+use checker::replay::{Conditions, Rejection, ReplayReport, Source, replay};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Checks the given traces of a cluster.
-fn judged_texts(texts: &BTreeMap<String, String>) -> Result<Report, Rejection> {
+fn judged_texts(texts: &BTreeMap<String, String>) -> Result<ReplayReport, Rejection> {
     let sources = texts
         .iter()
         .map(|(file, text)| Source::new(file, Cursor::new(text.clone().into_bytes())));

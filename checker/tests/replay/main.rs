@@ -5,7 +5,7 @@ mod alterations;
 mod causes;
 mod program;
 
-use checker::replay::{Conditions, Rejection, Report, Source, replay};
+use checker::replay::{Conditions, Rejection, ReplayReport, Source, replay};
 use model::{
     Address, ClientId, ClientRequest, Config, Durable, Effects, Envelope, Event, Message, NodeId,
     Raft, RequestId, Role, SessionId, Write,
@@ -395,11 +395,11 @@ fn sealed(lines: &[String]) -> String {
 struct Files(BTreeMap<String, Vec<String>>);
 
 impl Files {
-    fn judged(&self) -> Result<Report, Rejection> {
+    fn judged(&self) -> Result<ReplayReport, Rejection> {
         self.judged_from(false)
     }
 
-    fn judged_from(&self, used_disks: bool) -> Result<Report, Rejection> {
+    fn judged_from(&self, used_disks: bool) -> Result<ReplayReport, Rejection> {
         let sources = self
             .0
             .iter()

@@ -2,7 +2,8 @@ mod end_to_end;
 
 use super::*;
 use crate::{
-    LogIndexssage::FoundStale,
+    LogIndex,
+    message::FoundStale,
     store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::vec;

@@ -4,7 +4,7 @@ use crate::progress::NoProgressClaim;
 use model::system::{Property, Unmet, Violation, Witnesses};
 use std::time::Duration;
 
-fn verdict(outcome: Outcome, witnesses: Witnesses) -> Verdict {
+fn verdict(outcome: SearchOutcome, witnesses: Witnesses) -> Verdict {
     Verdict {
         scope: Scope::catalog().remove(0),
         witnesses_required: true,
@@ -33,8 +33,8 @@ fn parsed(line: &[&str]) -> Args {
     Line::parse_from([&["check"], line].concat()).args
 }
 
-fn violated() -> Outcome {
-    Outcome::Violated {
+fn violated() -> SearchOutcome {
+    SearchOutcome::Violated {
         broken: Violation {
             property: Property::ElectionSafety,
             why: String::new(),
@@ -46,8 +46,8 @@ fn violated() -> Outcome {
 #[test]
 fn exit_is_truncated_whatever_else() {
     let all = Witnesses::from_bits(u64::MAX);
-    let truncated = || verdict(Outcome::Truncated(engine::StopCause::MaxStates), all);
-    let passed = || verdict(Outcome::Exhausted, all);
+    let truncated = || verdict(SearchOutcome::Truncated(engine::StopCause::MaxStates), all);
+    let passed = || verdict(SearchOutcome::Exhausted, all);
     assert_eq!(exit(&[passed()], &[]), Exit::Passed);
     assert_eq!(
         exit(&[passed(), verdict(violated(), all)], &[]),
@@ -60,7 +60,7 @@ fn exit_is_truncated_whatever_else() {
 
 #[test]
 fn witness_missing_from_an_exhausted_scope_fails_unless_its_bounds_were_altered() {
-    let mut vacuous = verdict(Outcome::Exhausted, Witnesses::default());
+    let mut vacuous = verdict(SearchOutcome::Exhausted, Witnesses::default());
     assert_eq!(exit(std::slice::from_ref(&vacuous), &[]), Exit::Failed);
     assert!(vacuous.notes()[0].contains("leader elected"));
     vacuous.witnesses_required = false;
@@ -71,7 +71,7 @@ fn witness_missing_from_an_exhausted_scope_fails_unless_its_bounds_were_altered(
 #[test]
 fn table_never_says_that_properties_of_a_truncated_scope_hold() {
     let all = Witnesses::from_bits(u64::MAX);
-    let truncated = verdict(Outcome::Truncated(engine::StopCause::MaxMemory), all);
+    let truncated = verdict(SearchOutcome::Truncated(engine::StopCause::MaxMemory), all);
     let table = verdict::table(&[truncated], &[]).to_string();
     assert!(table.contains("no claim"), "{table}");
     assert!(!table.contains("12/12"), "{table}");
@@ -80,7 +80,7 @@ fn table_never_says_that_properties_of_a_truncated_scope_hold() {
 #[test]
 fn failed_obligation_makes_no_claim_and_is_named() {
     let all = Witnesses::from_bits(u64::MAX);
-    let mut failed = verdict(Outcome::Truncated(engine::StopCause::Obligation), all);
+    let mut failed = verdict(SearchOutcome::Truncated(engine::StopCause::Obligation), all);
     let mut checked = Checked::default();
     checked.unmet.push(Unmet {
         obligation: Obligation::DeadMessages,
@@ -106,7 +106,7 @@ fn failed_obligation_makes_no_claim_and_is_named() {
 #[test]
 fn default_scopes_must_check_every_obligation() {
     let unchecked = |line: &[&str]| {
-        let mut vacuous = verdict(Outcome::Exhausted, Witnesses::default());
+        let mut vacuous = verdict(SearchOutcome::Exhausted, Witnesses::default());
         vacuous.checked = Some(Checked::default());
         parsed(line).unchecked(&[vacuous])
     };
@@ -124,7 +124,7 @@ fn default_scopes_must_check_every_obligation() {
 #[test]
 fn planted_bug_that_nothing_catches_fails() {
     let all = Witnesses::from_bits(u64::MAX);
-    let mut missed = verdict(Outcome::Exhausted, all);
+    let mut missed = verdict(SearchOutcome::Exhausted, all);
     missed.scope.mutant = Some(Mutant::QuorumOffByOne);
     assert_eq!(exit(std::slice::from_ref(&missed), &[]), Exit::Failed);
     let notes = missed.notes().join("\n");
@@ -140,7 +140,7 @@ fn planted_bug_that_nothing_catches_fails() {
 #[test]
 fn progress_without_a_claim_names_its_cause() {
     let note = |cause| {
-        let mut one = verdict(Outcome::Exhausted, Witnesses::from_bits(u64::MAX));
+        let mut one = verdict(SearchOutcome::Exhausted, Witnesses::from_bits(u64::MAX));
         one.progress = Some(ProgressReport {
             states_checked: 1,
             extension_states: 0,
@@ -161,7 +161,7 @@ fn progress_is_checked_in_small_exhausted_scopes_and_where_asked() {
     let args = parsed;
     let exhausted = |states: u64| Verdict {
         states,
-        ..verdict(Outcome::Exhausted, Witnesses::default())
+        ..verdict(SearchOutcome::Exhausted, Witnesses::default())
     };
     let (small, large) = (
         exhausted(MAX_PROGRESS_STATES),
@@ -174,7 +174,7 @@ fn progress_is_checked_in_small_exhausted_scopes_and_where_asked() {
     let mut alone = exhausted(1);
     alone.scope.servers = 1;
     assert!(!args(&[]).checks_progress(&alone));
-    let truncated = Outcome::Truncated(engine::StopCause::MaxStates);
+    let truncated = SearchOutcome::Truncated(engine::StopCause::MaxStates);
     for outcome in [truncated, violated()] {
         let ended = verdict(outcome, Witnesses::default());
         assert!(!args(&["--progress"]).checks_progress(&ended));

@@ -89,7 +89,7 @@ impl Ledger<'_> {
                         self.open.push((node, claim));
                     }
                     Err(why) => {
-                        self.note_received(Obligation::InertRequests, node, &envelope, Err(why))
+                        self.note_received(Obligation::InertRequests, node, &envelope, Err(why));
                     }
                 }
             }

@@ -93,13 +93,13 @@ impl Tables {
             (Relevance::Live, OWN, self.locals(&state, sender, message))
         } else {
             let envelope = self.envelope(sender, self.index_of(&state), message);
-            let relevance = self.scope.relevance(&state, &envelope);
-            let trimmed = self.scope.trimmed(&state, &envelope.message);
+            let relevance = self.transitions.relevance(&state, &envelope);
+            let trimmed = self.transitions.trimmed(&state, &envelope.message);
             let trimmed = trimmed.map_or(message, |trimmed| self.message_id(trimmed));
             // A dead message is dropped, so its results are not needed.
             let locals = match relevance {
                 Relevance::Dead => Vec::new(),
-                _ => self.scope.deliveries(&envelope),
+                _ => self.transitions.deliveries(&envelope),
             };
             (relevance, trimmed, locals)
         };
@@ -113,10 +113,10 @@ impl Tables {
         };
         let mut eager: Vec<Envelope> = Vec::new();
         for local in &locals {
-            let Some(step) = self.scope.local_step(&state, local) else {
+            let Some(step) = self.transitions.local_step(&state, local) else {
                 continue;
             };
-            if self.scope.reduction.send_early && self.scope.is_eager(&step, &state) {
+            if self.scope().reduction.send_early && self.transitions.is_eager(&step, &state) {
                 delivery.eager_count += 1;
                 delivery.eager_witnesses.add_all(step.witnesses);
                 eager.extend(step.sent);
@@ -141,10 +141,10 @@ impl Tables {
     /// The ways to deliver a message to a process, or its own events.
     pub(crate) fn locals(&self, process: &Process, sender: usize, message: u32) -> Vec<Local> {
         if message == OWN {
-            return self.scope.local_events(process);
+            return self.transitions.local_events(process);
         }
         let envelope = self.envelope_to(process, sender, message);
-        self.scope.deliveries(&envelope)
+        self.transitions.deliveries(&envelope)
     }
 
     /// A message from the process at `sender` to this one.
@@ -219,7 +219,10 @@ impl Tables {
             witnesses: effect.witnesses,
             broken: effect.broken.clone(),
         };
-        match self.scope.record(&before.spent, &before.history, &step) {
+        match self
+            .transitions
+            .record(&before.spent, &before.history, &step)
+        {
             None => SharedStep::Disabled,
             Some((_, _, _, Some(broken))) => SharedStep::Violation(broken),
             Some((spent, history, witnesses, None)) => SharedStep::To {

@@ -136,13 +136,15 @@ fn width_index(layout: &StateLayout, slot: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::Scope;
+    use model::system::{Scope, TransitionSystem};
     use proptest::prelude::*;
 
     fn layout(name: &str) -> StateLayout {
         let scopes = Scope::catalog();
         let scope = scopes.iter().find(|scope| scope.name == name);
-        StateLayout::new(&scope.expect("a scope of the catalog").initial())
+        StateLayout::new(
+            &TransitionSystem::new(scope.expect("a scope of the catalog").clone()).initial(),
+        )
     }
 
     fn round_trip(packing: &Packing, state: &[u32; 26]) {
