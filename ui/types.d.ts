@@ -67,7 +67,21 @@ type Snapshot = {
   operation?: Bytes;
 };
 
-type Violation = { property: string; why: string };
+/** The cause of a violation (docs/trace.md). Its other parameters are numbers. */
+type Cause = {
+  code: string;
+  server?: number;
+  other?: number;
+  index?: number;
+  before?: HardState;
+  after?: HardState;
+  invariant?: string;
+  operations?: Operation[];
+};
+/** An operation of a client, with the ids of the operations that had returned before its call. */
+type Operation = { id: number[]; call: any; after: number[][]; end: any };
+
+type Violation = { property: string; why: string; cause?: Cause | null };
 
 type Step = {
   step: number;
@@ -96,6 +110,7 @@ type Header = {
   mutant?: string | null;
   property?: string | null;
   why?: string | null;
+  cause?: Cause | null;
 };
 
 type Run = {
@@ -248,7 +263,13 @@ type Action = {
 /** The details of a state, of `POST /api/walk`. */
 type Here = {
   actions: Action[];
-  properties: { property: string; holds: boolean; why: string | null; step: number | null }[];
+  properties: {
+    property: string;
+    holds: boolean;
+    why: string | null;
+    cause: Cause | null;
+    step: number | null;
+  }[];
   witnesses: { name: string; required: boolean; reached: boolean }[];
   budgets: { name: string; used: number; of: number }[];
   messages: { id: number; from: string; to: string; message: Message; sent_at: number }[];
@@ -263,6 +284,7 @@ type JobDone = {
   say: string;
   property?: string | null;
   why?: string | null;
+  cause?: Cause | null;
   path?: string[] | null;
   steps?: string;
   states?: number;
@@ -278,6 +300,7 @@ type Result = {
   /** The property that the path violates, or `null` if the search found a state. */
   property: string | null;
   why: string;
+  cause: Cause | null;
   verdict: string;
   states: number;
   method: string | null;

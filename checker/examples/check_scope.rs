@@ -32,7 +32,7 @@ fn main() -> Result<(), String> {
             let steps = path.len();
             return Err(format!(
                 "{} after {steps} steps: {}",
-                broken.property, broken.why
+                broken.property, broken.cause
             ));
         }
     }

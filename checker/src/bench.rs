@@ -146,7 +146,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
             "{} is violated in scope {}: {}",
             broken.property,
             scope.name,
-            broken.why
+            broken.cause
         );
     }
     Ok(Measurement {

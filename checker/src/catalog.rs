@@ -204,6 +204,17 @@ pub enum Evidence {
     Timed(Trace, Vec<u64>),
 }
 
+impl Evidence {
+    /// The violation; `None` if the mutant violates no property, but progress, stability or latency.
+    pub fn violation(&self) -> Option<&Violation> {
+        match self {
+            Self::Path(_, violation) => Some(violation),
+            Self::Script(trace) => trace.broken.as_ref(),
+            Self::Stuck(_) | Self::Timed(..) => None,
+        }
+    }
+}
+
 impl Entry {
     /// The run that shows the mutant, step by step.
     ///
@@ -246,7 +257,7 @@ impl Entry {
             let states = trace.steps.len() as u64 + 1;
             let end = match trace.broken.clone() {
                 Some(broken) => HuntEnd::Found {
-                    why: broken.why,
+                    why: broken.cause.to_string(),
                     steps: trace.steps.len(),
                     evidence: Box::new(Evidence::Script(trace)),
                 },
@@ -284,7 +295,7 @@ impl Entry {
         let states = explored.report.states;
         let end = match (&explored.report.outcome, self.breaks) {
             (SearchOutcome::Violated { broken, path }, Breaks::Property(_)) => HuntEnd::Found {
-                why: broken.why.clone(),
+                why: broken.cause.to_string(),
                 steps: path.len(),
                 evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },

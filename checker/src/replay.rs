@@ -32,7 +32,7 @@ pub use coverage::Coverage;
 pub use format::Source;
 
 use crate::escape::escaped;
-use model::system::{Property, Violation};
+use model::system::Violation;
 
 /// The reason why traces are not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ pub enum Rejection {
         why: String,
     },
     /// A property is violated.
-    #[error("{place}: {} is broken: {}", broken.property, escaped(&broken.why))]
+    #[error("{place}: {} is broken: {}", broken.property, broken.cause)]
     Violation {
         /// The line of the violating step.
         place: FileLine,
@@ -74,10 +74,10 @@ impl Rejection {
         }
     }
 
-    /// The violated property, if this is a violation.
-    pub fn property(&self) -> Option<Property> {
+    /// The violation, if the traces are rejected for one.
+    pub fn violation(&self) -> Option<&Violation> {
         match self {
-            Self::Violation { broken, .. } => Some(broken.property),
+            Self::Violation { broken, .. } => Some(broken),
             _ => None,
         }
     }

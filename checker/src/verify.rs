@@ -152,7 +152,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             witnesses.add_all(witnessed);
             let told = || describe_action(&action, &system);
             if let Some(broken) = &next.broken {
-                let (property, why) = (broken.property, &broken.why);
+                let (property, why) = (broken.property, &broken.cause);
                 bail!("{property}: broken in state {place} when {}: {why}", told());
             }
             if next == system {

@@ -1,19 +1,15 @@
-//! The page has translations (`ui/assets/js/why.js`) of the sentences that it receives: the causes of
-//! violations, the ends of searches, and the rejections with their reasons. A missing translation would
-//! show only when that sentence occurs, so this test finds the sentences in the source code.
+//! The page translates causes of violations by their codes. It has translations (`ui/assets/js/why.js`)
+//! of the other sentences that it receives: the ends of searches, and the rejections with their reasons.
+//! A missing translation would show only when that sentence occurs, so this test finds the sentences in
+//! the source code.
 
+use model::{invariants::Invariant, system::Cause};
 use std::{collections::BTreeSet, fs, path::Path};
 
 type Begins = fn(char) -> bool;
 
 /// The source files with sentences, and the first characters of the sentences there.
-const SOURCES: [(&str, Begins); 22] = [
-    ("model/src/system/properties/pair.rs", char::is_lowercase),
-    ("model/src/system/properties/step.rs", char::is_lowercase),
-    ("model/src/system/properties/history.rs", char::is_lowercase),
-    ("model/src/invariants.rs", char::is_lowercase),
-    ("checker/src/replay/cluster.rs", char::is_lowercase),
-    ("checker/src/replay/prefixes.rs", char::is_lowercase),
+const SOURCES: [(&str, Begins); 15] = [
     ("checker/src/explore/jobs.rs", is_any),
     ("checker/src/timed.rs", is_plain),
     ("checker/src/explore.rs", is_plain),
@@ -22,7 +18,6 @@ const SOURCES: [(&str, Begins); 22] = [
     ("checker/src/explore/keys.rs", is_plain),
     ("checker/src/explore/script.rs", is_plain),
     ("checker/src/explore/traces.rs", is_plain),
-    ("checker/src/explore/view.rs", char::is_lowercase),
     ("checker/src/explore/walk.rs", is_plain),
     ("checker/src/explore/world.rs", is_plain),
     ("checker/src/replay/cause.rs", is_plain),
@@ -100,6 +95,28 @@ fn every_sentence_of_a_verdict_is_in_every_language() {
     assert_eq!(missing, Vec::<String>::new(), "not in ui/assets/js/why.js");
     let stale = OTHERWISE.iter().filter(|text| !otherwise.contains(**text));
     assert_eq!(stale.count(), 0, "some are nowhere now: {otherwise:#?}");
+}
+
+/// The page has a Spanish text for each cause and each invariant, and for no others.
+#[test]
+fn every_cause_is_in_spanish() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let texts = fs::read_to_string(root.join("ui/assets/js/lang/es/stage.js")).expect("the texts");
+    let keys = |prefix: &str| -> BTreeSet<String> {
+        let keys = texts.lines().filter_map(|line| {
+            let key = line.trim_start().strip_prefix(prefix)?;
+            Some(key.split_once("':")?.0.to_owned())
+        });
+        // The parts of a sentence begin with a lowercase letter.
+        keys.filter(|key| key.starts_with(char::is_uppercase))
+            .collect()
+    };
+    let codes = Cause::CODES.iter().map(ToString::to_string);
+    assert_eq!(keys("'stage.cause-"), codes.collect());
+    let invariants = Invariant::ALL
+        .iter()
+        .map(|invariant| format!("{invariant:?}"));
+    assert_eq!(keys("'stage.invariant-"), invariants.collect());
 }
 
 /// The proxy rejects requests with a code and an English sentence; the page has a text for each code.

@@ -123,7 +123,8 @@ fn assert_travels(scope: &Scope, symmetry: bool) -> Trace {
     if std::env::var("SHOW").is_ok() {
         println!("{story}");
     }
-    assert!(story.contains(&trace.broken.as_ref().expect("a property is broken").why[..20]));
+    let violation = trace.broken.as_ref().expect("a property is violated");
+    assert!(story.contains(&violation.cause.to_string()[..20]));
     for line in story.lines() {
         assert!(line.chars().count() <= 110, "too wide: {line}");
     }

@@ -5,7 +5,49 @@
 //! node stops.
 
 use crate::{Effects, Flow, LogIndex, Raft, Role, Snapshot, Term};
-use alloc::string::String;
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+macro_rules! invariants {
+    ($($name:ident = $text:literal;)+) => {
+        /// An invariant of one server.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Invariant {
+            $(#[doc = $text] $name,)+
+        }
+
+        impl Invariant {
+            /// All invariants.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+        }
+
+        impl fmt::Display for Invariant {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$name => $text,)+ })
+            }
+        }
+    };
+}
+
+invariants! {
+    TermNeverFalls = "the term never falls (Figure 2)";
+    CommitIndexNeverFalls = "the commit index never falls (Figure 2)";
+    CommittedIsInLog = "only entries in the log are committed";
+    CommittedIsApplied = "exactly the committed entries are applied";
+    SnapshotCoversApplied = "the log lacks only what a snapshot covers, and a snapshot covers only what is applied";
+    SnapshotNeverFalls = "snapshots never go back";
+    SnapshotIsOfLog = "a snapshot ends with an entry of the log";
+    NoTermAboveOwn = "no entry and no snapshot is of a term above the server's (Raft §5.1)";
+    TermsOrderedInLog = "terms never decrease within a log (Raft §5.3)";
+    DurableIsInLog = "only entries in the log are durable";
+    CommittedIsKept = "a committed entry is never removed (Raft §5.4)";
+    LeaderAppendOnly = "a leader never removes entries of its own log (Leader Append-Only)";
+    WritesAreInLog = "writes under way reach no further than the log";
+    HeldBehindWrite = "a message is held only behind a write under way";
+    ProgressIsInLog = "a leader's view of its followers stays within its log";
+    MatchIndexNeverFalls = "match_index never falls (Figure 2)";
+    WindowIsKept = "no more entries are on their way to a follower than its window";
+}
 
 /// State of a server before a step, for comparison after the step.
 #[derive(Clone, Copy, Debug)]
@@ -37,33 +79,33 @@ impl Watermarks {
 /// Checks the invariants of one step.
 ///
 /// # Errors
-/// The violated invariant, in a sentence.
-pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), String> {
+/// The first violated invariant.
+pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), Invariant> {
     let invariants = [
         (
             raft.current_term >= before.current_term,
-            "the term never falls (Figure 2)",
+            Invariant::TermNeverFalls,
         ),
         (
             raft.commit_index >= before.commit_index,
-            "the commit index never falls (Figure 2)",
+            Invariant::CommitIndexNeverFalls,
         ),
         (
             raft.commit_index <= raft.log.last_index(),
-            "only entries in the log are committed",
+            Invariant::CommittedIsInLog,
         ),
         (
             raft.store.last_applied() == raft.commit_index,
-            "exactly the committed entries are applied",
+            Invariant::CommittedIsApplied,
         ),
         (
             raft.log.base().index <= raft.snapshot_index
                 && raft.snapshot_index <= raft.commit_index,
-            "the log lacks only what a snapshot covers, and a snapshot covers only what is applied",
+            Invariant::SnapshotCoversApplied,
         ),
         (
             raft.snapshot_index >= before.snapshot_index,
-            "snapshots never go back",
+            Invariant::SnapshotNeverFalls,
         ),
         (
             snapshot_in(effects).is_none_or(|snapshot| {
@@ -71,35 +113,35 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
                     && snapshot.last_included_index == raft.snapshot_index
                     && raft.log.term_at(raft.snapshot_index) == Some(snapshot.last_included_term)
             }),
-            "a snapshot ends with an entry of the log",
+            Invariant::SnapshotIsOfLog,
         ),
         (
             raft.log.last_id().term <= raft.current_term,
-            "no entry and no snapshot is of a term above the server's (Raft §5.1)",
+            Invariant::NoTermAboveOwn,
         ),
         (
             written_terms_are_ordered(raft, effects),
-            "terms never decrease within a log (Raft §5.3)",
+            Invariant::TermsOrderedInLog,
         ),
         (
             raft.durable_index <= raft.log.last_index(),
-            "only entries in the log are durable",
+            Invariant::DurableIsInLog,
         ),
         (
             removed_from(effects).is_none_or(|index| index > before.commit_index),
-            "a committed entry is never removed (Raft §5.4)",
+            Invariant::CommittedIsKept,
         ),
         (
             !before.leads
                 || before.current_term != raft.current_term
                 || (removed_from(effects).is_none() && raft.log.last_index() >= before.last_index),
-            "a leader never removes entries of its own log (Leader Append-Only)",
+            Invariant::LeaderAppendOnly,
         ),
         (
             raft.pending
                 .iter()
                 .all(|pending| pending.reach <= raft.log.last_index()),
-            "writes under way reach no further than the log",
+            Invariant::WritesAreInLog,
         ),
         (
             raft.held.iter().all(|held| {
@@ -107,27 +149,21 @@ pub fn check(before: Watermarks, raft: &Raft, effects: &Effects) -> Result<(), S
                     .back()
                     .is_some_and(|pending| held.after <= pending.id)
             }),
-            "a message is held only behind a write under way",
+            Invariant::HeldBehindWrite,
         ),
-        (
-            leader_is_sound(raft),
-            "a leader's view of its followers stays within its log",
-        ),
+        (leader_is_sound(raft), Invariant::ProgressIsInLog),
         (
             !before.leads
                 || before.current_term != raft.current_term
                 || !matches!(raft.role, Role::Leader(_))
                 || sum_of_matches(raft) >= before.matches,
-            "match_index never falls (Figure 2)",
+            Invariant::MatchIndexNeverFalls,
         ),
-        (
-            windows_are_kept(raft),
-            "no more entries are on their way to a follower than its window",
-        ),
+        (windows_are_kept(raft), Invariant::WindowIsKept),
     ];
     match invariants.iter().find(|(holds, _)| !holds) {
         None => Ok(()),
-        Some((_, invariant)) => Err((*invariant).into()),
+        Some((_, invariant)) => Err(*invariant),
     }
 }
 

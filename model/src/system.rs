@@ -29,7 +29,7 @@ pub use flaw::Flaw;
 pub use obligation::{Obligation, Obligations, Unmet};
 pub use process::{Local, LocalStep, Process, Server};
 pub use properties::{
-    Properties, Property, Violation,
+    Cause, Properties, Property, Violation,
     history::{History, Observation},
     pair::Facet,
 };

@@ -5,7 +5,7 @@ import { SENTENCES } from '/ui/js/why.js';
 const FILES = ['shell', 'stage', 'explore', 'tour', 'replay', 'export', 'sift', 'live'];
 /** What the server says in English: only other languages have a text for it. */
 const SERVED =
-  /^(stage\.(property|witness)|explore\.(mutant|predicate|scope|method|scenario|about-property)|live\.code)-/;
+  /^(stage\.(property|witness|cause|invariant|operation)|explore\.(mutant|predicate|scope|method|scenario|about-property)|live\.code)-/;
 
 /** `[where, english, spanish]` of everything that is said twice. */
 async function pairs() {

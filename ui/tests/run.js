@@ -8,6 +8,7 @@ const files = [
   'events',
   'story',
   'why',
+  'cause',
   'dom',
   'tour',
   'stage',

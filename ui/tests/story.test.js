@@ -2,17 +2,17 @@ import { propertyName } from '/ui/js/properties.js';
 import { accusedBy } from '/ui/js/story.js';
 
 export const tests = {
-  sentence_of_a_broken_property_names_what_it_is_about(equal) {
+  violation_accuses_the_servers_and_the_entry_of_its_cause(equal) {
     const at = { step: { process: 'server 3' } };
-    equal(
-      accusedBy({ why: 'server 2 was elected in term 5 without entry 2, committed in term 4' }, at),
-      { servers: ['server 2'], index: 2 },
-    );
-    equal(accusedBy({ why: 'servers 1 and 3 differ at index 4' }, at), {
+    equal(accusedBy({ cause: { code: 'LeaderLacksEntry', server: 2, term: 5, index: 2 } }, at), {
+      servers: ['server 2'],
+      index: 2,
+    });
+    equal(accusedBy({ cause: { code: 'LogsDiffer', server: 1, other: 3, index: 4 } }, at), {
       servers: ['server 1', 'server 3'],
       index: 4,
     });
-    equal(accusedBy({ why: 'a read saw an old value' }, at), {
+    equal(accusedBy({ cause: { code: 'NotLinearizable', operations: [] } }, at), {
       servers: ['server 3'],
       index: null,
     });

@@ -221,7 +221,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
     let (exit, verdict, why) = match (&read, &broken) {
         (Ok(()), None) => (Exit::Passed, "accepted", None),
         (Ok(()), Some(broken)) => {
-            let why = format!("{} is broken: {}", broken.property, broken.why);
+            let why = format!("{} is broken: {}", broken.property, broken.cause);
             (Exit::Failed, "violated", Some(why))
         }
         // No step was executed: the file cannot be read, which is not a violation.
@@ -380,7 +380,7 @@ fn print_inside(
                 SearchOutcome::Violated { broken, .. } => writeln!(
                     out,
                     "In it a property does not hold: {} is broken: {}",
-                    broken.property, broken.why
+                    broken.property, broken.cause
                 )?,
             }
         }
@@ -419,7 +419,7 @@ fn print_json(
         Err(Rejection::Interrupted) => serde_json::json!({ "verdict": "interrupted" }),
         Err(rejection) => serde_json::json!({
             "verdict": "rejected",
-            "property": rejection.property().map(model::system::Property::name),
+            "property": rejection.violation().map(|violation| violation.property.name()),
             "why": rejection.to_string(),
         }),
     };

@@ -253,7 +253,7 @@ fn as_json(
         let broken = found.trace.broken.as_ref()?;
         Some(ViolationJson {
             property: broken.property.name(),
-            why: broken.why.clone(),
+            why: broken.cause.to_string(),
             walk: found.walk,
             walk_steps: found.steps,
             steps: found.trace.steps.len(),

@@ -355,7 +355,7 @@ fn shown(path: &Path) -> String {
 }
 
 fn why(broken: &Violation) -> String {
-    broken.why.clone()
+    broken.cause.to_string()
 }
 
 /// The number of properties checked in a scope. Without recorded operations, linearizability is not

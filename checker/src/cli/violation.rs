@@ -72,7 +72,7 @@ pub(crate) fn report_violation(
         Ok(trace) => report_trace(out, &trace, file),
         Err(error) => {
             writeln!(out, "{}: {} is violated", scope.name, broken.property)?;
-            writeln!(out, "  {}", broken.why)?;
+            writeln!(out, "  {}", broken.cause)?;
             writeln!(out, "  in the step after state {}", path.len())?;
             output::error(error.context(NO_RUN));
             Ok(false)

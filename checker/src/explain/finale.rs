@@ -4,7 +4,7 @@
 use super::{Explanation, changes, counted, words};
 use crate::trace::Trace;
 use model::{
-    Entry, Log, LogIndex,
+    Entry, Log, LogIndex, NodeId,
     system::{Process, Property, Server, System, Violation, properties::linearizability},
 };
 
@@ -17,7 +17,7 @@ pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
             story.paragraph(
                 "",
                 0,
-                &format!("{} is broken: {}.", broken.property, broken.why),
+                &format!("{} is broken: {}.", broken.property, broken.cause),
             );
             Marks::new(trace, broken, end)
         }
@@ -41,7 +41,7 @@ pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
     if !end.history.operations.is_empty() {
         story.line("");
         story.line("  operations, as clients saw them");
-        for operation in linearizability::told(&end.history.operations) {
+        for operation in linearizability::describe(&end.history.operations) {
             story.paragraph("  ", 6, &operation);
         }
     }
@@ -55,17 +55,18 @@ struct Marks {
 }
 
 impl Marks {
-    /// The servers and the entry that the sentence names; for Log Matching, the first index where the
-    /// two logs differ. If the sentence names no server, it refers to the server of the last step.
+    /// The servers and the entry of the cause; for Log Matching, the first index where the
+    /// two logs differ. If the cause names no server, it refers to the server of the last step.
     fn new(trace: &Trace, broken: &Violation, end: &System) -> Self {
-        let mut servers = servers_in(&broken.why);
+        let servers = broken.cause.servers().into_iter();
+        let mut servers: Vec<u64> = servers.map(NodeId::get).collect();
         if servers.is_empty()
             && let Some(last) = trace.steps.last()
             && let Some(server) = end.processes[last.action.process].server()
         {
             servers.push(server.id.get());
         }
-        let mut index = number_after(&broken.why, &["index", "entry", "to"]);
+        let mut index = broken.cause.index().map(|index| index.get() as usize);
         if broken.property == Property::LogMatching
             && let [one, other] = servers.as_slice()
         {
@@ -95,35 +96,6 @@ impl Marks {
             index: index.filter(|_| about_entries),
         }
     }
-}
-
-/// The numbers in "server 1" and "servers 1 and 2".
-fn servers_in(why: &str) -> Vec<u64> {
-    let words: Vec<&str> = why
-        .split(|c: char| !c.is_alphanumeric() && c != '_')
-        .collect();
-    let mut found = Vec::new();
-    for (place, word) in words.iter().enumerate() {
-        let number = |offset: usize| words.get(place + offset)?.parse::<u64>().ok();
-        match *word {
-            "server" => found.extend(number(1)),
-            "servers" => {
-                found.extend(number(1));
-                found.extend(number(3).filter(|_| words[place + 2] == "and"));
-            }
-            _ => {}
-        }
-    }
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-fn number_after(why: &str, names: &[&str]) -> Option<usize> {
-    let words: Vec<&str> = why.split(|c: char| !c.is_alphanumeric()).collect();
-    words
-        .windows(2)
-        .find_map(|pair| names.contains(&pair[0]).then(|| pair[1].parse().ok())?)
 }
 
 /// A line for each server.

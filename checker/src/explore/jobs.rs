@@ -30,7 +30,7 @@ use crate::{
 use axum::http::StatusCode;
 use model::{
     mutant::Mutant,
-    system::{Properties, Property, Scope, Witness, Witnesses},
+    system::{Cause, Properties, Property, Scope, Witness, Witnesses},
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -406,6 +406,7 @@ impl Job {
                         };
                         verdict.property = Some(entry.breaks.name().to_owned());
                         verdict.why = Some(why.clone());
+                        verdict.cause = evidence.violation().map(|it| it.cause.clone());
                         verdict.method = Some(entry.method());
                         if let Evidence::Timed(_, ticks) = &**evidence {
                             verdict.ticks = Some(ticks.clone());
@@ -457,7 +458,8 @@ impl Job {
                     SearchOutcome::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
                     SearchOutcome::Violated { broken, path } => {
                         verdict.property = Some(broken.property.name().to_owned());
-                        verdict.why = Some(broken.why.clone());
+                        verdict.why = Some(broken.cause.to_string());
+                        verdict.cause = Some(broken.cause.clone());
                         verdict.method = Some(Method::Search);
                         let trace = trace::concrete(&scope, path, broken);
                         verdict.violated(trace, world, Some(broken.property));
@@ -563,6 +565,7 @@ struct Verdict {
     verdict: &'static str,
     property: Option<String>,
     why: Option<String>,
+    cause: Option<Box<Cause>>,
     /// The method that found it.
     method: Option<Method>,
     /// For a stuck state: the number of steps to it. The remaining steps show that no entry is
@@ -683,6 +686,7 @@ impl Verdict {
             "verdict": self.verdict,
             "property": self.property,
             "why": self.why,
+            "cause": self.cause,
             "method": self.method.map(Method::name),
             "stuck_after": self.stuck_after,
             "ticks": self.ticks,

@@ -6,7 +6,9 @@
 //! the crash, so it is shown just before the restart.
 
 use crate::{explain, replay::Seen};
-use model::{Address, ClientRequest, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role};
+use model::{
+    Address, ClientRequest, Entry, Envelope, Event, LogIndex, NodeId, Raft, Role, system::Cause,
+};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -166,7 +168,8 @@ impl Nodes {
             broken: seen.broken.map(|broken| {
                 [BrokenTold {
                     property: broken.property.name(),
-                    why: &broken.why,
+                    why: broken.cause.to_string(),
+                    cause: &broken.cause,
                 }]
             }),
         };
@@ -205,7 +208,8 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct BrokenTold<'a> {
     property: &'a str,
-    why: &'a str,
+    why: String,
+    cause: &'a Cause,
 }
 
 /// An event as a trace of a scope writes it.

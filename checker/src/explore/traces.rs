@@ -202,7 +202,8 @@ fn of_scope(input: &Input) -> Result<String, String> {
     let mut header = view::header(&walk);
     // The property for which the trace was checked, even if its last step violates others too.
     header["property"] = json!(broken.as_ref().map(|broken| broken.property.name()));
-    header["why"] = json!(broken.as_ref().map(|broken| &broken.why));
+    header["why"] = json!(broken.as_ref().map(|broken| broken.cause.to_string()));
+    header["cause"] = json!(broken.as_ref().map(|broken| &broken.cause));
     let mut told = json!({
         "kind": "scope",
         "header": header,
@@ -271,13 +272,14 @@ fn told_of_nodes(nodes: &Nodes, judged: &Result<ReplayReport, Rejection>) -> Str
         }
         Err(Rejection::Interrupted) => rejected(&Rejection::Interrupted.to_string(), "", 0),
     };
-    let property = judged.as_ref().err().and_then(Rejection::property);
+    let violation = judged.as_ref().err().and_then(Rejection::violation);
     let header = json!({
         "schema": trace::SCHEMA,
         "scope": null,
         "mutant": judged.as_ref().ok().and_then(|report: &ReplayReport| report.planted.clone()),
-        "property": property.map(model::system::Property::name),
-        "why": property.and(verdict["why"].as_str()),
+        "property": violation.map(|violation| violation.property.name()),
+        "why": violation.map(|violation| violation.cause.to_string()),
+        "cause": violation.map(|violation| &violation.cause),
         "servers": nodes.count(),
     });
     let told = json!({

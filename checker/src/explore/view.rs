@@ -10,7 +10,7 @@ use crate::trace::{SCHEMA, ScopeBounds, Snapshot};
 use model::{
     Address,
     mutant::Mutant,
-    system::{Property, Witness, Witnesses},
+    system::{Property, Violation, Witness, Witnesses},
 };
 use serde_json::{Value, json};
 
@@ -35,7 +35,8 @@ pub(super) fn header(walk: &Walk) -> Value {
         "scope": ScopeBounds::from_scope(scope),
         "mutant": scope.mutant.map(Mutant::name),
         "property": broken.map(|broken| broken.property.name()),
-        "why": broken.map(|broken| &broken.why),
+        "why": broken.map(|broken| broken.cause.to_string()),
+        "cause": broken.map(|broken| &broken.cause),
         "bounds": bounds_of(scope),
         "steps_are": walk.world.steps.name(),
         "planted": scope.mutant.map(Mutant::summary),
@@ -77,9 +78,15 @@ fn step(walk: &Walk, number: usize, step: &WalkStep) -> Value {
         "broken": step
             .broken
             .iter()
-            .map(|broken| json!({"property": broken.property.name(), "why": broken.why}))
+            .map(violation)
             .collect::<Vec<_>>(),
     })
+}
+
+/// A violation: its property, its cause in English, and its cause as data.
+fn violation(violation: &Violation) -> Value {
+    let Violation { property, cause } = violation;
+    json!({"property": property.name(), "why": cause.to_string(), "cause": cause})
 }
 
 /// The possible actions and the properties in the current state.
@@ -143,7 +150,6 @@ fn actions(walk: &Walk) -> Vec<Value> {
 fn properties(walk: &Walk) -> Vec<Value> {
     let broken = walk.broken();
     let now = walk.broken_now();
-    let last = walk.steps.len();
     // Without recorded operations, linearizability is not checked.
     let has_operations = walk.world.scope.tracks_operations;
     Property::ALL
@@ -155,15 +161,17 @@ fn properties(walk: &Walk) -> Vec<Value> {
                 .find(|(_, broken)| broken.property == *property);
             let now = now.iter().find(|broken| broken.property == *property);
             let step = first.map(|(step, _)| *step);
-            let why = match (first, now) {
-                (Some((step, broken)), _) if *step == last => {
-                    Some(format!("broken by this step: {}", broken.why))
-                }
-                (Some((step, broken)), _) => Some(format!("broken by step {step}: {}", broken.why)),
-                (None, Some(broken)) => Some(broken.why.clone()),
-                (None, None) => None,
-            };
-            json!({"property": property.name(), "holds": why.is_none(), "why": why, "step": step})
+            let cause = first
+                .map(|(_, violation)| *violation)
+                .or(now)
+                .map(|it| &it.cause);
+            json!({
+                "property": property.name(),
+                "holds": cause.is_none(),
+                "why": cause.map(ToString::to_string),
+                "cause": cause,
+                "step": step,
+            })
         })
         .collect()
 }

@@ -18,7 +18,7 @@ use model::{
     Raft, Role, Snapshot, Store, Term,
     message::ResponseBody,
     store::{Answer, Command},
-    system::{Property, Violation},
+    system::{Cause, Property, Violation},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ pub(super) struct Cluster {
     /// The commit index of the leader of each term.
     committed_in: BTreeMap<Term, usize>,
     /// Votes ever cast.
-    votes: BTreeMap<(Term, NodeId), Address>,
+    votes: BTreeMap<(Term, NodeId), NodeId>,
     /// The state after the committed entries, up to the last snapshot.
     applied: Store,
     /// The number of times a server became leader.
@@ -84,7 +84,11 @@ impl Cluster {
         {
             return broken(
                 Property::ElectionSafety,
-                format!("servers {rival} and {id} were both elected in term {term}"),
+                Cause::TwoLeaders {
+                    server: *rival,
+                    other: id,
+                    term,
+                },
             );
         }
         let earlier = self.committed_in.range(..term);
@@ -93,9 +97,12 @@ impl Cluster {
         {
             return broken(
                 Property::LeaderCompleteness,
-                format!(
-                    "server {id} was elected in term {term} without all {count} entries committed by term {in_term}"
-                ),
+                Cause::LeaderLacksEntries {
+                    server: id,
+                    term,
+                    index: LogIndex::new(*count as u64),
+                    committed_in: *in_term,
+                },
             );
         }
         self.elected.entry(term).or_insert((id, log));
@@ -109,10 +116,10 @@ impl Cluster {
             let place = (0..both).find(|place| log[*place] != self.committed[*place]);
             return broken(
                 Property::StateMachineSafety,
-                format!(
-                    "server {id} applied another entry at index {} than was committed there before",
-                    place.map_or(both, |place| place + 1)
-                ),
+                Cause::AppliedEntryDiffers {
+                    server: id,
+                    index: LogIndex::new(place.map_or(both, |place| place + 1) as u64),
+                },
             );
         }
         self.committed.extend_from_slice(&log[both..count]);
@@ -126,9 +133,13 @@ impl Cluster {
             if self.prefixes.beginning(*log, count) != Some(self.committed[count - 1]) {
                 return broken(
                     Property::LeaderCompleteness,
-                    format!(
-                        "server {id} committed up to entry {count} in term {term}, but server {leader} was elected in term {elected} without all of it"
-                    ),
+                    Cause::LaterLeaderLacksEntries {
+                        server: id,
+                        index: LogIndex::new(count as u64),
+                        term,
+                        other: *leader,
+                        elected_in: *elected,
+                    },
                 );
             }
         }
@@ -143,10 +154,15 @@ impl Cluster {
         envelope: &Envelope,
     ) -> Result<(), Violation> {
         let id = server.id;
-        let (term, vote) = match &envelope.message {
-            Message::RequestVoteRequest(request) => (request.term, envelope.from),
+        let (term, candidate) = match &envelope.message {
+            Message::RequestVoteRequest(request) => (request.term, id),
             Message::RequestVoteResponse(response) if response.vote_granted => {
-                (response.term, envelope.to)
+                let term = response.term;
+                let Address::Node(candidate) = envelope.to else {
+                    let cause = Cause::VoteNotDurable { server: id, term };
+                    return broken(Property::OneVotePerTerm, cause);
+                };
+                (term, candidate)
             }
             Message::AppendEntriesResponse(response) => {
                 let AppendOutcome::Matched { match_index } = response.outcome else {
@@ -167,18 +183,27 @@ impl Cluster {
         };
         let held = server.disk.hard_state;
         let is_held = held.current_term > term
-            || (held.current_term == term && held.voted_for.map(Address::Node) == Some(vote));
+            || (held.current_term == term && held.voted_for == Some(candidate));
         if !is_held {
             return broken(
                 Property::OneVotePerTerm,
-                format!("server {id} spoke of a vote in term {term} that its disk does not hold"),
+                if candidate == id {
+                    Cause::CandidacyNotDurable { server: id, term }
+                } else {
+                    Cause::VoteNotDurable { server: id, term }
+                },
             );
         }
-        let cast = *self.votes.entry((term, id)).or_insert(vote);
-        if cast != vote {
+        let cast = *self.votes.entry((term, id)).or_insert(candidate);
+        if cast != candidate {
             return broken(
                 Property::OneVotePerTerm,
-                format!("server {id} voted for {cast} and for {vote} in term {term}"),
+                Cause::VotedTwice {
+                    server: id,
+                    term,
+                    candidate: cast,
+                    other_candidate: candidate,
+                },
             );
         }
         Ok(())
@@ -200,10 +225,10 @@ impl Cluster {
         }
         broken(
             Property::AcknowledgedWritesKept,
-            format!(
-                "server {} acknowledged a write at index {version}, where none is committed",
-                server.id
-            ),
+            Cause::AcknowledgedWithoutWrite {
+                server: server.id,
+                index: *version,
+            },
         )
     }
 
@@ -229,10 +254,11 @@ impl Cluster {
         }
         broken(
             Property::MatchIsDurable,
-            format!(
-                "server {} believes that server {} holds entries up to {count} durably, and it does not",
-                leader.id, follower.id
-            ),
+            Cause::MatchIndexNotDurable {
+                server: leader.id,
+                other: follower.id,
+                index: LogIndex::new(count as u64),
+            },
         )
     }
 }
@@ -258,7 +284,11 @@ impl ClusterHistory for Cluster {
         if !kept {
             return broken(
                 Property::OneVotePerTerm,
-                format!("the disk of server {id} went back on its term or its vote"),
+                Cause::DurableVoteChanged {
+                    server: id,
+                    before: old,
+                    after: new,
+                },
             );
         }
         Ok(())
@@ -270,13 +300,12 @@ impl ClusterHistory for Cluster {
         let covered = self.committed.get(..count).unwrap_or_default();
         let ends = covered.last().map(|prefix| self.prefixes.term(*prefix));
         if ends != Some(last.term) {
-            return Err(Violation {
-                property: Property::StateMachineSafety,
-                why: format!(
-                    "server {id} has a snapshot that ends with entry {count} of term {}, which was not committed",
-                    last.term
-                ),
-            });
+            let cause = Cause::ServerSnapshotNotCommitted {
+                server: id,
+                index: last.index,
+                term: last.term,
+            };
+            return Err(Violation::new(Property::StateMachineSafety, cause));
         }
         // Snapshots mostly come in ascending order, so the applied state is kept for the next one.
         if self.applied.last_applied() > last.index {
@@ -290,12 +319,11 @@ impl ClusterHistory for Cluster {
             }
         }
         if self.applied != snapshot.store {
-            return Err(Violation {
-                property: Property::ExactlyOnce,
-                why: format!(
-                    "the snapshot of server {id} up to entry {count} is not what the committed entries make"
-                ),
-            });
+            let cause = Cause::SnapshotDiffers {
+                server: id,
+                index: last.index,
+            };
+            return Err(Violation::new(Property::ExactlyOnce, cause));
         }
         Ok(&self.committed[..count])
     }
@@ -314,14 +342,14 @@ fn judge_acknowledgement(
     }
     broken(
         Property::MatchIsDurable,
-        format!(
-            "server {} acknowledged entry {match_index}, but its disk holds {} entries",
-            server.id,
-            server.disk.log.len()
-        ),
+        Cause::AcknowledgedEntryNotDurable {
+            server: server.id,
+            index: match_index,
+            last_index: LogIndex::new(server.disk.log.len() as u64),
+        },
     )
 }
 
-fn broken(property: Property, why: String) -> Result<(), Violation> {
-    Err(Violation { property, why })
+fn broken(property: Property, cause: Cause) -> Result<(), Violation> {
+    Err(Violation::new(property, cause))
 }

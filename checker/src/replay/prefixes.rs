@@ -6,7 +6,7 @@
 
 use model::{
     Entry, EntryId, LogIndex, Term,
-    system::{Property, Violation},
+    system::{Cause, Property, Violation},
 };
 use rustc_hash::FxHashMap;
 
@@ -61,23 +61,19 @@ impl Prefixes {
             if node.parent == parent && node.entry.as_ref() == Some(entry) {
                 return Ok(*known);
             }
-            return Err(Violation {
-                property: Property::LogMatching,
-                why: format!(
-                    "two logs have an entry of term {} at index {length} and differ at or before it",
-                    entry.term
-                ),
-            });
+            let cause = Cause::RecordedLogsDiffer {
+                index: last.index,
+                term: entry.term,
+            };
+            return Err(Violation::new(Property::LogMatching, cause));
         }
         if entry.term < self.term(parent) {
-            return Err(Violation {
-                property: Property::TermsOrderedInLog,
-                why: format!(
-                    "entry {length} is of term {}, after one of term {}",
-                    entry.term,
-                    self.term(parent)
-                ),
-            });
+            let cause = Cause::RecordedTermsOutOfOrder {
+                index: last.index,
+                term: entry.term,
+                earlier_term: self.term(parent),
+            };
+            return Err(Violation::new(Property::TermsOrderedInLog, cause));
         }
         let new = Prefix::try_from(self.nodes.len()).expect("fewer than 2^32 entries");
         self.nodes.push(Node {

@@ -12,7 +12,7 @@ use model::{
     Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, NodeId, Raft, Role, Snapshot,
     Write, WriteId,
     invariants::{self, Watermarks},
-    system::{Property, Violation},
+    system::{Cause, Property, Violation},
 };
 use serde_json::Value;
 use std::collections::{BTreeSet, VecDeque};
@@ -203,9 +203,10 @@ impl Server {
         let committed_before = raft.commit_index().get() as usize;
         let effects = raft.step(event);
         let compared = compare(&effects, &recorded, self.id, place);
-        let checked = invariants::check(before, raft, &effects).map_err(|property| Violation {
-            property: Property::Invariants,
-            why: format!("after this step of server {}: {property}", self.id),
+        let checked = invariants::check(before, raft, &effects).map_err(|invariant| {
+            let server = self.id;
+            let cause = Cause::InvariantViolated { server, invariant };
+            Violation::new(Property::Invariants, cause)
         });
         let Effects { write, sends, .. } = effects;
         self.sends = sends;
@@ -258,14 +259,11 @@ impl Server {
         });
         let in_memory = self.raft.as_ref().map(|raft| raft.log().last_index().get());
         if in_memory != Some(self.log.len() as u64) {
-            let broken = Violation {
-                property: Property::Invariants,
-                why: format!(
-                    "the log of server {} is not what its writes make of it",
-                    self.id
-                ),
-            };
-            return Err(broken_at(place, broken));
+            let cause = Cause::LogDiffersFromWrites { server: self.id };
+            return Err(broken_at(
+                place,
+                Violation::new(Property::Invariants, cause),
+            ));
         }
         Ok(())
     }

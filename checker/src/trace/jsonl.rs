@@ -16,7 +16,9 @@ use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_system};
 use model::{
     Envelope,
     mutant::Mutant,
-    system::{Action, Local, Property, Scope, System, TransitionSystem, Violation, Witnesses},
+    system::{
+        Action, Cause, Local, Property, Scope, System, TransitionSystem, Violation, Witnesses,
+    },
 };
 use serde::{
     Deserialize, Serialize,
@@ -74,6 +76,7 @@ struct Header {
     mutant: Option<String>,
     property: Option<Property>,
     why: Option<String>,
+    cause: Option<Box<Cause>>,
     steps: usize,
     start: serde_json::Value,
 }
@@ -166,7 +169,8 @@ impl<'a, W: Write> Lines<'a, W> {
             scope: ScopeBounds::from_scope(scope),
             mutant: scope.mutant.map(|mutant| mutant.name().into()),
             property: broken.map(|broken| broken.property),
-            why: broken.map(|broken| broken.why.clone()),
+            why: broken.map(|broken| broken.cause.to_string()),
+            cause: broken.map(|broken| broken.cause.clone()),
             steps,
             start: serde_json::to_value(Snapshot::all(start))?,
         };
@@ -269,12 +273,13 @@ pub(crate) fn read_each(
     }
     let found = system.broken.as_ref();
     if found.map(|broken| broken.property) != header.property
-        || found.map(|broken| &broken.why) != header.why.as_ref()
+        || found.map(|broken| &broken.cause) != header.cause.as_ref()
+        || found.map(|broken| broken.cause.to_string()) != header.why
     {
         return Err(bad(
             1,
             match found {
-                Some(broken) => format!("the steps break {}: {}", broken.property, broken.why),
+                Some(broken) => format!("the steps break {}: {}", broken.property, broken.cause),
                 None => "the steps break no property".into(),
             },
         ));

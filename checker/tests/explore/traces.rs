@@ -313,7 +313,8 @@ async fn step_of_a_node_that_breaks_a_property_is_shown_with_it() {
         last["broken"],
         json!([{
             "property": "One vote per term",
-            "why": "server 2 spoke of a vote in term 1 that its disk does not hold",
+            "why": "server 2 sent a vote in term 1 that its disk does not hold",
+            "cause": {"code": "VoteNotDurable", "server": 2, "term": 1},
         }])
     );
     // The effects of the violating step are included, not only the state before it.

@@ -289,8 +289,9 @@ fn properties_that_break_by_definition_break_in_traces() {
                 }
                 (property, Err(rejection)) => {
                     let found = rejection
-                        .property()
-                        .unwrap_or_else(|| panic!("{mutant:?} seed {seed}: {rejection}"));
+                        .violation()
+                        .unwrap_or_else(|| panic!("{mutant:?} seed {seed}: {rejection}"))
+                        .property;
                     // If a server makes a promise before it is on its disk, the traces show it earlier.
                     let of_disks =
                         [Property::OneVotePerTerm, Property::MatchIsDurable].contains(&found);

@@ -5,15 +5,18 @@
 //! client operations. None depends on whether a server is up: a crash is a step like any other, and it
 //! does not cancel the server's earlier promises.
 
-use alloc::string::String;
+use alloc::boxed::Box;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
+mod cause;
 pub mod history;
 pub mod linearizability;
 pub mod pair;
 pub mod reference;
 pub mod step;
+
+pub use cause::Cause;
 
 macro_rules! properties {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
@@ -78,8 +81,18 @@ impl fmt::Display for Property {
 pub struct Violation {
     /// The property.
     pub property: Property,
-    /// The cause, in a sentence.
-    pub why: String,
+    /// The cause, in a box: results without a violation stay small.
+    pub cause: Box<Cause>,
+}
+
+impl Violation {
+    /// A violation of a property.
+    pub fn new(property: Property, cause: Cause) -> Self {
+        Self {
+            property,
+            cause: Box::new(cause),
+        }
+    }
 }
 
 /// A set of properties to check.
@@ -108,14 +121,11 @@ impl Properties {
         self,
         property: Property,
         holds: bool,
-        why: impl FnOnce() -> String,
+        cause: impl FnOnce() -> Cause,
     ) -> Result<(), Violation> {
         if holds || !self.contains(property) {
             return Ok(());
         }
-        Err(Violation {
-            property,
-            why: why(),
-        })
+        Err(Violation::new(property, cause()))
     }
 }

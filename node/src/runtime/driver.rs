@@ -719,7 +719,7 @@ impl Driver {
             trace.add(&event, &effects).map_err(Failure::Trace)?;
         }
         if let Err(invariant) = invariants::check(before, &self.raft, &effects) {
-            return Err(self.write_crash_report(invariant, &effects));
+            return Err(self.write_crash_report(invariant.to_string(), &effects));
         }
         self.observer.after(kind, &self.raft, &effects);
         self.timers

@@ -58,7 +58,7 @@ fn property_that_servers_broke_is_shown_where_it_breaks_and_why() {
         "{verdict}"
     );
     assert!(verdict.contains("its disk does not hold"), "{verdict}");
-    browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
+    browser.see_text(".story-broken", "server 2 sent a vote in term 1");
     until_address(&browser, "step=3");
     // All servers are visible, and the server in question is marked.
     assert_eq!(browser.count(".process.is-server"), 3);
@@ -108,7 +108,7 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     let door = checker(&["replay", "--serve", long, two, three]);
     browser.go(door.origin());
     browser.see_text(".replay-verdict", "is violated at step 60,003");
-    browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
+    browser.see_text(".story-broken", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
     browser.picture("replay-part");
@@ -125,7 +125,7 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     browser.see_text(".replay-verdict", "steps 1 to");
     browser.see_text(".story-number", "7");
     browser.click_text(".replay-verdict", "Go there");
-    browser.see_text(".story-broken", "server 2 spoke of a vote in term 1");
+    browser.see_text(".story-broken", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
     browser.choose("select", "es");
     browser.see_text(".replay-verdict", "a 60.003 de 60.003");

@@ -4,7 +4,7 @@
 //   const story = Story(host, {});
 //   story.update({timeline, at: timeline.at(n)});
 //
-// `accusedBy(broken, at)` finds the subjects of a violation's sentence, so that other parts mark them.
+// `accusedBy(broken, at)` returns the subjects of a violation, so that other parts mark them.
 
 import { h, replace } from './dom.js';
 import { tell } from './describe.js';
@@ -58,7 +58,7 @@ function words(timeline, at) {
           { class: 'story-broken' },
           h('b', {}, t('stage.story-broken', { property: propertyName(broken.property) })),
           ' ',
-          why(broken.why, { end: '.' }),
+          why(broken.why, { cause: broken.cause, end: '.' }),
         ),
       ),
     told.sends.length > 0 &&
@@ -102,19 +102,15 @@ function words(timeline, at) {
 }
 
 /**
- * The subjects of a violation's sentence: `{servers: ['server 1'], index: 2 | null}`.
- * @param {Violation | null | undefined} broken
+ * The subjects of a violation: `{servers: ['server 1'], index: 2 | null}`.
+ * @param {Violation | null | undefined} violation
  * @param {Picture} at
  * @returns {Accused | null}
  */
-export function accusedBy(broken, at) {
-  if (!broken?.why) return null;
-  const found = new Set();
-  for (const [, one, other] of broken.why.matchAll(/servers? (\d+)(?: and (\d+))?/g)) {
-    found.add(`server ${one}`);
-    if (other) found.add(`server ${other}`);
-  }
-  if (!found.size && at.step) found.add(at.step.process);
-  const index = broken.why.match(/(?:index|entry|entries up to|up to) (\d+)/);
-  return { servers: [...found], index: index ? Number(index[1]) : null };
+export function accusedBy(violation, at) {
+  if (!violation) return null;
+  const { server, other, index = null } = violation.cause ?? {};
+  const servers = [server, other].filter(Number.isInteger).map((id) => `server ${id}`);
+  if (!servers.length && at.step) servers.push(at.step.process);
+  return { servers, index };
 }

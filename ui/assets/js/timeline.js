@@ -586,7 +586,9 @@ export function readJsonl(text, source = 'trace') {
   if (header.schema !== 'stateraft-trace/2')
     throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
   if (header.property && steps.length)
-    steps[steps.length - 1].broken ??= [{ property: header.property, why: header.why }];
+    steps[steps.length - 1].broken ??= [
+      { property: header.property, why: header.why, cause: header.cause },
+    ];
   return new Timeline({ source, header, start: header.start, steps });
 }
 

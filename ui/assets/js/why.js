@@ -1,14 +1,19 @@
-// The checker's sentences (the reason for a violation, the result of a search, the reason for a refusal)
+// The checker's sentences (a failed scenario, the result of a search, the reason for a refusal)
 // in the language of the page. The checker sends them in English, as in traces and on the command line.
 // This table has the Spanish translations, with `{name}` in place of a number, a name or another
 // sentence. `checker/tests/sentences.rs` checks that none is missing.
 //
-//   h('p', {}, why(broken.why))     // the text, marked as English if there is no translation
-//   translated(broken.why)          // the text, or nothing without a translation
+//   h('p', {}, why(done.say))     // the text, marked as English if there is no translation
+//   translated(done.say)          // the text, or nothing without a translation
+//
+// The cause of a violation has a code and is translated by it (`cause.js`):
+//
+//   why(broken.why, { cause: broken.cause })
 //
 // The first matching pattern is used: more specific patterns come first. `{n paso|pasos}` selects a form
 // by the number `n`.
 
+import { causeWords } from './cause.js';
 import { h } from './dom.js';
 import { currentLanguage, number } from './i18n.js';
 import { propertyName, witness } from './properties.js';
@@ -17,72 +22,6 @@ import { who as process } from './describe.js';
 /** Every sentence in English and in Spanish: one a line, as the test of the translations reads them. */
 // prettier-ignore
 export const SENTENCES = [
-  // One step, two servers, the history (model).
-  ['server {id} went from term {term} and commit index {commit} back to {less} and {fewer}', 'el servidor {id} pasó del mandato {term} y el commit {commit} de vuelta a {less} y {fewer}'],
-  ['server {id} changed its log while it led term {term}', 'el servidor {id} cambió su log mientras lideraba el mandato {term}'],
-  ['the log of server {id} has an entry of an older term after one of a newer term', 'el log del servidor {id} tiene una entrada de un mandato anterior detrás de una de un mandato posterior'],
-  ['the store of server {id} is not what its {n} committed entries make when each command is applied once', 'los datos del servidor {id} no son los que dan sus {n} entradas comprometidas cuando cada orden se aplica una vez'],
-  ['a disk that held {before} now holds {after}', 'un disco que guardaba {before} guarda ahora {after}'],
-  ['term {term} and a vote for candidate {id}', 'el mandato {term} y un voto por el candidato {id}'],
-  ['term {term} and no vote', 'el mandato {term} y ningún voto'],
-  ['server {id} sent a vote in term {term} that its disk does not hold', 'el servidor {id} envió un voto en el mandato {term} que su disco no guarda'],
-  ['server {id} asked for votes in term {term} before its own was durable', 'el servidor {id} pidió votos en el mandato {term} antes de que el suyo estuviera en disco'],
-  ['server {id} acknowledged entry {index}, but its disk holds {n} entries', 'el servidor {id} confirmó la entrada {index}, pero su disco guarda {n} {n entrada|entradas}'],
-  ['server {id} believes that server {other} holds entries up to {index} durably, and it does not', 'el servidor {id} cree que el servidor {other} guarda en disco las entradas hasta la {index}, y no es así'],
-  ['servers {id} and {other} have the same term at index {index} and differ at or before it', 'los servidores {id} y {other} tienen el mismo mandato en el índice {index} y difieren en él o antes'],
-  ['write {sequence} of session {session} was acknowledged, but no server had committed it', 'la escritura {sequence} de la sesión {session} se confirmó, pero ningún servidor la había comprometido'],
-  ['no order of the operations explains their results: {told}', 'ningún orden de las operaciones explica sus resultados: {told}'],
-  ['an operation reported as not done took effect: {told}', 'una operación dada por no hecha tuvo efecto: {told}'],
-  ['servers {id} and {other} were both elected in term {term}', 'los servidores {id} y {other} fueron elegidos los dos en el mandato {term}'],
-  ['server {id} was elected in term {term} without entry {index}, committed in term {earlier}', 'el servidor {id} fue elegido en el mandato {term} sin la entrada {index}, comprometida en el mandato {earlier}'],
-  ['a snapshot ends with entry {index} of term {term}, which was never committed', 'una instantánea acaba en la entrada {index} del mandato {term}, que nunca se comprometió'],
-  ['a state after entry {index} is not what the committed entries make when each command is applied once', 'un estado tras la entrada {index} no es el que dan las entradas comprometidas cuando cada orden se aplica una vez'],
-  ['a state after entry {index} has lost or changed what it must remember of sessions', 'un estado tras la entrada {index} ha perdido o cambiado lo que debe recordar de las sesiones'],
-  ['two servers applied different entries at index {index}: of term {term} and of term {other}', 'dos servidores aplicaron entradas distintas en el índice {index}: del mandato {term} y del mandato {other}'],
-  ['entry {index} was committed in term {term}, but server {id} was elected in term {later} without it', 'la entrada {index} se comprometió en el mandato {term}, pero el servidor {id} fue elegido en el mandato {later} sin ella'],
-  ['server {id} came back in term {term} with term {held} on its disk', 'el servidor {id} volvió en el mandato {term} con el mandato {held} en su disco'],
-  // Operations of clients.
-  ['operation {n} ({call}), called after operations {some} and {last} had returned, {end}', 'la operación {n} ({call}), llamada después de que volvieran las operaciones {some} y {last}, {end}'],
-  ['operation {n} ({call}), called after operation {one} had returned, {end}', 'la operación {n} ({call}), llamada después de que volviera la operación {one}, {end}'],
-  ['operation {n} ({call}) {end}', 'la operación {n} ({call}) {end}'],
-  ['has not returned', 'no ha vuelto'],
-  ['is done', 'está hecha'],
-  ['left {number}', 'dejó {number}'],
-  ['found nothing', 'no encontró nada'],
-  ['was reported as not done', 'se dio por no hecha'],
-  ['found {value}', 'encontró {value}'],
-  // The invariants that every server checks.
-  ['after this step of server {id}: {said}', 'después de este paso del servidor {id}: {said}'],
-  ['the term never falls (Figure 2)', 'el mandato nunca baja (figura 2)'],
-  ['the commit index never falls (Figure 2)', 'el índice de commit nunca baja (figura 2)'],
-  ['only entries in the log are committed', 'solo se comprometen entradas del log'],
-  ['exactly the committed entries are applied', 'se aplican exactamente las entradas comprometidas'],
-  ['the log lacks only what a snapshot covers, and a snapshot covers only what is applied', 'al log solo le falta lo que cubre una instantánea, y una instantánea solo cubre lo aplicado'],
-  ['snapshots never go back', 'las instantáneas nunca retroceden'],
-  ['a snapshot ends with an entry of the log', 'una instantánea acaba en una entrada del log'],
-  ['only entries in the log are durable', 'solo están en disco entradas del log'],
-  ['a committed entry is never removed (Raft §5.4)', 'una entrada comprometida nunca se quita (Raft §5.4)'],
-  ['a leader never removes entries of its own log (Leader Append-Only)', 'un líder nunca quita entradas de su propio log (el líder solo añade)'],
-  ['writes under way reach no further than the log', 'las escrituras en camino no llegan más allá del log'],
-  ['a message is held only behind a write under way', 'un mensaje solo espera detrás de una escritura en camino'],
-  ['match_index never falls (Figure 2)', 'match_index nunca baja (figura 2)'],
-  ['no more entries are on their way to a follower than its window', 'no hay más entradas en camino a un seguidor que su ventana'],
-  ['a leader\'s view of its followers stays within its log', 'lo que un líder cree de sus seguidores no sale de su log'],
-  // Traces of nodes.
-  ['server {id} was elected in term {term} without all {n} entries committed by term {earlier}', 'el servidor {id} fue elegido en el mandato {term} sin todas las {n} entradas comprometidas hasta el mandato {earlier}'],
-  ['server {id} applied another entry at index {index} than was committed there before', 'el servidor {id} aplicó en el índice {index} otra entrada que la comprometida allí antes'],
-  ['server {id} committed up to entry {index} in term {term}, but server {other} was elected in term {later} without all of it', 'el servidor {id} comprometió hasta la entrada {index} en el mandato {term}, pero el servidor {other} fue elegido en el mandato {later} sin todo ello'],
-  ['server {id} has a snapshot that ends with entry {index} of term {term}, which was not committed', 'el servidor {id} tiene una instantánea que acaba en la entrada {index} del mandato {term}, que no se comprometió'],
-  ['the snapshot of server {id} up to entry {index} is not what the committed entries make', 'la instantánea del servidor {id} hasta la entrada {index} no es lo que dan las entradas comprometidas'],
-  ['the disk of server {id} went back on its term or its vote', 'el disco del servidor {id} retrocedió en su mandato o en su voto'],
-  ['server {id} spoke of a vote in term {term} that its disk does not hold', 'el servidor {id} comunicó un voto en el mandato {term} que su disco no guarda'],
-  ['server {id} voted for {one} and for {other} in term {term}', 'el servidor {id} votó por {one} y por {other} en el mandato {term}'],
-  ['server {id} acknowledged a write at index {index}, where none is committed', 'el servidor {id} confirmó una escritura en el índice {index}, donde no hay ninguna comprometida'],
-  ['two logs have an entry of term {term} at index {index} and differ at or before it', 'dos logs tienen una entrada del mandato {term} en el índice {index} y difieren en ella o antes'],
-  ['entry {index} is of term {term}, after one of term {other}', 'la entrada {index} es del mandato {term}, detrás de una del mandato {other}'],
-  ['no entry and no snapshot is of a term above the server\'s (Raft §5.1)', 'ninguna entrada y ninguna instantánea es de un mandato mayor que el del servidor (Raft §5.1)'],
-  ['terms never decrease within a log (Raft §5.3)', 'los mandatos nunca bajan dentro de un log (Raft §5.3)'],
-  ['the log of server {id} is not what its writes make of it', 'el log del servidor {id} no es el que dan sus escrituras'],
   // Progress, stability and latency.
   ['{said}, it answered the request before, and it took {n} requests to find it again', '{said}, había respondido a la petición anterior, y {n hizo|hicieron} falta {n} {n petición|peticiones} para encontrarlo otra vez'],
   ['whatever is said twice arrives the second time, and in {n} ticks no leader was elected', 'todo mensaje enviado dos veces llega la segunda, y en {n} pulsos no se eligió ningún líder'],
@@ -250,8 +189,6 @@ export const SENTENCES = [
   ['{said} (column {n})', '{said} (columna {n})'],
   ['{part}: it says more than this build of the checker knows, or says it in another way', '{part}: dice más de lo que conoce esta versión del comprobador, o lo dice de otra manera'],
   // The prefixes of a sentence about a step or a line.
-  ['broken by this step: {said}', 'la rompe este paso: {said}'],
-  ['broken by step {n}: {said}', 'la rompió el paso {n}: {said}'],
   ['{property} is broken: {said}', 'se incumple «{property}»: {said}'],
 ];
 
@@ -362,9 +299,10 @@ export const translated = (sentence, known) =>
 /**
  * The same as an element, marked as English without a translation; `end` is appended.
  * @param {any} sentence
+ * @param {{end?: string, known?: Record<string, any>, capital?: boolean, cause?: Cause | null}} [options]
  */
-export function why(sentence, { end = '', known = {}, capital = false } = {}) {
-  let words = translated(sentence, known);
+export function why(sentence, { end = '', known = {}, capital = false, cause = null } = {}) {
+  let words = causeWords(cause) ?? translated(sentence, known);
   if (capital) {
     sentence = sentence.charAt(0).toUpperCase() + sentence.slice(1);
     words = words && words.charAt(0).toUpperCase() + words.slice(1);

@@ -1,7 +1,10 @@
 use super::*;
 use crate::engine::Checked;
 use crate::progress::NoProgressClaim;
-use model::system::{Property, Unmet, Violation, Witnesses};
+use model::{
+    NodeId, Term,
+    system::{Cause, Property, Unmet, Violation, Witnesses},
+};
 use std::time::Duration;
 
 fn verdict(outcome: SearchOutcome, witnesses: Witnesses) -> Verdict {
@@ -35,10 +38,14 @@ fn parsed(line: &[&str]) -> Args {
 
 fn violated() -> SearchOutcome {
     SearchOutcome::Violated {
-        broken: Violation {
-            property: Property::ElectionSafety,
-            why: String::new(),
-        },
+        broken: Violation::new(
+            Property::ElectionSafety,
+            Cause::TwoLeaders {
+                server: NodeId::new(1),
+                other: NodeId::new(2),
+                term: Term::new(1),
+            },
+        ),
         path: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@
 //! later. It is not limited to processes that are up at the same moment.
 
 use super::{
-    Properties, Property, Violation,
+    Cause, Properties, Property, Violation,
     linearizability::{self, Operation, OperationId},
     reference::reference_pairs,
 };
@@ -15,7 +15,6 @@ use crate::{
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    format,
     vec::Vec,
 };
 use serde::{Deserialize, Serialize};
@@ -140,11 +139,14 @@ impl History {
                 Ok(())
             }
             Observation::AppliedState { at, store } => self.stand(*at, store, properties),
-            Observation::Acknowledged { session, sequence } => {
-                properties.require(Property::AcknowledgedWritesKept, self.holds_write(*session, *sequence), || {
-                    format!("write {sequence} of session {session} was acknowledged, but no server had committed it")
-                })
-            }
+            Observation::Acknowledged { session, sequence } => properties.require(
+                Property::AcknowledgedWritesKept,
+                self.holds_write(*session, *sequence),
+                || Cause::AcknowledgedNotCommitted {
+                    session: *session,
+                    sequence: *sequence,
+                },
+            ),
             Observation::Invoked { id, call } => {
                 linearizability::invoke(&mut self.operations, *id, call.clone());
                 Ok(())
@@ -153,7 +155,9 @@ impl History {
                 linearizability::complete(&mut self.operations, *id, result.clone());
                 let holds = linearizability::is_linearizable(&self.operations);
                 properties.require(Property::Linearizability, holds, || {
-                    format!("no order of the operations explains their results: {}", linearizability::told(&self.operations).join("; "))
+                    Cause::NotLinearizable {
+                        operations: self.operations.clone(),
+                    }
                 })
             }
             Observation::Settles { id } => {
@@ -164,7 +168,9 @@ impl History {
                 linearizability::refuse(&mut self.operations, *id);
                 let holds = linearizability::is_linearizable(&self.operations);
                 properties.require(Property::Linearizability, holds, || {
-                    format!("an operation reported as not done took effect: {}", linearizability::told(&self.operations).join("; "))
+                    Cause::RefusedTookEffect {
+                        operations: self.operations.clone(),
+                    }
                 })
             }
         }
@@ -180,19 +186,21 @@ impl History {
     ) -> Result<(), Violation> {
         let rival = self.elected.get(&term).map(|election| election.leader);
         let alone = rival.is_none_or(|rival| rival == leader);
-        properties.require(Property::ElectionSafety, alone, || {
-            let rival = rival.map_or(0, NodeId::get);
-            format!("servers {rival} and {leader} were both elected in term {term}")
+        properties.require(Property::ElectionSafety, alone, || Cause::TwoLeaders {
+            server: rival.unwrap_or_default(),
+            other: leader,
+            term,
         })?;
         let log = self.whole(log, properties)?;
         for (place, committed) in self.committed.iter().enumerate() {
             let present = committed.in_term >= term || log.get(place) == Some(&committed.entry);
             properties.require(Property::LeaderCompleteness, present, || {
-                format!(
-                    "server {leader} was elected in term {term} without entry {}, committed in term {}",
-                    place + 1,
-                    committed.in_term
-                )
+                Cause::LeaderLacksEntry {
+                    server: leader,
+                    term,
+                    index: LogIndex::new(place as u64 + 1),
+                    committed_in: committed.in_term,
+                }
             })?;
         }
         witnesses.add(Witness::LeaderElected);
@@ -221,10 +229,10 @@ impl History {
             committed.is_some_and(|committed| committed.entry.term == at.term)
         });
         properties.require(Property::StateMachineSafety, is_committed, || {
-            format!(
-                "a snapshot ends with entry {} of term {}, which was never committed",
-                at.index, at.term
-            )
+            Cause::SnapshotNotCommitted {
+                index: at.index,
+                term: at.term,
+            }
         })
     }
 
@@ -239,10 +247,7 @@ impl History {
             .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
             .collect();
         properties.require(Property::ExactlyOnce, expected == found, || {
-            format!(
-                "a state after entry {} is not what the committed entries make when each command is applied once",
-                at.index
-            )
+            Cause::AppliedStateDiffers { index: at.index }
         })?;
         // The reference covers only the pairs. The sessions must equal the result of a replay.
         let config = Config::new(BTreeSet::new());
@@ -251,10 +256,7 @@ impl History {
             replayed.apply(&entry.payload, &config);
         }
         properties.require(Property::ExactlyOnce, replayed == *store, || {
-            format!(
-                "a state after entry {} has lost or changed what it must remember of sessions",
-                at.index
-            )
+            Cause::SessionsDiffer { index: at.index }
         })
     }
 
@@ -269,12 +271,15 @@ impl History {
         let place = index.get() as usize - 1;
         let in_term = by_leader.unwrap_or(entry.term);
         if let Some(committed) = self.committed.get_mut(place) {
-            properties.require(Property::StateMachineSafety, committed.entry == *entry, || {
-                format!(
-                    "two servers applied different entries at index {index}: of term {} and of term {}",
-                    committed.entry.term, entry.term
-                )
-            })?;
+            properties.require(
+                Property::StateMachineSafety,
+                committed.entry == *entry,
+                || Cause::AppliedEntriesDiffer {
+                    index,
+                    term: committed.entry.term,
+                    other_term: entry.term,
+                },
+            )?;
             if by_leader.is_some() {
                 committed.in_term = committed.in_term.min(in_term);
             }
@@ -294,10 +299,12 @@ impl History {
             for (elected, election) in self.elected.range(term.next()..) {
                 let present = election.log.get(place) == Some(entry);
                 properties.require(Property::LeaderCompleteness, present, || {
-                    format!(
-                        "entry {index} was committed in term {term}, but server {} was elected in term {elected} without it",
-                        election.leader
-                    )
+                    Cause::LaterLeaderLacksEntry {
+                        index,
+                        term,
+                        server: election.leader,
+                        elected_in: *elected,
+                    }
                 })?;
             }
         }

@@ -92,12 +92,12 @@ impl fmt::Display for End {
 }
 
 /// A description of each operation, numbered by position.
-pub fn told(operations: &[Operation]) -> Vec<String> {
+pub fn describe(operations: &[Operation]) -> Vec<String> {
     let number = |id: &OperationId| {
         let place = operations.iter().position(|other| other.id == *id);
         place.map(|place| format!("{}", place + 1))
     };
-    let mut told = Vec::new();
+    let mut described = Vec::new();
     for (place, operation) in operations.iter().enumerate() {
         let earlier: Vec<String> = operation.after.iter().filter_map(number).collect();
         let called = match earlier.as_slice() {
@@ -108,14 +108,14 @@ pub fn told(operations: &[Operation]) -> Vec<String> {
                 some.join(", ")
             ),
         };
-        told.push(format!(
+        described.push(format!(
             "operation {} ({}){called} {}",
             place + 1,
             operation.call,
             operation.end
         ));
     }
-    told
+    described
 }
 
 /// Begins an operation. A repeated call changes nothing.
@@ -293,20 +293,20 @@ mod tests {
     }
 
     #[test]
-    fn operations_are_told_with_their_order() {
+    fn operations_are_described_with_their_order() {
         let mut operations = history(&[
             (1, put("a"), Some(Result::Done)),
             (2, Some(Call::Get), Some(Result::Found(None))),
             (3, Some(Call::Increment(1)), None),
         ]);
         assert_eq!(
-            told(&operations).join("; "),
+            describe(&operations).join("; "),
             "operation 1 (put a) is done; \
              operation 2 (get), called after operation 1 had returned, found nothing; \
              operation 3 (increment by 1), called after operations 1 and 2 had returned, has not returned"
         );
         refuse(&mut operations, OperationId(3, 0));
-        assert!(told(&operations)[2].ends_with("was reported as not done"));
+        assert!(describe(&operations)[2].ends_with("was reported as not done"));
     }
 
     #[test]

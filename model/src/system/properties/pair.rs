@@ -1,8 +1,8 @@
 //! The properties of two servers.
 
-use super::{Properties, Property, Violation};
+use super::{Cause, Properties, Property, Violation};
 use crate::{Log, LogIndex, NodeId, Role, Term, system::process::Server};
-use alloc::{collections::BTreeMap, format};
+use alloc::collections::BTreeMap;
 
 /// The parts of a server that the properties of two servers depend on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,10 +46,11 @@ pub fn judge_pair(one: &Facet, other: &Facet, properties: Properties) -> Result<
         {
             let held = a.log.agrees(&b.durable_log, *match_index);
             properties.require(Property::MatchIsDurable, held, || {
-                format!(
-                    "server {} believes that server {} holds entries up to {match_index} durably, and it does not",
-                    a.id, b.id
-                )
+                Cause::MatchIndexNotDurable {
+                    server: a.id,
+                    other: b.id,
+                    index: *match_index,
+                }
             })?;
         }
     }
@@ -63,9 +64,10 @@ pub fn judge_pair(one: &Facet, other: &Facet, properties: Properties) -> Result<
     let agree_from = (first..=last).rev().find(same_term).unwrap_or_default();
     let agree_from = LogIndex::new(agree_from);
     properties.require(Property::LogMatching, a.agrees(b, agree_from), || {
-        format!(
-            "servers {} and {} have the same term at index {agree_from} and differ at or before it",
-            one.id, other.id
-        )
+        Cause::LogsDiffer {
+            server: one.id,
+            other: other.id,
+            index: agree_from,
+        }
     })
 }

@@ -1,11 +1,11 @@
 //! The properties of one step: of a server, of its disk, and of each message that it sends.
 
-use super::{Properties, Property, Violation, reference::reference_pairs};
+use super::{Cause, Properties, Property, Violation, reference::reference_pairs};
 use crate::{
-    Address, AppendOutcome, Durable, Envelope, HardState, LogIndex, Message, Role, Term,
+    Address, AppendOutcome, Durable, Envelope, LogIndex, Message, NodeId, Role, Term,
     system::process::Running,
 };
-use alloc::{collections::BTreeMap, format, string::String};
+use alloc::collections::BTreeMap;
 
 /// Checks one step of a running server.
 pub(in crate::system) fn judge_step(
@@ -16,28 +16,29 @@ pub(in crate::system) fn judge_step(
     let (old, new) = (&before.raft, &after.raft);
     let id = new.id;
     let monotone = new.current_term >= old.current_term && new.commit_index >= old.commit_index;
-    properties.require(Property::Monotone, monotone, || {
-        format!(
-            "server {id} went from term {} and commit index {} back to {} and {}",
-            old.current_term, old.commit_index, new.current_term, new.commit_index
-        )
+    properties.require(Property::Monotone, monotone, || Cause::TermOrCommitFell {
+        server: id,
+        term: old.current_term,
+        commit_index: old.commit_index,
+        new_term: new.current_term,
+        new_commit_index: new.commit_index,
     })?;
     if let (Role::Leader(_), Role::Leader(_)) = (&old.role, &new.role)
         && old.current_term == new.current_term
     {
         let kept = new.log.continues(&old.log);
         properties.require(Property::LeaderAppendOnly, kept, || {
-            format!(
-                "server {id} changed its log while it led term {}",
-                new.current_term
-            )
+            Cause::LeaderChangedLog {
+                server: id,
+                term: new.current_term,
+            }
         })?;
     }
     let first = new.log.entries().first();
     let ordered = new.log.entries().is_sorted_by_key(|entry| entry.term)
         && first.is_none_or(|first| first.term >= new.log.base().term);
     properties.require(Property::TermsOrderedInLog, ordered, || {
-        format!("the log of server {id} has an entry of an older term after one of a newer term")
+        Cause::TermsOutOfOrder { server: id }
     })?;
     // Without its first entries a log is not sufficient; the history checks this case
     // (`Observation::AppliedState`).
@@ -52,10 +53,10 @@ pub(in crate::system) fn judge_step(
             .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
             .collect();
         properties.require(Property::ExactlyOnce, expected == found, || {
-            format!(
-                "the store of server {id} is not what its {} committed entries make when each command is applied once",
-                new.commit_index
-            )
+            Cause::StoreDiffers {
+                server: id,
+                index: new.commit_index,
+            }
         })?;
     }
     Ok(())
@@ -63,6 +64,7 @@ pub(in crate::system) fn judge_step(
 
 /// Checks a disk write: a vote never changes within a term.
 pub(in crate::system) fn judge_disk(
+    server: NodeId,
     before: &Durable,
     after: &Durable,
     properties: Properties,
@@ -72,25 +74,17 @@ pub(in crate::system) fn judge_disk(
         || (new.current_term == old.current_term
             && (old.voted_for.is_none() || old.voted_for == new.voted_for));
     properties.require(Property::OneVotePerTerm, kept, || {
-        format!(
-            "a disk that held {} now holds {}",
-            promise(old),
-            promise(new)
-        )
+        Cause::DurableVoteChanged {
+            server,
+            before: old,
+            after: new,
+        }
     })
-}
-
-/// The promise that a disk holds. The text does not call the candidate a server: a reader marks the
-/// servers that a sentence names, and this sentence is about the voter.
-fn promise(held: HardState) -> String {
-    match held.voted_for {
-        Some(id) => format!("term {} and a vote for candidate {id}", held.current_term),
-        None => format!("term {} and no vote", held.current_term),
-    }
 }
 
 /// Checks a message when it is sent: it promises nothing that is not on the disk.
 pub(in crate::system) fn judge_send(
+    server: NodeId,
     envelope: &Envelope,
     disk: &Durable,
     properties: Properties,
@@ -105,31 +99,27 @@ pub(in crate::system) fn judge_send(
         Message::RequestVoteResponse(vote) if vote.vote_granted => properties.require(
             Property::OneVotePerTerm,
             held(vote.term, Some(envelope.to)),
-            || {
-                format!(
-                    "{} sent a vote in term {} that its disk does not hold",
-                    envelope.from, vote.term
-                )
+            || Cause::VoteNotDurable {
+                server,
+                term: vote.term,
             },
         ),
         Message::RequestVoteRequest(request) => properties.require(
             Property::OneVotePerTerm,
             held(request.term, Some(envelope.from)),
-            || {
-                format!(
-                    "{} asked for votes in term {} before its own was durable",
-                    envelope.from, request.term
-                )
+            || Cause::CandidacyNotDurable {
+                server,
+                term: request.term,
             },
         ),
         Message::AppendEntriesResponse(response) => match response.outcome {
             AppendOutcome::Matched { match_index } => {
-                judge_acknowledgement(envelope, response.term, match_index, disk, properties)
+                judge_acknowledgement(server, response.term, match_index, disk, properties)
             }
             _ => Ok(()),
         },
         Message::InstallSnapshotResponse(response) => judge_acknowledgement(
-            envelope,
+            server,
             response.term,
             response.match_index,
             disk,
@@ -140,7 +130,7 @@ pub(in crate::system) fn judge_send(
 }
 
 fn judge_acknowledgement(
-    envelope: &Envelope,
+    server: NodeId,
     term: Term,
     match_index: LogIndex,
     disk: &Durable,
@@ -149,25 +139,26 @@ fn judge_acknowledgement(
     // In a later term, the disk may have lost acknowledged entries legitimately.
     let on_disk = disk.hard_state.current_term;
     properties.require(Property::MatchIsDurable, on_disk >= term, || {
-        format!(
-            "{} acknowledged entries in term {term}, but its disk holds term {on_disk}",
-            envelope.from
-        )
+        Cause::AcknowledgedTermNotDurable {
+            server,
+            term,
+            durable_term: on_disk,
+        }
     })?;
     let durable = on_disk > term || disk.last_index() >= match_index;
     properties.require(Property::MatchIsDurable, durable, || {
-        format!(
-            "{} acknowledged entry {match_index}, but its disk holds {} entries",
-            envelope.from,
-            disk.last_index()
-        )
+        Cause::AcknowledgedEntryNotDurable {
+            server,
+            index: match_index,
+            last_index: disk.last_index(),
+        }
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NodeId;
+    use alloc::string::ToString;
 
     fn disk(term: u64, voted_for: Option<u64>) -> Durable {
         let mut disk = Durable::default();
@@ -177,15 +168,24 @@ mod tests {
     }
 
     #[test]
-    fn second_vote_in_a_term_is_told_in_a_sentence() {
-        let judged = judge_disk(&disk(2, Some(1)), &disk(2, Some(3)), Properties::ALL);
-        let broken = judged.expect_err("a vote is cast once in a term");
+    fn second_vote_in_a_term_is_a_sentence() {
+        let server = NodeId::new(2);
+        let judge = |before, after| judge_disk(server, &before, &after, Properties::ALL);
+        let violation =
+            judge(disk(2, Some(1)), disk(2, Some(3))).expect_err("a vote is cast once in a term");
         assert_eq!(
-            broken.why,
-            "a disk that held term 2 and a vote for candidate 1 now holds term 2 and a vote for candidate 3"
+            violation.cause.to_string(),
+            "the disk of server 2 held term 2 and a vote for candidate 1 \
+             and now holds term 2 and a vote for candidate 3"
         );
-        let judged = judge_disk(&disk(2, Some(1)), &disk(1, None), Properties::ALL);
-        let broken = judged.expect_err("the term on a disk never falls");
-        assert!(broken.why.ends_with("now holds term 1 and no vote"));
+        assert_eq!(
+            violation.cause.servers(),
+            [server],
+            "the candidates are not accused"
+        );
+        let violation =
+            judge(disk(2, Some(1)), disk(1, None)).expect_err("the term on a disk never falls");
+        let sentence = violation.cause.to_string();
+        assert!(sentence.ends_with("now holds term 1 and no vote"));
     }
 }

@@ -5,7 +5,7 @@ use crate::system::{
     flaw::flawed,
     process::{DIRECT_READER, DIRECT_WRITER, Local, LocalStep, Process, Running, Server},
     properties::{
-        Property, history::Observation, linearizability::OperationId, step as properties,
+        Cause, Property, history::Observation, linearizability::OperationId, step as properties,
     },
     scope::Budget,
     transition_system::TransitionSystem,
@@ -194,10 +194,11 @@ impl TransitionSystem {
         let mut step = LocalStep::new(Process::Server(server.clone()));
         let kept = raft.current_term >= server.disk.hard_state.current_term;
         step.judge(self.scope.properties.require(Property::Monotone, kept, || {
-            format!(
-                "server {} came back in term {} with term {} on its disk",
-                server.id, raft.current_term, server.disk.hard_state.current_term
-            )
+            Cause::RestartedBehindDisk {
+                server: server.id,
+                term: raft.current_term,
+                durable_term: server.disk.hard_state.current_term,
+            }
         }));
         if raft.voted_for.is_some() {
             step.witnesses.add(Witness::VoteSurvivedCrash);
@@ -279,11 +280,14 @@ impl TransitionSystem {
             self.scope.properties,
         ));
         let always = invariants::check(marks, &after.raft, &effects);
-        step.judge(always.or_else(|property| {
-            let why = || format!("server {}: {property}", after.raft.id);
+        step.judge(always.or_else(|invariant| {
+            let server = after.raft.id;
             self.scope
                 .properties
-                .require(Property::Invariants, false, why)
+                .require(Property::Invariants, false, || Cause::InvariantViolated {
+                    server,
+                    invariant,
+                })
         }));
         self.observe_roles(&before.raft, &after.raft, step);
         observe_snapshot(&before.raft, &after.raft, &effects, step);
@@ -293,6 +297,7 @@ impl TransitionSystem {
                 step.witnesses.add(Witness::Pipelined);
             }
             step.judge(properties::judge_send(
+                after.raft.id,
                 &envelope,
                 &disk,
                 self.scope.properties,
@@ -326,7 +331,8 @@ impl TransitionSystem {
         let write = running.unsynced.remove(0);
         let before = server.disk.clone();
         server.disk.apply(&write);
-        let verdict = properties::judge_disk(&before, &server.disk, self.scope.properties);
+        let verdict =
+            properties::judge_disk(server.id, &before, &server.disk, self.scope.properties);
         step.judge(verdict);
         self.run(step, Event::Persisted(write.id));
         true

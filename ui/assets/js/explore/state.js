@@ -200,6 +200,7 @@ export class WalkState {
       path: [...view.path],
       property: done.verdict === 'violated' ? (done.property ?? '') : null,
       why: done.why ?? '',
+      cause: done.cause ?? null,
       verdict: done.verdict,
       states: done.states ?? 0,
       method: done.method ?? null,

@@ -1,7 +1,7 @@
 // The verdicts on the current state: every property, the witnesses on the path, and the budget used.
 //
 //   const verdicts = Verdicts(host, {onGoto(step), onWitness(name)});
-//   verdicts.update({here, catalog, claim: {property, why, key} | null});
+//   verdicts.update({here, catalog, claim: {property, why, cause, key} | null});
 //
 // `claim` is the violation that the counterexample shows. A property's meaning opens below its name.
 
@@ -10,7 +10,7 @@ import { t } from '../i18n.js';
 import { aboutProperty, propertyName, witness } from '../properties.js';
 import { why } from '../why.js';
 
-/** @typedef {{property: string, why: string, key: string}} Claim */
+/** @typedef {{property: string, why: string, cause: Cause | null, key: string}} Claim */
 
 /**
  * @param {HTMLElement} host
@@ -93,9 +93,11 @@ function propertyList({ properties }, catalog, { claim, liveness, open, onGoto }
   return h(
     'ul',
     { class: 'plain property-list' },
-    liveness && claim && item(liveness.name, false, why(claim.why, { end: '.' })),
-    ordered.map(({ property, holds, why: cause, step }) =>
-      item(property, holds, cause && [why(cause, { end: '.' }), step ? link(step) : null]),
+    liveness &&
+      claim &&
+      item(liveness.name, false, why(claim.why, { cause: claim.cause, end: '.' })),
+    ordered.map(({ property, holds, why: reason, cause, step }) =>
+      item(property, holds, reason && [why(reason, { cause, end: '.' }), step ? link(step) : null]),
     ),
   );
 }

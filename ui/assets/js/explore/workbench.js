@@ -145,6 +145,7 @@ function claimOf(result) {
   return {
     property: result.property,
     why: result.why,
+    cause: result.cause,
     key: `${result.property} ${result.path.length}`,
   };
 }

@@ -46,7 +46,7 @@ function accepted({ timeline, of }, jump) {
   for (const { step, properties: [violation] = [] } of breaks.slice(0, LISTED)) {
     if (!violation) continue;
     const params = { property: propertyName(violation.property), n: step };
-    const cause = h('span', { class: 'why' }, why(violation.why));
+    const cause = h('span', { class: 'why' }, why(violation.why, { cause: violation.cause }));
     const button = jump(step, t('replay.go-broken'));
     lines.push(line('is-bad', strong('✗', t('replay.broken', params)), ' ', button, cause));
   }
@@ -57,7 +57,7 @@ function accepted({ timeline, of }, jump) {
 function broken({ verdict, timeline, of }, property, jump) {
   const { file, line: number } = verdict;
   const params = { property: propertyName(property), n: of, line: number, file };
-  const cause = why(timeline.header.why, { end: '.' });
+  const cause = why(timeline.header.why, { cause: timeline.header.cause, end: '.' });
   return line(
     'is-bad',
     strong('✗', t('replay.broken-at', params)),

@@ -89,7 +89,7 @@ export function Card(tour, { onStep, more }) {
     property.hidden = !violation;
     if (!violation) return;
     const title = t('tour.broken', { property: propertyName(violation.property) });
-    const cause = h('p', {}, why(violation.why, { end: '.' }));
+    const cause = h('p', {}, why(violation.why, { cause: violation.cause, end: '.' }));
     replace(property, h('strong', {}, title), cause);
   }
 

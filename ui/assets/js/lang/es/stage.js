@@ -293,4 +293,105 @@ export default {
   'stage.witness-client-retried': 'el cliente reintentó',
   'stage.witness-outcome-unknown': 'resultado desconocido',
   'stage.witness-proxy-redirected': 'proxy redirigido',
+
+  // Las causas de los incumplimientos, por su código; el servidor da la frase en inglés.
+  'stage.cause-TermOrCommitFell':
+    'el servidor {server} pasó del mandato {term} y el commit {commit_index} de vuelta a {new_term} y {new_commit_index}',
+  'stage.cause-RestartedBehindDisk':
+    'el servidor {server} volvió en el mandato {term} con el mandato {durable_term} en su disco',
+  'stage.cause-LeaderChangedLog':
+    'el servidor {server} cambió su log mientras lideraba el mandato {term}',
+  'stage.cause-TermsOutOfOrder':
+    'el log del servidor {server} tiene una entrada de un mandato anterior detrás de una de un mandato posterior',
+  'stage.cause-StoreDiffers':
+    'los datos del servidor {server} no son los que dan sus entradas comprometidas hasta la {index} cuando cada orden se aplica una vez',
+  'stage.cause-DurableVoteChanged':
+    'el disco del servidor {server} guardaba {before} y guarda ahora {after}',
+  'stage.cause-VoteNotDurable':
+    'el servidor {server} envió un voto en el mandato {term} que su disco no guarda',
+  'stage.cause-CandidacyNotDurable':
+    'el servidor {server} pidió votos en el mandato {term} antes de que el suyo estuviera en disco',
+  'stage.cause-VotedTwice':
+    'el servidor {server} votó por el servidor {candidate} y por el servidor {other_candidate} en el mandato {term}',
+  'stage.cause-AcknowledgedTermNotDurable':
+    'el servidor {server} confirmó entradas en el mandato {term}, pero su disco guarda el mandato {durable_term}',
+  'stage.cause-AcknowledgedEntryNotDurable':
+    'el servidor {server} confirmó la entrada {index}, pero su disco acaba en la entrada {last_index}',
+  'stage.cause-MatchIndexNotDurable':
+    'el servidor {server} cree que el servidor {other} guarda en disco las entradas hasta la {index}, y no es así',
+  'stage.cause-LogsDiffer':
+    'los servidores {server} y {other} tienen el mismo mandato en el índice {index} y difieren en él o antes',
+  'stage.cause-TwoLeaders':
+    'los servidores {server} y {other} fueron elegidos los dos en el mandato {term}',
+  'stage.cause-LeaderLacksEntry':
+    'el servidor {server} fue elegido en el mandato {term} sin la entrada {index}, comprometida en el mandato {committed_in}',
+  'stage.cause-LeaderLacksEntries':
+    'el servidor {server} fue elegido en el mandato {term} sin todas las entradas hasta la {index}, comprometidas hasta el mandato {committed_in}',
+  'stage.cause-LaterLeaderLacksEntry':
+    'la entrada {index} se comprometió en el mandato {term}, pero el servidor {server} fue elegido en el mandato {elected_in} sin ella',
+  'stage.cause-LaterLeaderLacksEntries':
+    'el servidor {server} comprometió hasta la entrada {index} en el mandato {term}, pero el servidor {other} fue elegido en el mandato {elected_in} sin todo ello',
+  'stage.cause-AppliedEntriesDiffer':
+    'dos servidores aplicaron entradas distintas en el índice {index}: del mandato {term} y del mandato {other_term}',
+  'stage.cause-AppliedEntryDiffers':
+    'el servidor {server} aplicó en el índice {index} otra entrada que la comprometida allí antes',
+  'stage.cause-SnapshotNotCommitted':
+    'una instantánea acaba en la entrada {index} del mandato {term}, que nunca se comprometió',
+  'stage.cause-ServerSnapshotNotCommitted':
+    'el servidor {server} tiene una instantánea que acaba en la entrada {index} del mandato {term}, que no se comprometió',
+  'stage.cause-AppliedStateDiffers':
+    'un estado tras la entrada {index} no es el que dan las entradas comprometidas cuando cada orden se aplica una vez',
+  'stage.cause-SessionsDiffer':
+    'un estado tras la entrada {index} ha perdido o cambiado lo que debe recordar de las sesiones',
+  'stage.cause-SnapshotDiffers':
+    'la instantánea del servidor {server} hasta la entrada {index} no es lo que dan las entradas comprometidas',
+  'stage.cause-AcknowledgedNotCommitted':
+    'la escritura {sequence} de la sesión {session} se confirmó, pero ningún servidor la había comprometido',
+  'stage.cause-AcknowledgedWithoutWrite':
+    'el servidor {server} confirmó una escritura en el índice {index}, donde no hay ninguna comprometida',
+  'stage.cause-NotLinearizable':
+    'ningún orden de las operaciones explica sus resultados: {operations}',
+  'stage.cause-RefusedTookEffect': 'una operación dada por no hecha tuvo efecto: {operations}',
+  'stage.cause-RecordedLogsDiffer':
+    'dos logs tienen una entrada del mandato {term} en el índice {index} y difieren en ella o antes',
+  'stage.cause-RecordedTermsOutOfOrder':
+    'la entrada {index} es del mandato {term}, detrás de una del mandato {earlier_term}',
+  'stage.cause-LogDiffersFromWrites':
+    'el log del servidor {server} no es el que dan sus escrituras',
+  'stage.cause-InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
+  'stage.cause-vote': 'el mandato {term} y un voto por el candidato {candidate}',
+  'stage.cause-no-vote': 'el mandato {term} y ningún voto',
+  'stage.operation-alone': 'la operación {number} ({call}) {end}',
+  'stage.operation-Open': 'no ha vuelto',
+  'stage.operation-Refused': 'se dio por no hecha',
+  'stage.operation-Settled': 'no obtuvo respuesta, y una escritura posterior la cerró',
+  'stage.operation-Done': 'está hecha',
+  'stage.operation-Number': 'dejó {value}',
+  'stage.operation-FoundNothing': 'no encontró nada',
+  'stage.operation-Found': 'encontró {value}',
+  'stage.operation-after': {
+    one: 'la operación {number} ({call}), llamada después de que volviera la operación {earlier}, {end}',
+    other:
+      'la operación {number} ({call}), llamada después de que volvieran las operaciones {earlier}, {end}',
+  },
+  'stage.invariant-TermNeverFalls': 'el mandato nunca baja (figura 2)',
+  'stage.invariant-CommitIndexNeverFalls': 'el índice de commit nunca baja (figura 2)',
+  'stage.invariant-CommittedIsInLog': 'solo se comprometen entradas del log',
+  'stage.invariant-CommittedIsApplied': 'se aplican exactamente las entradas comprometidas',
+  'stage.invariant-SnapshotCoversApplied':
+    'al log solo le falta lo que cubre una instantánea, y una instantánea solo cubre lo aplicado',
+  'stage.invariant-SnapshotNeverFalls': 'las instantáneas nunca retroceden',
+  'stage.invariant-SnapshotIsOfLog': 'una instantánea acaba en una entrada del log',
+  'stage.invariant-NoTermAboveOwn':
+    'ninguna entrada y ninguna instantánea es de un mandato mayor que el del servidor (Raft §5.1)',
+  'stage.invariant-TermsOrderedInLog': 'los mandatos nunca bajan dentro de un log (Raft §5.3)',
+  'stage.invariant-DurableIsInLog': 'solo están en disco entradas del log',
+  'stage.invariant-CommittedIsKept': 'una entrada comprometida nunca se quita (Raft §5.4)',
+  'stage.invariant-LeaderAppendOnly':
+    'un líder nunca quita entradas de su propio log (el líder solo añade)',
+  'stage.invariant-WritesAreInLog': 'las escrituras en camino no llegan más allá del log',
+  'stage.invariant-HeldBehindWrite': 'un mensaje solo espera detrás de una escritura en camino',
+  'stage.invariant-ProgressIsInLog': 'lo que un líder cree de sus seguidores no sale de su log',
+  'stage.invariant-MatchIndexNeverFalls': 'match_index nunca baja (figura 2)',
+  'stage.invariant-WindowIsKept': 'no hay más entradas en camino a un seguidor que su ventana',
 };

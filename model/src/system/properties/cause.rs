@@ -1,0 +1,196 @@
+//! The causes of violations as data: a code, parameters, and an English sentence.
+
+use super::linearizability::{Operation, describe};
+use crate::{HardState, LogIndex, NodeId, SessionId, Term, invariants::Invariant};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
+use serde::{Deserialize, Serialize};
+
+macro_rules! causes {
+    ($($(#[doc = $doc:literal])+ $name:ident { $($field:ident: $type:ty),+ } = $text:literal $(, $argument:expr)*;)+) => {
+        /// The cause of a violation.
+        ///
+        /// The sentence of a cause names the servers `server` and `other`, the entry `index`, and the
+        /// term `term` of the event. Other parameters have their role in their name. In JSON, a cause is
+        /// an object: `code` is the name of the variant, and the parameters stand beside it.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(tag = "code")]
+        #[expect(missing_docs, reason = "a parameter has the same name and meaning in all causes")]
+        pub enum Cause {
+            $($(#[doc = $doc])+ $name { $($field: $type),+ },)+
+        }
+
+        impl Cause {
+            /// The codes of all causes.
+            pub const CODES: &'static [&'static str] = &[$(stringify!($name),)+];
+
+            /// The servers that the sentence names, in its order.
+            pub fn servers(&self) -> Vec<NodeId> {
+                match self {
+                    $(Self::$name { $($field),+ } => {
+                        [$(Parameter::server($field)),+].into_iter().flatten().collect()
+                    })+
+                }
+            }
+
+            /// The index of the entry that the sentence names.
+            pub fn index(&self) -> Option<LogIndex> {
+                match self {
+                    $(Self::$name { $($field),+ } => {
+                        [$(Parameter::index($field)),+].into_iter().flatten().next()
+                    })+
+                }
+            }
+        }
+
+        impl fmt::Display for Cause {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name { $($field),+ } => write!(f, $text $(, $argument)*),)+
+                }
+            }
+        }
+    };
+}
+
+causes! {
+    /// The term or the commit index of a running server decreased.
+    TermOrCommitFell { server: NodeId, term: Term, commit_index: LogIndex, new_term: Term, new_commit_index: LogIndex }
+        = "server {server} went from term {term} and commit index {commit_index} back to {new_term} and {new_commit_index}";
+    /// A server restarted in a term below its durable term.
+    RestartedBehindDisk { server: NodeId, term: Term, durable_term: Term }
+        = "server {server} came back in term {term} with term {durable_term} on its disk";
+    /// A leader changed its log.
+    LeaderChangedLog { server: NodeId, term: Term }
+        = "server {server} changed its log while it led term {term}";
+    /// The terms of a log are not in order.
+    TermsOutOfOrder { server: NodeId }
+        = "the log of server {server} has an entry of an older term after one of a newer term";
+    /// The store of a server is not the result of its committed entries.
+    StoreDiffers { server: NodeId, index: LogIndex }
+        = "the store of server {server} is not what its committed entries up to {index} make when each command is applied once";
+    /// A disk write changed a vote or lowered the term.
+    DurableVoteChanged { server: NodeId, before: HardState, after: HardState }
+        = "the disk of server {server} held {} and now holds {}", promise(*before), promise(*after);
+    /// A vote was sent before it was durable.
+    VoteNotDurable { server: NodeId, term: Term }
+        = "server {server} sent a vote in term {term} that its disk does not hold";
+    /// A candidate requested votes before its own vote was durable.
+    CandidacyNotDurable { server: NodeId, term: Term }
+        = "server {server} asked for votes in term {term} before its own was durable";
+    /// Two votes in a term.
+    VotedTwice { server: NodeId, term: Term, candidate: NodeId, other_candidate: NodeId }
+        = "server {server} voted for server {candidate} and for server {other_candidate} in term {term}";
+    /// Entries were acknowledged in a term that is not durable.
+    AcknowledgedTermNotDurable { server: NodeId, term: Term, durable_term: Term }
+        = "server {server} acknowledged entries in term {term}, but its disk holds term {durable_term}";
+    /// An entry was acknowledged before it was durable.
+    AcknowledgedEntryNotDurable { server: NodeId, index: LogIndex, last_index: LogIndex }
+        = "server {server} acknowledged entry {index}, but its disk ends with entry {last_index}";
+    /// A leader's `match_index` exceeds the durable log of a follower.
+    MatchIndexNotDurable { server: NodeId, other: NodeId, index: LogIndex }
+        = "server {server} believes that server {other} holds entries up to {index} durably, and it does not";
+    /// Two logs have an entry of the same index and term, and differ.
+    LogsDiffer { server: NodeId, other: NodeId, index: LogIndex }
+        = "servers {server} and {other} have the same term at index {index} and differ at or before it";
+    /// Two servers were elected in one term.
+    TwoLeaders { server: NodeId, other: NodeId, term: Term }
+        = "servers {server} and {other} were both elected in term {term}";
+    /// The log of a new leader lacks a committed entry.
+    LeaderLacksEntry { server: NodeId, term: Term, index: LogIndex, committed_in: Term }
+        = "server {server} was elected in term {term} without entry {index}, committed in term {committed_in}";
+    /// The log of a new leader lacks a committed entry, at this index or before it.
+    LeaderLacksEntries { server: NodeId, term: Term, index: LogIndex, committed_in: Term }
+        = "server {server} was elected in term {term} without all entries up to {index}, committed by term {committed_in}";
+    /// The log of a later leader, elected before the commit, lacks the entry.
+    LaterLeaderLacksEntry { index: LogIndex, term: Term, server: NodeId, elected_in: Term }
+        = "entry {index} was committed in term {term}, but server {server} was elected in term {elected_in} without it";
+    /// The log of a later leader, elected before the commit, lacks an entry at this index or before it.
+    LaterLeaderLacksEntries { server: NodeId, index: LogIndex, term: Term, other: NodeId, elected_in: Term }
+        = "server {server} committed up to entry {index} in term {term}, but server {other} was elected in term {elected_in} without all of it";
+    /// Two servers applied different entries at one index.
+    AppliedEntriesDiffer { index: LogIndex, term: Term, other_term: Term }
+        = "two servers applied different entries at index {index}: of term {term} and of term {other_term}";
+    /// A server applied an entry other than the committed one.
+    AppliedEntryDiffers { server: NodeId, index: LogIndex }
+        = "server {server} applied another entry at index {index} than was committed there before";
+    /// A snapshot ends with an entry that is not committed.
+    SnapshotNotCommitted { index: LogIndex, term: Term }
+        = "a snapshot ends with entry {index} of term {term}, which was never committed";
+    /// The snapshot of a server ends with an entry that is not committed.
+    ServerSnapshotNotCommitted { server: NodeId, index: LogIndex, term: Term }
+        = "server {server} has a snapshot that ends with entry {index} of term {term}, which was not committed";
+    /// A state is not the result of the committed entries.
+    AppliedStateDiffers { index: LogIndex }
+        = "a state after entry {index} is not what the committed entries make when each command is applied once";
+    /// A state is not the result of the committed entries: its sessions differ.
+    SessionsDiffer { index: LogIndex }
+        = "a state after entry {index} has lost or changed what it must remember of sessions";
+    /// The snapshot of a server is not the result of the committed entries.
+    SnapshotDiffers { server: NodeId, index: LogIndex }
+        = "the snapshot of server {server} up to entry {index} is not what the committed entries make";
+    /// A write was acknowledged, but not committed.
+    AcknowledgedNotCommitted { session: SessionId, sequence: u64 }
+        = "write {sequence} of session {session} was acknowledged, but no server had committed it";
+    /// A server acknowledged a write at an index without a committed write.
+    AcknowledgedWithoutWrite { server: NodeId, index: LogIndex }
+        = "server {server} acknowledged a write at index {index}, where none is committed";
+    /// No order of the operations explains their results.
+    NotLinearizable { operations: Vec<Operation> }
+        = "no order of the operations explains their results: {}", describe(operations).join("; ");
+    /// An operation that was reported as without effect took effect.
+    RefusedTookEffect { operations: Vec<Operation> }
+        = "an operation reported as not done took effect: {}", describe(operations).join("; ");
+    /// Two logs of a recorded run have an entry of the same index and term, and differ.
+    RecordedLogsDiffer { index: LogIndex, term: Term }
+        = "two logs have an entry of term {term} at index {index} and differ at or before it";
+    /// The terms of a recorded log are not in order.
+    RecordedTermsOutOfOrder { index: LogIndex, term: Term, earlier_term: Term }
+        = "entry {index} is of term {term}, after one of term {earlier_term}";
+    /// The log of a server is not the result of its writes.
+    LogDiffersFromWrites { server: NodeId }
+        = "the log of server {server} is not what its writes make of it";
+    /// An invariant of one server does not hold after a step.
+    InvariantViolated { server: NodeId, invariant: Invariant }
+        = "after this step of server {server}: {invariant}";
+}
+
+/// The promise that a disk holds.
+fn promise(held: HardState) -> String {
+    match held.voted_for {
+        Some(id) => format!("term {} and a vote for candidate {id}", held.current_term),
+        None => format!("term {} and no vote", held.current_term),
+    }
+}
+
+/// A parameter of a cause.
+trait Parameter {
+    /// The parameter, if it is a server.
+    fn server(&self) -> Option<NodeId> {
+        None
+    }
+
+    /// The parameter, if it is the index of an entry.
+    fn index(&self) -> Option<LogIndex> {
+        None
+    }
+}
+
+impl Parameter for NodeId {
+    fn server(&self) -> Option<NodeId> {
+        Some(*self)
+    }
+}
+
+impl Parameter for LogIndex {
+    fn index(&self) -> Option<LogIndex> {
+        Some(*self)
+    }
+}
+
+impl Parameter for Term {}
+impl Parameter for SessionId {}
+impl Parameter for u64 {}
+impl Parameter for HardState {}
+impl Parameter for Invariant {}
+impl Parameter for Vec<Operation> {}
