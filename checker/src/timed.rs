@@ -18,7 +18,7 @@
 use crate::trace::Trace;
 use model::{
     Address, ClientId, Envelope, Message, NodeId, Raft, RequestId, Role, Term, Timer,
-    client::Ask,
+    client::Invocation,
     store::Operation,
     system::{
         Action, Budget, Local, Process, Reduction, Scope, System, TransitionSystem,
@@ -120,7 +120,7 @@ pub fn scope() -> Scope {
 
 /// The scope of scenarios with clients: one client increments a counter twice, through a proxy.
 pub fn client_scope() -> Scope {
-    let increment = Ask::Write(Operation::Increment {
+    let increment = Invocation::Write(Operation::Increment {
         key: b"x".to_vec(),
         by: 1,
     });

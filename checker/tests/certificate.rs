@@ -6,7 +6,7 @@ use checker::{
     verify::{Verified, verify},
 };
 use model::{
-    client::Ask,
+    client::Invocation,
     mutant::Mutant,
     store::Operation,
     system::{Budget, Properties, Property, Reduction, Scope, System, TransitionSystem},
@@ -143,7 +143,7 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             scope.direct_clients = false;
             scope.tracks_operations = true;
             scope.attempts = 2;
-            scope.plans = vec![vec![Ask::Write(Operation::Increment {
+            scope.plans = vec![vec![Invocation::Write(Operation::Increment {
                 key: b"x".to_vec(),
                 by: 1,
             })]];

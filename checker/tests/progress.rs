@@ -6,7 +6,7 @@ use checker::{
 };
 use model::{
     Role,
-    client::Ask,
+    client::Invocation,
     mutant::Mutant,
     store::Operation,
     system::{Budget, Scope, TransitionSystem},
@@ -120,7 +120,7 @@ fn raft_with_clients_and_a_proxy_holds() {
     let mut scope = scope(2, 1, entries);
     scope.with_session = true;
     scope.direct_clients = false;
-    scope.plans = vec![vec![Ask::Write(Operation::Increment {
+    scope.plans = vec![vec![Invocation::Write(Operation::Increment {
         key: b"x".to_vec(),
         by: 1,
     })]];

@@ -101,7 +101,9 @@ fn without_hint(process: &Process) -> String {
     let running = process.server().and_then(|server| server.running.as_ref());
     let raft = &running.expect("only running servers are compared").raft;
     let role = match raft.role() {
-        Role::Follower { heard, .. } => format!("follower {heard}"),
+        Role::Follower {
+            recently_active, ..
+        } => format!("follower {recently_active}"),
         other => format!("{other:?}"),
     };
     format!(

@@ -184,7 +184,7 @@ impl From<Exit> for ExitCode {
 
 impl Exit {
     /// Maps an error to an exit code.
-    pub(crate) fn of(error: &anyhow::Error) -> Self {
+    pub(crate) fn from_error(error: &anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
                 Error::Unavailable(_)

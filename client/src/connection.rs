@@ -8,31 +8,30 @@
 //! # Several endpoints
 //! With several proxies, the client uses one at a time, and moves to the next one after an attempt
 //! without a response. [`crate::rotation`] explains why a session may move. With [`Route::Direct`] the
-//! endpoints are the servers, and [`crate::direct`] finds the leader.
+//! endpoints are the servers, and a [`Router`] in this process finds the leader, as a proxy would.
 //!
 //! # Deliberate omissions
 //! Encryption keys, queues and packets: the transport owns them.
 
 use crate::{
     ConnectError, Error, Options, Route,
-    direct::{self, Direct, Out},
-    pool::{Load, Outcome, Pool, PoolConfig},
+    pool::{Load, Pool, PoolConfig},
     rotation::Rotation,
     wire,
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use model::{
     Address, Envelope, FoundStale, LogIndex, Message, NodeId, ProxyId,
-    client::{Ask, Doubt},
+    client::{Done, Invocation, NotDone, Outcome, Unknown},
     message::ResponseBody,
     proxy::ProxyConfig,
+    router::{Event, Router, RouterConfig, Sender},
     store::{
         Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
     },
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    mem,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -42,6 +41,8 @@ use transport::{Endpoint, Inbox};
 
 /// The id of every proxy: a client identifies a proxy by its address only.
 const PROXY: Address = Address::Proxy(ProxyId::new(1));
+/// The id of the proxy in this process, for [`Route::Direct`]. It never leaves the process.
+const LOCAL_PROXY: ProxyId = ProxyId::new(0);
 /// The timeout for resolving a proxy's name while a client runs.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(10);
 /// The time for preferred names to resolve after another name has resolved. The delay is longer than
@@ -138,7 +139,7 @@ impl Client {
     /// See [`Error`]; the outcome of a read is never unknown.
     pub async fn get(&self, key: impl Into<Key>) -> Result<Option<Versioned>, Error> {
         let key = key.into();
-        match self.ask(Ask::Read(Query::Get { key })).await? {
+        match self.execute(Invocation::Read(Query::Get { key })).await? {
             Done::Found(Found::Value(value)) => Ok(value),
             _ => Err(Error::Mismatch),
         }
@@ -151,7 +152,7 @@ impl Client {
     /// See [`Error`]; the outcome of a read is never unknown.
     pub async fn get_stale(&self, key: impl Into<Key>) -> Result<Stale<Option<Versioned>>, Error> {
         let key = key.into();
-        match self.ask_stale(Query::Get { key }).await? {
+        match self.execute_stale(Query::Get { key }).await? {
             Stale {
                 found: Found::Value(found),
                 applied_index,
@@ -181,7 +182,7 @@ impl Client {
             limit,
             bytes: MAX_SCAN_BYTES,
         };
-        match self.ask(Ask::Read(query)).await? {
+        match self.execute(Invocation::Read(query)).await? {
             Done::Found(Found::Pairs(page)) => Ok(page),
             _ => Err(Error::Mismatch),
         }
@@ -203,7 +204,7 @@ impl Client {
             limit,
             bytes: MAX_SCAN_BYTES,
         };
-        match self.ask_stale(query).await? {
+        match self.execute_stale(query).await? {
             Stale {
                 found: Found::Pairs(found),
                 applied_index,
@@ -268,7 +269,7 @@ impl Client {
     pub async fn increment(&self, key: impl Into<Key>, by: i64) -> Result<Number, Error> {
         let key = key.into();
         let operation = Operation::Increment { key, by };
-        match self.ask(Ask::Write(operation)).await? {
+        match self.execute(Invocation::Write(operation)).await? {
             Done::Answered(Answer::Number { value, version }) => Ok(Number { value, version }),
             Done::Answered(Answer::NotANumber | Answer::Overflow) => Err(Error::NotANumber),
             Done::Answered(Answer::QuotaExceeded) => Err(Error::QuotaExceeded),
@@ -301,7 +302,7 @@ impl Client {
     }
 
     async fn write(&self, operation: Operation) -> Result<Written, Error> {
-        match self.ask(Ask::Write(operation)).await? {
+        match self.execute(Invocation::Write(operation)).await? {
             Done::Answered(Answer::Written { version }) => Ok(Written::Done { version }),
             Done::Answered(Answer::ConditionFailed { found }) => {
                 Ok(Written::ConditionFailed { found })
@@ -311,8 +312,8 @@ impl Client {
         }
     }
 
-    async fn ask_stale(&self, query: Query) -> Result<Stale<Found>, Error> {
-        match self.ask(Ask::StaleRead(query)).await? {
+    async fn execute_stale(&self, query: Query) -> Result<Stale<Found>, Error> {
+        match self.execute(Invocation::StaleRead(query)).await? {
             Done::FoundStale(FoundStale {
                 found,
                 applied_index,
@@ -324,32 +325,26 @@ impl Client {
         }
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Done, Error> {
+    async fn execute(&self, invocation: Invocation) -> Result<Done, Error> {
         let timeout = self.inner.timeout;
         // Longer than all attempts of one request. So the client can distinguish a write that was
         // never sent, because no session could be opened, from a write that was sent.
         let limit = timeout + timeout / 20;
-        match self.inner.pool.ask_within(ask, limit).await {
-            Outcome::Answered(answer) => Ok(Done::Answered(answer)),
-            Outcome::Found(found) => Ok(Done::Found(found)),
-            Outcome::FoundStale(found) => Ok(Done::FoundStale(found)),
-            Outcome::NotDone | Outcome::Unavailable => Err(Error::Unavailable(timeout)),
-            Outcome::OutsideLimits(error) => Err(Error::OutsideLimits(error)),
-            Outcome::Overloaded => Err(Error::Overloaded(self.inner.max_waiting)),
-            Outcome::SessionsInUse => Err(Error::SessionsInUse),
-            Outcome::ClusterOverloaded => Err(Error::ClusterOverloaded),
-            Outcome::Closed => Err(Error::Mismatch),
-            Outcome::Unknown(Doubt::NotConfirmed) => Err(Error::Unknown(timeout)),
-            Outcome::Unknown(Doubt::Forgotten) => Err(Error::Forgotten),
+        match self.inner.pool.execute_within(invocation, limit).await {
+            Outcome::Done(done) => Ok(done),
+            Outcome::NotDone(reason) => Err(match reason {
+                NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
+                    Error::Unavailable(timeout)
+                }
+                NotDone::OutsideLimits(error) => Error::OutsideLimits(error),
+                NotDone::QueueFull => Error::Overloaded(self.inner.max_waiting),
+                NotDone::SessionsInUse => Error::SessionsInUse,
+                NotDone::Overloaded | NotDone::ShuttingDown => Error::ClusterOverloaded,
+            }),
+            Outcome::Unknown(Unknown::NotConfirmed) => Err(Error::Unknown(timeout)),
+            Outcome::Unknown(Unknown::Forgotten) => Err(Error::Forgotten),
         }
     }
-}
-
-/// The result of an operation.
-enum Done {
-    Answered(Answer),
-    Found(Found),
-    FoundStale(FoundStale),
 }
 
 /// The number of attempts within the timeout.
@@ -360,7 +355,7 @@ fn attempts(options: &Options) -> u32 {
 }
 
 async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
-    let (first, at) = first_found(&options).await?;
+    let (first, at) = resolve_first(&options).await?;
     let (endpoint, inbox) = wire::bind(&options, &at).await?;
     endpoint.set_peer_addresses(PROXY, &at);
     let attempt_timeout = options.timeout / attempts(&options);
@@ -378,14 +373,14 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
     let carry = {
         let rotation = Arc::clone(&rotation);
         move |envelopes| {
-            let next = lock(&rotation).asked(time::Instant::now());
+            let next = lock(&rotation).on_send(time::Instant::now());
             match next {
                 // This attempt must go to another endpoint, because it may be the last one.
                 Some(next) if endpoints.len() > 1 => {
-                    turn_to(&endpoint, &endpoints[next], envelopes);
+                    redirect(&endpoint, &endpoints[next], envelopes);
                 }
                 Some(next) => {
-                    turn_to(&endpoint, &endpoints[next], Vec::new());
+                    redirect(&endpoint, &endpoints[next], Vec::new());
                     endpoint.send(envelopes);
                 }
                 None => endpoint.send(envelopes),
@@ -393,13 +388,13 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
         }
     };
     let pool = Pool::new(config, carry);
-    let task = tokio::spawn(hear_proxy(pool.clone(), inbox, rotation));
+    let task = tokio::spawn(receive_from_proxy(pool.clone(), inbox, rotation));
     Ok((pool, task))
 }
 
 /// Returns an endpoint whose name resolves, by its index, with its addresses. All lookups begin at
 /// once. After the first result, earlier endpoints have [`RESOLUTION_DELAY`] to resolve as well.
-async fn first_found(options: &Options) -> Result<(usize, Vec<SocketAddr>), ConnectError> {
+async fn resolve_first(options: &Options) -> Result<(usize, Vec<SocketAddr>), ConnectError> {
     let endpoints = &options.endpoints;
     endpoints.iter().try_for_each(|at| wire::check(at))?;
     let until = time::Instant::now() + options.timeout;
@@ -457,7 +452,7 @@ async fn first_in_order<T, E>(
 
 /// Redirects requests to `there`, beginning with these envelopes. During the name lookup, and if it
 /// fails, requests go to the previous address.
-fn turn_to(endpoint: &Endpoint, there: &str, envelopes: Vec<Envelope>) {
+fn redirect(endpoint: &Endpoint, there: &str, envelopes: Vec<Envelope>) {
     if let Ok(at) = there.parse() {
         endpoint.set_peer_addresses(PROXY, &[at]);
         return endpoint.send(envelopes);
@@ -472,10 +467,10 @@ fn turn_to(endpoint: &Endpoint, there: &str, envelopes: Vec<Envelope>) {
     });
 }
 
-async fn hear_proxy(pool: Pool, mut inbox: Inbox, rotation: Arc<Mutex<Rotation>>) {
+async fn receive_from_proxy(pool: Pool, mut inbox: Inbox, rotation: Arc<Mutex<Rotation>>) {
     while let Some(envelopes) = inbox.receive().await {
         if envelopes.iter().any(is_useful) {
-            lock(&rotation).heard();
+            lock(&rotation).on_response();
         }
         pool.receive(envelopes);
     }
@@ -561,16 +556,22 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
     for (id, at) in &servers {
         endpoint.set_peer_addresses(Address::Node(*id), at);
     }
-    let config = ProxyConfig {
-        nodes: BTreeSet::from_iter(servers.keys().copied()),
-        max_attempts: attempts(&options),
-        // Requests that the clients have given up remain in flight for a while.
-        max_in_flight: options.max_sessions.saturating_mul(4).max(16),
-    };
-    let direct = Direct::new(config, options.attempt_timeout);
+    let nodes = BTreeSet::from_iter(servers.keys().copied());
+    // Requests that the clients have given up remain in flight for a while.
+    let max_in_flight = options.max_sessions.saturating_mul(4).max(16);
+    let router = Router::new(
+        LOCAL_PROXY,
+        RouterConfig {
+            proxy: ProxyConfig::new(nodes, attempts(&options), max_in_flight),
+            attempt_timeout: options.attempt_timeout,
+            sender: Sender::Client,
+        },
+    );
     let (requests, queue) = mpsc::unbounded_channel();
+    // The queue to the router loses nothing, so the client sends each request once, and the router
+    // performs all retries.
     let config = PoolConfig {
-        proxy: direct::NAME,
+        proxy: Address::Proxy(LOCAL_PROXY),
         is_in_process: true,
         max_sessions: options.max_sessions,
         max_waiting: options.max_waiting,
@@ -582,42 +583,45 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
         // at the end.
         let _ = requests.send(envelopes);
     });
-    let task = tokio::spawn(ask_servers(direct, pool.clone(), queue, endpoint, inbox));
+    let task = tokio::spawn(drive_router(router, pool.clone(), queue, endpoint, inbox));
     Ok((pool, task))
 }
 
-async fn ask_servers(
-    mut direct: Direct,
+/// Drives the router of a client without a proxy.
+async fn drive_router(
+    mut router: Router,
     pool: Pool,
     mut queue: mpsc::UnboundedReceiver<Vec<Envelope>>,
     endpoint: Endpoint,
     mut inbox: Inbox,
 ) {
+    let start = time::Instant::now();
     let sleep = time::sleep(Duration::ZERO);
     tokio::pin!(sleep);
     loop {
-        let next = direct.next_timer();
+        let next = router.next_timeout().map(|next| start + next);
         if let Some(next) = next
             && (sleep.is_elapsed() || next < sleep.deadline())
         {
             sleep.as_mut().reset(next);
         }
-        let arrived = tokio::select! {
-            requests = queue.recv() => requests,
-            arrived = inbox.receive() => arrived.map(direct::only_answers),
-            () = &mut sleep, if next.is_some() => Some(Vec::new()),
+        let event = tokio::select! {
+            requests = queue.recv() => requests.map(|envelopes| Event::Requests {
+                envelopes,
+                is_internal: false,
+            }),
+            arrived = inbox.receive() => arrived.map(Event::Datagrams),
+            () = &mut sleep, if next.is_some() => Some(Event::Timeout),
         };
-        let Some(arrived) = arrived else {
+        let Some(event) = event else {
             return;
         };
-        let (mut out, now) = (Out::default(), time::Instant::now());
-        direct.receive(arrived, now, &mut out);
-        direct.run_timers(now, &mut out);
-        if !out.servers.is_empty() {
-            endpoint.send(mem::take(&mut out.servers));
+        let effects = router.step(start.elapsed(), rand::random(), event);
+        if !effects.sends.is_empty() {
+            endpoint.send(effects.sends);
         }
-        if !out.clients.is_empty() {
-            pool.receive(mem::take(&mut out.clients));
+        if !effects.responses.is_empty() {
+            pool.receive(effects.responses);
         }
     }
 }

@@ -19,12 +19,10 @@
 //! ```
 
 mod connection;
-mod direct;
 mod error;
 mod options;
 pub mod pool;
 mod rotation;
-mod timers;
 mod wire;
 
 pub use connection::{CLOSE_PATIENCE, Client, Number, Stale, Written};

@@ -40,16 +40,16 @@ fn main() -> ExitCode {
                 let error = error.context("standard output cannot be written");
                 // A write was executed, but its result is lost. A read has changed nothing.
                 let exit = if writes { Exit::Unknown } else { Exit::Usage };
-                cli::output::complain(format, exit, &error);
+                cli::output::print_error(format, exit, &error);
                 exit.into()
             }
             None => {
-                let exit = match Exit::of(&error) {
+                let exit = match Exit::from_error(&error) {
                     // A response that does not match the request.
                     Exit::Unknown if !writes => Exit::Unavailable,
                     exit => exit,
                 };
-                cli::output::complain(format, exit, &error);
+                cli::output::print_error(format, exit, &error);
                 exit.into()
             }
         },

@@ -24,7 +24,7 @@ pub(crate) struct Rotation {
     current: usize,
     patience: Duration,
     /// The departure of the first request after the last useful response.
-    unheard_since: Option<Instant>,
+    silent_since: Option<Instant>,
 }
 
 impl Rotation {
@@ -36,26 +36,26 @@ impl Rotation {
             // The timer of an attempt starts slightly before its request leaves, so the interval
             // between two attempts may be a little shorter than the timeout.
             patience: attempt_timeout * 9 / 10,
-            unheard_since: None,
+            silent_since: None,
         }
     }
 
     /// Records that a request leaves. If the endpoint in use is silent, returns the next endpoint. If
     /// there is only one endpoint, returns it again, because its name may resolve to another address
     /// by now.
-    pub(crate) fn asked(&mut self, now: Instant) -> Option<usize> {
-        let since = *self.unheard_since.get_or_insert(now);
+    pub(crate) fn on_send(&mut self, now: Instant) -> Option<usize> {
+        let since = *self.silent_since.get_or_insert(now);
         if now.duration_since(since) < self.patience {
             return None;
         }
-        self.unheard_since = Some(now);
+        self.silent_since = Some(now);
         self.current = (self.current + 1) % self.endpoints;
         Some(self.current)
     }
 
     /// Records a useful response.
-    pub(crate) fn heard(&mut self) {
-        self.unheard_since = None;
+    pub(crate) fn on_response(&mut self) {
+        self.silent_since = None;
     }
 }
 
@@ -70,25 +70,25 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut rotation = Rotation::new(2, 0, ATTEMPT);
-        assert_eq!(rotation.asked(at(0)), None);
+        assert_eq!(rotation.on_send(at(0)), None);
         // Another request in between, and then the second attempt of the first request.
-        assert_eq!(rotation.asked(at(500)), None);
-        assert_eq!(rotation.asked(at(999)), Some(1));
-        assert_eq!(rotation.asked(at(1500)), None);
-        rotation.heard();
+        assert_eq!(rotation.on_send(at(500)), None);
+        assert_eq!(rotation.on_send(at(999)), Some(1));
+        assert_eq!(rotation.on_send(at(1500)), None);
+        rotation.on_response();
         // A long time without requests is not silence.
-        assert_eq!(rotation.asked(at(9000)), None);
-        rotation.heard();
-        assert_eq!(rotation.asked(at(10_000)), None);
-        assert_eq!(rotation.asked(at(11_000)), Some(0));
-        assert_eq!(rotation.asked(at(12_000)), Some(1));
+        assert_eq!(rotation.on_send(at(9000)), None);
+        rotation.on_response();
+        assert_eq!(rotation.on_send(at(10_000)), None);
+        assert_eq!(rotation.on_send(at(11_000)), Some(0));
+        assert_eq!(rotation.on_send(at(12_000)), Some(1));
     }
 
     #[test]
     fn only_endpoint_is_looked_up_again() {
         let start = Instant::now();
         let mut rotation = Rotation::new(1, 0, ATTEMPT);
-        assert_eq!(rotation.asked(start), None);
-        assert_eq!(rotation.asked(start + ATTEMPT), Some(0));
+        assert_eq!(rotation.on_send(start), None);
+        assert_eq!(rotation.on_send(start + ATTEMPT), Some(0));
     }
 }

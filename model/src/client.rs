@@ -23,8 +23,8 @@
 //! A network that delays and duplicates may deliver a request long after all processes stopped
 //! waiting. Therefore a write that was sent even once is never reported as not done. It is
 //! [`Outcome::Unknown`], unless the store itself reports that no copy was or will be applied.
-//! [`Outcome::NotDone`] and [`Outcome::SessionsInUse`] are reserved for a write that never left
-//! because no session could be opened, and [`Outcome::Overloaded`] for a write whose copies all
+//! [`NotDone::NoSession`] and [`NotDone::SessionsInUse`] are reserved for a write that never left
+//! because no session could be opened, and [`NotDone::Overloaded`] for a write whose copies all
 //! failed to reach a server. An unknown write is settled as soon as a later write of the same
 //! client is answered: every write acknowledges all sequence numbers below its own, and the store
 //! refuses those from then on. A client leaves a session only after the store has refused a write
@@ -36,8 +36,8 @@
 //! finds its session evicted is repeated in a new session only if the store answers that no copy of
 //! it was applied before the eviction ([`Answer::NotApplied`]): then none ever will be. Otherwise
 //! the outcome is unknown. The client renews a session that was idle for long before it sends a
-//! write in it ([`Ask::WriteAfterIdle`]), so that an eviction during the idle time costs no write
-//! its outcome. A client that ends closes its session ([`Ask::CloseSession`]).
+//! write in it ([`Invocation::WriteAfterIdle`]), so that an eviction during the idle time costs no write
+//! its outcome. A client that ends closes its session ([`Invocation::CloseSession`]).
 //!
 //! While all sessions of the store are in use, it refuses to open another. The client retries a few
 //! times ([`ClientConfig::max_refusals`]), because each attempt brings the eviction of unused
@@ -101,7 +101,7 @@ impl ClientConfig {
 pub enum Event {
     /// The user starts an operation. Only while the client [is idle](Client::is_idle): an operation
     /// that starts while another is in flight is ignored, without effect or outcome.
-    Invoke(Ask),
+    Invoke(Invocation),
     /// A message was received. It may be delayed, duplicated or reordered.
     Receive {
         /// The sender.
@@ -115,7 +115,7 @@ pub enum Event {
 
 /// An operation that the user requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Ask {
+pub enum Invocation {
     /// A write, applied at most once.
     Write(Operation),
     /// A write, applied at most once, after an idle time in which the session may have been
@@ -129,7 +129,17 @@ pub enum Ask {
     CloseSession,
 }
 
-impl Ask {
+impl Invocation {
+    /// The reason to give for an operation that received no answer, or, if it is a write, was never
+    /// sent.
+    pub(crate) fn not_done(&self) -> NotDone {
+        match self {
+            Self::Write(_) | Self::WriteAfterIdle(_) => NotDone::NoSession,
+            Self::Read(_) | Self::CloseSession => NotDone::NoLeader,
+            Self::StaleRead(_) => NotDone::NoServer,
+        }
+    }
+
     fn check_limits(&self) -> Result<(), LimitError> {
         match self {
             Self::Write(operation) | Self::WriteAfterIdle(operation) => operation.check_limits(),
@@ -142,35 +152,55 @@ impl Ask {
 /// The outcome of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
+    /// The operation was executed, with this result.
+    Done(Done),
+    /// The operation had no effect and never will.
+    NotDone(NotDone),
+    /// The write may have taken effect, may take effect later, or may never take effect; it takes
+    /// effect at most once. An answer to a later write of this client settles it.
+    Unknown(Unknown),
+}
+
+/// The result of an operation that was executed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Done {
     /// The write was applied exactly once, with this answer of the store. The answer may be that
     /// the condition did not hold.
     Answered(Answer),
     /// The result of the read.
     Found(Found),
-    /// The write may have taken effect, may take effect later, or may never take effect; it takes
-    /// effect at most once. An answer to a later write of this client settles it.
-    Unknown(Doubt),
-    /// A read, or the closing of a session, received no answer. Neither changes any pair.
-    Unavailable,
-    /// The write was never sent: it had no effect and never will.
-    NotDone,
     /// The result of a stale read.
     FoundStale(FoundStale),
-    /// A key or a value exceeds a limit: the operation has no effect and never will.
-    OutsideLimits(LimitError),
-    /// The write was never sent, because all sessions of the store are in use: it had no effect and
-    /// never will. Returns the operation for another client that has a session.
-    SessionsInUse(Operation),
     /// The session is closed, or none was open. All earlier writes of this client are settled.
-    Closed,
-    /// Refused because the cluster or the proxy is overloaded. No copy of a write reached a server:
-    /// it had no effect and never will.
+    SessionClosed,
+}
+
+/// The reason why an operation had no effect and never will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NotDone {
+    /// The write was never sent, because no session was available in time.
+    NoSession,
+    /// The write was never sent, because all sessions of the store are in use.
+    SessionsInUse,
+    /// A linearizable read, or the closing of a session, received no answer. Neither changes any
+    /// pair.
+    NoLeader,
+    /// A stale read received no answer.
+    NoServer,
+    /// A key or a value exceeds a limit.
+    OutsideLimits(LimitError),
+    /// Refused because the cluster or the proxy is overloaded. No copy of a write reached a server.
     Overloaded,
+    /// Too many operations are queued for a session ([`crate::session_pool`]). The operation was
+    /// never sent.
+    QueueFull,
+    /// The service that accepts operations is shutting down. The operation was never sent.
+    ShuttingDown,
 }
 
 /// The reason why the outcome of a write is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Doubt {
+pub enum Unknown {
     /// No leader confirmed it in time. It may still take effect.
     NotConfirmed,
     /// The store no longer has the session or the answer. If the write has had no effect by now, it
@@ -186,6 +216,9 @@ pub struct Effects {
     /// The outcome of the operation, once it is decided. The client is then idle again, and the
     /// driver may disarm its timer; a timeout after that is ignored.
     pub outcome: Option<Outcome>,
+    /// The write that ended as [`NotDone::SessionsInUse`]. Another client with a session may execute
+    /// it.
+    pub returned: Option<Operation>,
     /// Whether to rearm the request timer, replacing the running one.
     pub timer: bool,
 }
@@ -276,7 +309,7 @@ impl Client {
     /// Handles one event and returns its effects.
     pub fn step(&mut self, event: Event) -> Effects {
         match event {
-            Event::Invoke(ask) => self.invoke(ask),
+            Event::Invoke(invocation) => self.invoke(invocation),
             Event::Receive { from, message } => self.receive(from, message),
             Event::Timeout => self.timeout(),
         }
@@ -302,17 +335,17 @@ impl Client {
         self.in_flight.is_none()
     }
 
-    fn invoke(&mut self, ask: Ask) -> Effects {
+    fn invoke(&mut self, invocation: Invocation) -> Effects {
         if !self.is_idle() {
             return Effects::default();
         }
         // Every server would refuse it, so the client refuses it at once and never sends it.
-        if let Err(error) = ask.check_limits() {
-            return self.finish(Outcome::OutsideLimits(error));
+        if let Err(error) = invocation.check_limits() {
+            return self.finish(Outcome::NotDone(NotDone::OutsideLimits(error)));
         }
-        match ask {
-            Ask::Write(operation) => self.begin_write(operation),
-            Ask::WriteAfterIdle(then) => match self.session {
+        match invocation {
+            Invocation::Write(operation) => self.begin_write(operation),
+            Invocation::WriteAfterIdle(then) => match self.session {
                 Some(Session { id: session, .. }) => {
                     self.begin(Task::RenewSession { session, then })
                 }
@@ -321,12 +354,12 @@ impl Client {
             // The session counts as open until the store confirms that it is closed: a late copy of
             // an earlier write may be applied, and only a later write of the same session settles
             // that.
-            Ask::CloseSession => match self.session {
+            Invocation::CloseSession => match self.session {
                 Some(Session { id: session, .. }) => self.begin(Task::CloseSession { session }),
-                None => self.finish(Outcome::Closed),
+                None => self.finish(Outcome::Done(Done::SessionClosed)),
             },
-            Ask::Read(query) => self.begin(Task::Read { query }),
-            Ask::StaleRead(query) => self.begin(Task::StaleRead { query }),
+            Invocation::Read(query) => self.begin(Task::Read { query }),
+            Invocation::StaleRead(query) => self.begin(Task::StaleRead { query }),
         }
     }
 
@@ -371,8 +404,8 @@ impl Client {
                 to: self.config.proxy,
                 message,
             }],
-            outcome: None,
             timer: true,
+            ..Effects::default()
         }
     }
 
@@ -416,13 +449,15 @@ impl Client {
         match response.body {
             ResponseBody::Applied(answer) => self.handle_answer(answer),
             ResponseBody::Found(found) if matches!(in_flight.task, Task::Read { .. }) => {
-                self.finish(Outcome::Found(found))
+                self.finish(Outcome::Done(Done::Found(found)))
             }
             ResponseBody::FoundStale(found) if matches!(in_flight.task, Task::StaleRead { .. }) => {
-                self.finish(Outcome::FoundStale(found))
+                self.finish(Outcome::Done(Done::FoundStale(found)))
             }
             // Every server refuses every copy of this request.
-            ResponseBody::OutsideLimits(error) => self.finish(Outcome::OutsideLimits(error)),
+            ResponseBody::OutsideLimits(error) => {
+                self.finish(Outcome::NotDone(NotDone::OutsideLimits(error)))
+            }
             // This result does not answer the current task. In particular, a stale result never
             // answers a linearizable read.
             ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
@@ -451,10 +486,10 @@ impl Client {
         let is_last = in_flight.attempts >= self.config.max_attempts;
         match in_flight.task {
             Task::Write { .. } if self.config.is_in_process && in_flight.attempts == 1 => {
-                self.finish(Outcome::Overloaded)
+                self.finish(Outcome::NotDone(NotDone::Overloaded))
             }
             Task::Write { .. } => self.handle_refusal(),
-            _ if is_last => self.finish(Outcome::Overloaded),
+            _ if is_last => self.finish(Outcome::NotDone(NotDone::Overloaded)),
             _ => Effects::default(),
         }
     }
@@ -473,7 +508,10 @@ impl Client {
             (Task::OpenSession { then, refusals }, Answer::SessionsInUse) => {
                 let (then, refusals) = (then.clone(), refusals + 1);
                 if refusals >= self.config.max_refusals {
-                    return self.finish(Outcome::SessionsInUse(then));
+                    return Effects {
+                        returned: Some(then),
+                        ..self.finish(Outcome::NotDone(NotDone::SessionsInUse))
+                    };
                 }
                 self.begin(Task::OpenSession { then, refusals })
             }
@@ -489,7 +527,7 @@ impl Client {
             }
             (Task::CloseSession { .. }, Answer::SessionClosed) => {
                 self.session = None;
-                self.finish(Outcome::Closed)
+                self.finish(Outcome::Done(Done::SessionClosed))
             }
             // No copy was applied before the eviction, and none will be, so a new write is safe.
             (Task::Write { operation, .. }, Answer::NotApplied) => {
@@ -511,7 +549,7 @@ impl Client {
                     let operation = operation.clone();
                     return self.begin_write(operation);
                 }
-                self.finish(Outcome::Unknown(Doubt::Forgotten))
+                self.finish(Outcome::Unknown(Unknown::Forgotten))
             }
             (
                 Task::Write { .. },
@@ -521,7 +559,7 @@ impl Client {
                 | Answer::NotANumber
                 | Answer::QuotaExceeded
                 | Answer::Overflow),
-            ) => self.finish(Outcome::Answered(answer)),
+            ) => self.finish(Outcome::Done(Done::Answered(answer))),
             // Concerns one copy, not the request: another copy may be applied, so the timer keeps
             // running.
             (Task::Write { .. }, Answer::TooManyUnacknowledged) => self.handle_refusal(),
@@ -544,14 +582,15 @@ impl Client {
         }
         let outcome = match in_flight.task {
             // Only the session request left; the write itself was never sent.
-            Task::OpenSession { .. } | Task::RenewSession { .. } => Outcome::NotDone,
+            Task::OpenSession { .. } | Task::RenewSession { .. } => {
+                Outcome::NotDone(NotDone::NoSession)
+            }
             Task::Write { .. } if planted!(self.config, UnavailableTakenForNotDone) => {
-                Outcome::NotDone
+                Outcome::NotDone(NotDone::NoSession)
             }
-            Task::Write { .. } => Outcome::Unknown(Doubt::NotConfirmed),
-            Task::Read { .. } | Task::StaleRead { .. } | Task::CloseSession { .. } => {
-                Outcome::Unavailable
-            }
+            Task::Write { .. } => Outcome::Unknown(Unknown::NotConfirmed),
+            Task::Read { .. } | Task::CloseSession { .. } => Outcome::NotDone(NotDone::NoLeader),
+            Task::StaleRead { .. } => Outcome::NotDone(NotDone::NoServer),
         };
         self.finish(outcome)
     }
@@ -559,9 +598,8 @@ impl Client {
     fn finish(&mut self, outcome: Outcome) -> Effects {
         self.in_flight = None;
         Effects {
-            sends: Vec::new(),
             outcome: Some(outcome),
-            timer: false,
+            ..Effects::default()
         }
     }
 }

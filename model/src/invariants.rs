@@ -64,7 +64,7 @@ pub struct Watermarks {
 
 impl Watermarks {
     /// Takes the watermarks of a server.
-    pub fn of(raft: &Raft) -> Self {
+    pub fn new(raft: &Raft) -> Self {
         Self {
             current_term: raft.current_term,
             commit_index: raft.commit_index,

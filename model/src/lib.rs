@@ -23,6 +23,8 @@ pub mod message;
 pub mod mutant;
 pub mod proxy;
 pub mod raft;
+pub mod router;
+pub mod session_pool;
 pub mod store;
 #[cfg(feature = "system")]
 pub mod system;

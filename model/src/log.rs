@@ -99,7 +99,7 @@ impl Log {
 
     /// Up to `limit` retained entries from `index` on.
     pub fn slice(&self, index: LogIndex, limit: usize) -> &[Entry] {
-        let start = self.place(index).min(self.entries.len());
+        let start = self.offset(index).min(self.entries.len());
         let end = start.saturating_add(limit).min(self.entries.len());
         &self.entries[start..end]
     }
@@ -116,13 +116,13 @@ impl Log {
 
     /// Truncates the log: removes the entry at `index` and all later entries. The base stays.
     pub fn truncate_from(&mut self, index: LogIndex) {
-        self.entries.truncate(self.place(index));
+        self.entries.truncate(self.offset(index));
     }
 
     /// Compacts the log: removes all entries up to `base`, which becomes the new base. Later
     /// entries stay.
     pub fn compact_to(&mut self, base: EntryId) {
-        let gone = self.place(base.index.next()).min(self.entries.len());
+        let gone = self.offset(base.index.next()).min(self.entries.len());
         self.entries.drain(..gone);
         // The vector would otherwise keep the removed entries' capacity forever.
         self.entries.shrink_to(2 * self.entries.len());
@@ -137,7 +137,7 @@ impl Log {
         if index < self.base.index {
             return index;
         }
-        let kept = &self.entries[..self.place(index.next())];
+        let kept = &self.entries[..self.offset(index.next())];
         match kept.partition_point(|entry| entry.term <= term) {
             0 if self.base.term > term => self.base.index.prev(),
             count => self.base.index.plus(count as u64),
@@ -167,7 +167,7 @@ impl Log {
     }
 
     /// The position in `entries` of the entry at `index`, present or not; 0 before the first.
-    fn place(&self, index: LogIndex) -> usize {
+    fn offset(&self, index: LogIndex) -> usize {
         let place = index.get().saturating_sub(self.base.index.get() + 1);
         usize::try_from(place).unwrap_or(usize::MAX)
     }

@@ -312,6 +312,24 @@ impl RequestBody {
         }
     }
 
+    /// The kind of this request.
+    pub fn kind(&self) -> RequestKind {
+        match self {
+            Self::OpenSession => RequestKind::OpenSession,
+            Self::CloseSession { .. } => RequestKind::CloseSession,
+            Self::RenewSession { .. } => RequestKind::RenewSession,
+            Self::Read { query } | Self::StaleRead { query } => match query {
+                Query::Get { .. } => RequestKind::Get,
+                Query::Scan { .. } => RequestKind::Scan,
+            },
+            Self::Write { operation, .. } => match operation {
+                Operation::Put { .. } => RequestKind::Put,
+                Operation::Delete { .. } => RequestKind::Delete,
+                Operation::Increment { .. } => RequestKind::Increment,
+            },
+        }
+    }
+
     /// Checks the sizes of the keys and values.
     ///
     /// # Errors
@@ -322,6 +340,27 @@ impl RequestBody {
             Self::Write { operation, .. } => operation.check_limits(),
             Self::Read { query } | Self::StaleRead { query } => query.check_limits(),
         }
+    }
+}
+
+/// The kind of a request, for statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum RequestKind {
+    Get,
+    Scan,
+    Put,
+    Delete,
+    Increment,
+    OpenSession,
+    CloseSession,
+    RenewSession,
+}
+
+impl RequestKind {
+    /// Whether requests of this kind change nothing.
+    pub fn is_read(self) -> bool {
+        matches!(self, Self::Get | Self::Scan)
     }
 }
 

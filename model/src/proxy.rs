@@ -24,7 +24,7 @@
 //! # Stale reads
 //! Any server answers stale reads. They go to the drawn server, regardless of the cached leader,
 //! and after a timeout to another one. Their outcome does not reveal the leader. Only a stale
-//! result ends a stale read, and a stale result ends no other request: `Flight` holds the request,
+//! result ends a stale read, and a stale result ends no other request: `PendingRequest` holds the request,
 //! and the proxy ignores responses of the other kind.
 //!
 //! # Giving up
@@ -108,7 +108,7 @@ pub enum Event {
         /// The message.
         message: Message,
         /// A random server of [`ProxyConfig::nodes`], used if the proxy knows no leader.
-        ask: NodeId,
+        random_node: NodeId,
     },
     /// A request timed out.
     Timeout {
@@ -117,7 +117,7 @@ pub enum Event {
         /// The number of the request.
         id: RequestId,
         /// A random server of [`ProxyConfig::nodes`], used if the proxy knows no leader.
-        ask: NodeId,
+        random_node: NodeId,
     },
 }
 
@@ -141,21 +141,21 @@ pub struct Proxy {
     pub(crate) leader: Option<NodeId>,
     /// The server that refused a command for overload, until a command is applied.
     pub(crate) overloaded: Option<NodeId>,
-    pub(crate) in_flight: BTreeMap<(ClientId, RequestId), Flight>,
+    pub(crate) in_flight: BTreeMap<(ClientId, RequestId), PendingRequest>,
 }
 
 /// A request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Flight {
+pub(crate) struct PendingRequest {
     /// The request as received from the client and forwarded to the servers.
     pub(crate) request: ClientRequest,
     /// The server whose response is awaited; none after it refused without a usable hint.
-    pub(crate) asked: Option<NodeId>,
+    pub(crate) awaited: Option<NodeId>,
     /// The number of attempts so far, from 1.
     pub(crate) attempts: u32,
 }
 
-impl Flight {
+impl PendingRequest {
     fn is_stale_read(&self) -> bool {
         matches!(self.request.body, RequestBody::StaleRead { .. })
     }
@@ -177,11 +177,15 @@ impl Proxy {
     pub fn step(&mut self, event: Event) -> Effects {
         let mut effects = Effects::default();
         match event {
-            Event::Receive { from, message, ask } => match (from, message) {
+            Event::Receive {
+                from,
+                message,
+                random_node,
+            } => match (from, message) {
                 (Address::Client(from), Message::ClientRequest(request))
                     if from == request.client =>
                 {
-                    self.handle_client_request(request, ask, &mut effects);
+                    self.handle_client_request(request, random_node, &mut effects);
                 }
                 (Address::Node(from), Message::ClientResponse(response))
                     if self.config.nodes.contains(&from) =>
@@ -192,8 +196,12 @@ impl Proxy {
                 // effect.
                 _ => {}
             },
-            Event::Timeout { client, id, ask } => {
-                self.request_timeout((client, id), ask, &mut effects);
+            Event::Timeout {
+                client,
+                id,
+                random_node,
+            } => {
+                self.request_timeout((client, id), random_node, &mut effects);
             }
         }
         effects
@@ -227,7 +235,7 @@ impl Proxy {
     fn handle_client_request(
         &mut self,
         request: ClientRequest,
-        ask: NodeId,
+        random_node: NodeId,
         effects: &mut Effects,
     ) {
         let key = (request.client, request.id);
@@ -240,32 +248,32 @@ impl Proxy {
             return;
         }
         let is_full = self.in_flight.len() >= self.config.max_in_flight;
-        if is_full || (request.body.is_command() && self.sends_no_command()) {
+        if is_full || (request.body.is_command() && self.rejects_commands()) {
             self.respond(key, ResponseBody::Overloaded, effects);
             return;
         }
-        let flight = Flight {
+        let pending = PendingRequest {
             request,
-            asked: None,
+            awaited: None,
             attempts: 0,
         };
         let to = match self.leader {
-            Some(leader) if !flight.is_stale_read() => leader,
-            _ => ask,
+            Some(leader) if !pending.is_stale_read() => leader,
+            _ => random_node,
         };
-        self.in_flight.insert(key, flight);
+        self.in_flight.insert(key, pending);
         self.send(key, to, effects);
     }
 
     /// Whether the leader is overloaded while a command in flight probes for the end of the
     /// overload.
-    fn sends_no_command(&self) -> bool {
+    fn rejects_commands(&self) -> bool {
         self.overloaded.is_some()
             && self.overloaded == self.leader
             && self
                 .in_flight
                 .values()
-                .any(|flight| flight.request.body.is_command())
+                .any(|pending| pending.request.body.is_command())
     }
 
     fn handle_client_response(
@@ -276,7 +284,7 @@ impl Proxy {
     ) {
         let mut key = (response.client, response.id);
         if planted!(self.config, ProxyMixesRequestsUp) {
-            let of_client = |flight: &&(ClientId, RequestId)| flight.0 == response.client;
+            let of_client = |pending: &&(ClientId, RequestId)| pending.0 == response.client;
             key = self
                 .in_flight
                 .keys()
@@ -284,10 +292,10 @@ impl Proxy {
                 .copied()
                 .unwrap_or(key);
         }
-        let Some(flight) = self.in_flight.get(&key) else {
+        let Some(pending) = self.in_flight.get(&key) else {
             return;
         };
-        if flight.is_stale_read() {
+        if pending.is_stale_read() {
             // Any server answers stale reads, so no other response applies.
             if let body @ (ResponseBody::FoundStale(_) | ResponseBody::OutsideLimits(_)) =
                 response.body
@@ -317,14 +325,14 @@ impl Proxy {
             }
             // A refusal by another server belongs to an earlier attempt, which is already handled.
             ResponseBody::NotLeader { hint } | ResponseBody::Interrupted { hint }
-                if flight.asked == Some(from) =>
+                if pending.awaited == Some(from) =>
             {
                 self.handle_refusal(key, from, hint, effects);
             }
             ResponseBody::NotLeader { .. } | ResponseBody::Interrupted { .. } => {}
             // The leader is overloaded. The request waits for its timeout and is retried there.
             ResponseBody::Overloaded => {
-                if flight.asked == Some(from) {
+                if pending.awaited == Some(from) {
                     self.handle_overload(key, from, effects);
                 }
             }
@@ -353,11 +361,11 @@ impl Proxy {
         if self.overloaded == Some(from) {
             self.overloaded = None;
         }
-        let Some(flight) = self.in_flight.get_mut(&key) else {
+        let Some(pending) = self.in_flight.get_mut(&key) else {
             return;
         };
-        flight.asked = None;
-        if flight.attempts >= self.config.max_attempts {
+        pending.awaited = None;
+        if pending.attempts >= self.config.max_attempts {
             if !planted!(self.config, ProxyNeverGivesUp) {
                 self.give_up(key, effects);
             }
@@ -370,15 +378,15 @@ impl Proxy {
     /// accept it, and an immediate retry would add to the load.
     fn handle_overload(&mut self, key: (ClientId, RequestId), from: NodeId, effects: &mut Effects) {
         self.leader = Some(from);
-        let Some(flight) = self.in_flight.get_mut(&key) else {
+        let Some(pending) = self.in_flight.get_mut(&key) else {
             return;
         };
-        flight.asked = None;
-        let body = &flight.request.body;
+        pending.awaited = None;
+        let body = &pending.request.body;
         if body.is_command() {
             self.overloaded = Some(from);
         }
-        if flight.attempts >= self.config.max_attempts {
+        if pending.attempts >= self.config.max_attempts {
             if matches!(body, RequestBody::Write { .. }) {
                 self.give_up(key, effects);
             } else {
@@ -388,21 +396,26 @@ impl Proxy {
         }
     }
 
-    fn request_timeout(&mut self, key: (ClientId, RequestId), ask: NodeId, effects: &mut Effects) {
-        let Some(flight) = self.in_flight.get(&key) else {
+    fn request_timeout(
+        &mut self,
+        key: (ClientId, RequestId),
+        random_node: NodeId,
+        effects: &mut Effects,
+    ) {
+        let Some(pending) = self.in_flight.get(&key) else {
             return;
         };
-        let stale = flight.is_stale_read();
+        let stale = pending.is_stale_read();
         let stays = planted!(self.config, ProxyStaysWithSilentServer);
-        if !stale && !stays && flight.asked.is_some() && flight.asked == self.leader {
+        if !stale && !stays && pending.awaited.is_some() && pending.awaited == self.leader {
             self.leader = None;
         }
         let to = match self.leader {
-            _ if stale => self.other_than(flight.asked, ask),
-            _ if stays => flight.asked.unwrap_or(ask),
-            leader => leader.unwrap_or(ask),
+            _ if stale => self.other_than(pending.awaited, random_node),
+            _ if stays => pending.awaited.unwrap_or(random_node),
+            leader => leader.unwrap_or(random_node),
         };
-        if flight.attempts >= self.config.max_attempts {
+        if pending.attempts >= self.config.max_attempts {
             if !planted!(self.config, ProxyNeverGivesUp) {
                 self.give_up(key, effects);
             }
@@ -412,25 +425,28 @@ impl Proxy {
     }
 
     /// The drawn server, or the next one if the drawn server has just been silent.
-    fn other_than(&self, silent: Option<NodeId>, ask: NodeId) -> NodeId {
-        if silent != Some(ask) {
-            return ask;
+    fn other_than(&self, silent: Option<NodeId>, random_node: NodeId) -> NodeId {
+        if silent != Some(random_node) {
+            return random_node;
         }
         let nodes = &self.config.nodes;
-        let mut after = nodes.iter().filter(|node| **node > ask).chain(nodes);
-        after.next().copied().unwrap_or(ask)
+        let mut after = nodes
+            .iter()
+            .filter(|node| **node > random_node)
+            .chain(nodes);
+        after.next().copied().unwrap_or(random_node)
     }
 
     fn send(&mut self, key: (ClientId, RequestId), to: NodeId, effects: &mut Effects) {
-        let Some(flight) = self.in_flight.get_mut(&key) else {
+        let Some(pending) = self.in_flight.get_mut(&key) else {
             return;
         };
-        flight.asked = Some(to);
-        flight.attempts += 1;
+        pending.awaited = Some(to);
+        pending.attempts += 1;
         effects.sends.push(Envelope {
             from: Address::Proxy(self.id),
             to: Address::Node(to),
-            message: Message::ClientRequest(flight.request.clone()),
+            message: Message::ClientRequest(pending.request.clone()),
         });
         effects.timers.push(key);
     }

@@ -117,7 +117,7 @@ pub enum Role {
         leader: Option<NodeId>,
         /// Whether a message of that leader arrived since the quorum timer was armed; always false
         /// without [`Config::check_quorum`].
-        heard: bool,
+        recently_active: bool,
     },
     /// Requests pre-votes, to learn whether it could win an election (PreVote, thesis §9.6). It
     /// has not incremented its term yet.
@@ -133,8 +133,11 @@ pub enum Role {
 
 impl Role {
     fn follower(leader: Option<NodeId>) -> Self {
-        let heard = false;
-        Self::Follower { leader, heard }
+        let recently_active = false;
+        Self::Follower {
+            leader,
+            recently_active,
+        }
     }
 }
 
@@ -167,7 +170,7 @@ pub struct Leader {
     pub read_round: u64,
     /// The servers that responded since the quorum timer was armed; empty without
     /// [`Config::check_quorum`].
-    pub heard: BTreeSet<NodeId>,
+    pub recently_active: BTreeSet<NodeId>,
 }
 
 /// The replication progress of a follower, as its leader knows it (etcd: `Progress`).

@@ -24,7 +24,7 @@ mod value;
 use crate::{LogIndex, Payload, SessionId, config::Config};
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Bound;
-use pairs::{Pairs, Place};
+use pairs::{Pairs, Position};
 use serde::{Deserialize, Serialize};
 use sessions::Sessions;
 
@@ -387,28 +387,28 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64
             value,
             condition,
         } => {
-            let place = pairs.find(key);
-            if let Err(found) = check(pairs.at(place), *condition) {
+            let position = pairs.find(key);
+            if let Err(found) = check(pairs.at(position), *condition) {
                 return Answer::ConditionFailed { found };
             }
-            if exceeds(pairs, place, key, value, quota) {
+            if exceeds(pairs, position, key, value, quota) {
                 return Answer::QuotaExceeded;
             }
             let value = value.clone();
-            pairs.insert(place, key, Versioned { value, version });
+            pairs.insert(position, key, Versioned { value, version });
             Answer::Written { version }
         }
         Operation::Delete { key, condition } => {
-            let place = pairs.find(key);
-            if let Err(found) = check(pairs.at(place), *condition) {
+            let position = pairs.find(key);
+            if let Err(found) = check(pairs.at(position), *condition) {
                 return Answer::ConditionFailed { found };
             }
-            pairs.remove(place);
+            pairs.remove(position);
             Answer::Written { version }
         }
         Operation::Increment { key, by } => {
-            let place = pairs.find(key);
-            let held = match pairs.at(place) {
+            let position = pairs.find(key);
+            let held = match pairs.at(position) {
                 None => Some(0),
                 Some(held) => parse_integer(&held.value),
             };
@@ -419,10 +419,10 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64
                 return Answer::Overflow;
             };
             let value = Value::from(alloc::format!("{sum}"));
-            if exceeds(pairs, place, key, &value, quota) {
+            if exceeds(pairs, position, key, &value, quota) {
                 return Answer::QuotaExceeded;
             }
-            pairs.insert(place, key, Versioned { value, version });
+            pairs.insert(position, key, Versioned { value, version });
             Answer::Number {
                 value: sum,
                 version,
@@ -432,10 +432,10 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64
 }
 
 /// Whether a pair with this value would make the state grow beyond the quota.
-fn exceeds(pairs: &Pairs, place: Place, key: &[u8], value: &Value, quota: u64) -> bool {
+fn exceeds(pairs: &Pairs, position: Position, key: &[u8], value: &Value, quota: u64) -> bool {
     let after = pair_bytes(key.len(), value.len());
     let before = pairs
-        .at(place)
+        .at(position)
         .map_or(0, |held| pair_bytes(key.len(), held.value.len()));
     after > before && (pairs.bytes() - before).saturating_add(after) > quota
 }

@@ -51,7 +51,7 @@ pub struct ClusterId(u64);
 
 impl ClusterId {
     /// The id of the cluster with this name.
-    pub fn of(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         Self(fnv_1a(name.bytes()))
     }
 
@@ -388,7 +388,7 @@ pub struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     /// The frames of this body.
-    pub const fn of(body: &'a [u8]) -> Self {
+    pub const fn new(body: &'a [u8]) -> Self {
         Self { rest: body }
     }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 use model::{
     Address, FoundStale, NodeId,
-    client::{Ask, Outcome},
+    client::{Done, Invocation},
     store::{Answer, Found, Operation, Query},
 };
 use status::Status;
@@ -110,8 +110,8 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`]: only `Unknown` and `Stopped` leave the outcome open.
     pub async fn propose(&self, operation: Operation) -> Result<Answer, ProposeError> {
-        match self.ask(Ask::Write(operation)).await? {
-            Outcome::Answered(answer) => Ok(answer),
+        match self.execute(Invocation::Write(operation)).await? {
+            Done::Answered(answer) => Ok(answer),
             _ => Err(ProposeError::Unknown),
         }
     }
@@ -121,8 +121,8 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`]. A read changes nothing.
     pub async fn read(&self, query: Query) -> Result<Found, ProposeError> {
-        match self.ask(Ask::Read(query)).await? {
-            Outcome::Found(found) => Ok(found),
+        match self.execute(Invocation::Read(query)).await? {
+            Done::Found(found) => Ok(found),
             _ => Err(ProposeError::Unavailable),
         }
     }
@@ -133,15 +133,19 @@ impl Node {
     /// # Errors
     /// See [`ProposeError`]. A read changes nothing.
     pub async fn read_stale(&self, query: Query) -> Result<FoundStale, ProposeError> {
-        match self.ask(Ask::StaleRead(query)).await? {
-            Outcome::FoundStale(found) => Ok(found),
+        match self.execute(Invocation::StaleRead(query)).await? {
+            Done::FoundStale(found) => Ok(found),
             _ => Err(ProposeError::Unavailable),
         }
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Outcome, ProposeError> {
+    async fn execute(&self, invocation: Invocation) -> Result<Done, ProposeError> {
         let (reply, answer) = oneshot::channel();
-        match self.inner.commands.try_send(Command::Ask { ask, reply }) {
+        match self
+            .inner
+            .commands
+            .try_send(Command::Execute { invocation, reply })
+        {
             Ok(()) => {
                 self.inner.waker.0.wake_by_ref();
                 answer.await.unwrap_or(Err(ProposeError::Stopped))

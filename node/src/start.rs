@@ -337,6 +337,7 @@ fn build<F: Files>(
             config.max_waiting,
             config.ask_timeout,
             &mut random,
+            environment.clock.now(),
         ),
         timers: Timers::new(
             config.heartbeat,

@@ -1,7 +1,10 @@
 //! The figures of a running proxy, which the driver updates and the frontends show.
 
 use crate::{event_log::EventLog, throughput::Throughput};
-use model::NodeId;
+use model::{
+    NodeId,
+    router::{Effects, Origin},
+};
 use std::{
     sync::{
         Arc,
@@ -78,10 +81,33 @@ impl Gauges {
         )
     }
 
-    pub(crate) fn answered(&self, now: Instant) {
-        let at = now.saturating_duration_since(self.started).as_millis();
-        self.last_answer
-            .store(u64::try_from(at).unwrap_or(u64::MAX - 1) + 1, Relaxed);
+    /// Counts the effects of one step of the router, for input from the network or from this process.
+    pub(crate) fn count(&self, effects: &Effects, is_network: bool) {
+        let requests = match is_network {
+            true => &self.requests_udp,
+            false => &self.requests_frontends,
+        };
+        requests.fetch_add(effects.received as u64, Relaxed);
+        self.sends.fetch_add(effects.sent as u64, Relaxed);
+        self.timeouts.fetch_add(effects.timed_out as u64, Relaxed);
+        if effects.has_answer {
+            let at = self.started.elapsed().as_millis();
+            self.last_answer
+                .store(u64::try_from(at).unwrap_or(u64::MAX - 1) + 1, Relaxed);
+        }
+        for completed in &effects.completed {
+            self.unavailable
+                .fetch_add(u64::from(completed.is_given_up), Relaxed);
+            match completed.origin {
+                Origin::Internal => {}
+                _ if completed.is_given_up => self.load.unavailable(completed.kind),
+                _ => self.load.answered(completed.kind, completed.took),
+            }
+        }
+    }
+
+    pub(crate) fn set_in_flight(&self, requests: usize) {
+        self.in_flight.store(requests as u64, Relaxed);
     }
 
     /// The time since the start of the driver.

@@ -7,19 +7,16 @@
 //! unknown outcome.
 
 use crate::metrics::{Metrics, Verb};
-use client::{
-    Stale,
-    pool::{Outcome, Pool},
-};
+use client::{Stale, pool::Pool};
 use model::{
     FoundStale,
-    client::{Ask, Doubt},
+    client::{Done, Invocation, NotDone, Outcome, Unknown},
     store::{
-        Answer, Condition, Found, Key, LimitError, MAX_KEY_BYTES, MAX_SCAN_BYTES, MAX_VALUE_BYTES,
-        Operation, Page, Query, Value, Versioned,
+        Answer, Condition, Found, Key, MAX_KEY_BYTES, MAX_SCAN_BYTES, MAX_VALUE_BYTES, Operation,
+        Page, Query, Value, Versioned,
     },
 };
-use std::{sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -40,74 +37,73 @@ const LIMITS: Limits = Limits {
     listing: 1000,
 };
 
-/// Why an operation returned no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why an operation returned no result. `Display` describes the failure for a client of the proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The operation was not executed and never will be.
-    #[error("{0}; nothing was done")]
-    NotDone(Reason),
+    NotDone(NotDone),
     /// The outcome of a write is unknown: it may have been executed, may still be executed, or may
     /// never be executed. It is executed at most once.
-    #[error("the outcome is unknown: {}; read the key to find out", doubt(*.0))]
-    Unknown(Doubt),
+    Unknown(Unknown),
     /// The write would make the state larger than its quota. It was not executed and never will be.
-    #[error("{QUOTA}; nothing was done")]
     QuotaExceeded,
-    /// A key or a value exceeds the limits of the cluster.
-    #[error("{0}")]
-    OutsideLimits(LimitError),
 }
 
-/// Why an operation was not executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Reason {
-    /// A read or a new session needs a leader.
-    #[error("no leader answered in time: is a majority of the servers up?")]
-    NoLeader,
-    /// A stale read needs a server.
-    #[error("no server answered in time: is any of the servers up?")]
-    NoServer,
-    /// A write needs a session.
-    #[error(
-        "no session could be opened, as no leader answered in time: is a majority of the servers up?"
-    )]
-    NoSession,
-    /// All sessions belong to other clients.
-    #[error(
-        "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers"
-    )]
-    SessionsInUse,
-    /// Too many operations are queued in the proxy.
-    #[error("the proxy has as much to do as it takes on: try again in a moment")]
-    ProxyOverloaded,
-    /// The leader is overloaded, or too many requests are in flight.
-    #[error(
-        "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment"
-    )]
-    ClusterOverloaded,
-    /// The proxy is shutting down.
-    #[error("the proxy is shutting down: try again in a moment")]
-    ShuttingDown,
-}
-
-impl Reason {
-    /// The machine-readable code.
-    pub fn code(self) -> &'static str {
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLeader | Self::NoServer | Self::NoSession => "unavailable",
-            Self::SessionsInUse => "sessions_in_use",
-            Self::ProxyOverloaded | Self::ClusterOverloaded => "overloaded",
-            Self::ShuttingDown => "shutting_down",
+            Self::NotDone(NotDone::OutsideLimits(error)) => write!(f, "{error}"),
+            Self::NotDone(reason) => write!(f, "{}; nothing was done", describe(*reason)),
+            Self::Unknown(reason) => write!(
+                f,
+                "the outcome is unknown: {}; read the key to find out",
+                describe_unknown(*reason)
+            ),
+            Self::QuotaExceeded => write!(f, "{QUOTA}; nothing was done"),
         }
     }
 }
 
-fn doubt(doubt: Doubt) -> &'static str {
-    match doubt {
-        Doubt::NotConfirmed => {
+impl std::error::Error for Failure {}
+
+/// Why an operation was not executed.
+pub(crate) fn describe(reason: NotDone) -> String {
+    let text = match reason {
+        NotDone::NoLeader => "no leader answered in time: is a majority of the servers up?",
+        NotDone::NoServer => "no server answered in time: is any of the servers up?",
+        NotDone::NoSession => {
+            "no session could be opened, as no leader answered in time: is a majority of the servers up?"
+        }
+        NotDone::SessionsInUse => {
+            "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers"
+        }
+        NotDone::QueueFull => "the proxy has as much to do as it takes on: try again in a moment",
+        NotDone::Overloaded => {
+            "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment"
+        }
+        NotDone::ShuttingDown => "the proxy is shutting down: try again in a moment",
+        NotDone::OutsideLimits(error) => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+/// The machine-readable code of a reason. A violated limit has its own codes.
+pub(crate) fn code(reason: NotDone) -> &'static str {
+    match reason {
+        NotDone::NoLeader | NotDone::NoServer | NotDone::NoSession => "unavailable",
+        NotDone::SessionsInUse => "sessions_in_use",
+        NotDone::QueueFull | NotDone::Overloaded => "overloaded",
+        NotDone::ShuttingDown => "shutting_down",
+        NotDone::OutsideLimits(_) => "outside_limits",
+    }
+}
+
+fn describe_unknown(reason: Unknown) -> &'static str {
+    match reason {
+        Unknown::NotConfirmed => {
             "no leader confirmed the write in time, and it may have been carried out, or may yet be, at most once"
         }
-        Doubt::Forgotten => {
+        Unknown::Forgotten => {
             "the cluster answered that it no longer has the session of the write, which may have been carried out before that, at most once"
         }
     }
@@ -169,7 +165,7 @@ impl KvService {
         let query = Query::Get { key };
         match self.read(Verb::Get, query).await? {
             Found::Value(value) => Ok(value),
-            Found::Pairs(_) => Err(Failure::NotDone(Reason::NoLeader)),
+            Found::Pairs(_) => Err(Failure::NotDone(NotDone::NoLeader)),
         }
     }
 
@@ -186,7 +182,7 @@ impl KvService {
                 found,
                 applied_index,
             }),
-            _ => Err(Failure::NotDone(Reason::NoLeader)),
+            _ => Err(Failure::NotDone(NotDone::NoLeader)),
         }
     }
 
@@ -214,7 +210,7 @@ impl KvService {
                 found,
                 applied_index,
             }),
-            _ => Err(Failure::NotDone(Reason::NoLeader)),
+            _ => Err(Failure::NotDone(NotDone::NoLeader)),
         }
     }
 
@@ -232,7 +228,7 @@ impl KvService {
         };
         match self.read(Verb::Scan, query).await? {
             Found::Pairs(page) => Ok(page),
-            Found::Value(_) => Err(Failure::NotDone(Reason::NoLeader)),
+            Found::Value(_) => Err(Failure::NotDone(NotDone::NoLeader)),
         }
     }
 
@@ -273,55 +269,47 @@ impl KvService {
     }
 
     async fn read(&self, verb: Verb, query: Query) -> Result<Found, Failure> {
-        match self.ask(verb, Ask::Read(query)).await? {
-            Outcome::Found(found) => Ok(found),
-            Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
-            Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
+        match self.execute(verb, Invocation::Read(query)).await? {
+            Done::Found(found) => Ok(found),
             // A read changes nothing, regardless of its outcome.
-            _ => Err(Failure::NotDone(Reason::NoLeader)),
+            _ => Err(Failure::NotDone(NotDone::NoLeader)),
         }
     }
 
     async fn read_stale(&self, verb: Verb, query: Query) -> Result<FoundStale, Failure> {
-        match self.ask(verb, Ask::StaleRead(query)).await? {
-            Outcome::FoundStale(found) => Ok(found),
-            Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
-            Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
-            _ => Err(Failure::NotDone(Reason::NoServer)),
+        match self.execute(verb, Invocation::StaleRead(query)).await? {
+            Done::FoundStale(found) => Ok(found),
+            _ => Err(Failure::NotDone(NotDone::NoServer)),
         }
     }
 
     async fn write(&self, verb: Verb, operation: Operation) -> Result<Answer, Failure> {
-        match self.ask(verb, Ask::Write(operation)).await? {
-            Outcome::Answered(Answer::QuotaExceeded) => Err(Failure::QuotaExceeded),
-            Outcome::Answered(answer) => {
+        match self.execute(verb, Invocation::Write(operation)).await? {
+            Done::Answered(Answer::QuotaExceeded) => Err(Failure::QuotaExceeded),
+            Done::Answered(answer) => {
                 if matches!(answer, Answer::Written { .. } | Answer::Number { .. }) {
                     self.inner.written.notify_waiters();
                 }
                 Ok(answer)
             }
-            Outcome::NotDone => Err(Failure::NotDone(Reason::NoSession)),
-            Outcome::SessionsInUse => Err(Failure::NotDone(Reason::SessionsInUse)),
-            Outcome::Overloaded => Err(Failure::NotDone(Reason::ProxyOverloaded)),
-            Outcome::ClusterOverloaded => Err(Failure::NotDone(Reason::ClusterOverloaded)),
-            Outcome::Unknown(doubt) => Err(Failure::Unknown(doubt)),
-            // In all other cases the write may have been executed, so its outcome is unknown.
-            _ => Err(Failure::Unknown(Doubt::NotConfirmed)),
+            // The write may have been executed, so its outcome is unknown.
+            _ => Err(Failure::Unknown(Unknown::NotConfirmed)),
         }
     }
 
-    async fn ask(&self, verb: Verb, ask: Ask) -> Result<Outcome, Failure> {
+    async fn execute(&self, verb: Verb, invocation: Invocation) -> Result<Done, Failure> {
         if self.inner.closing.is_cancelled() {
-            return Err(Failure::NotDone(Reason::ShuttingDown));
+            return Err(Failure::NotDone(NotDone::ShuttingDown));
         }
         let started = Instant::now();
-        let outcome = self.inner.pool.ask(ask).await;
+        let outcome = self.inner.pool.execute(invocation).await;
         self.inner
             .metrics
             .operation(verb, &outcome, started.elapsed());
         match outcome {
-            Outcome::OutsideLimits(error) => Err(Failure::OutsideLimits(error)),
-            outcome => Ok(outcome),
+            Outcome::Done(done) => Ok(done),
+            Outcome::NotDone(reason) => Err(Failure::NotDone(reason)),
+            Outcome::Unknown(reason) => Err(Failure::Unknown(reason)),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The counters of the frontends, in the text format of Prometheus.
 
 use crate::gauges::Gauges;
-use client::pool::Outcome;
-use model::Address;
+use model::{Address, client::Outcome};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -29,16 +28,8 @@ pub enum Verb {
 /// The names of the kinds, by index.
 const VERBS: [&str; 5] = ["get", "scan", "put", "delete", "increment"];
 
-/// The outcome of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Answered,
-    NotDone,
-    Unknown,
-}
-
 /// The names of the outcomes, by index.
-const FATES: [&str; 3] = ["answered", "not_done", "unknown"];
+const OUTCOMES: [&str; 3] = ["answered", "not_done", "unknown"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -81,7 +72,7 @@ impl Metrics {
         registry.register("build", "The version that runs", build);
         let operations = Family::<Labels, Counter>::default();
         let counters = VERBS.map(|operation| {
-            FATES.map(|outcome| operations.get_or_create_owned(&Labels { operation, outcome }))
+            OUTCOMES.map(|outcome| operations.get_or_create_owned(&Labels { operation, outcome }))
         });
         registry.register(
             "operations",
@@ -123,19 +114,12 @@ impl Metrics {
     }
 
     pub(crate) fn operation(&self, verb: Verb, outcome: &Outcome, took: Duration) {
-        let fate = match outcome {
-            Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_) | Outcome::Closed => {
-                Fate::Answered
-            }
-            Outcome::NotDone
-            | Outcome::Overloaded
-            | Outcome::ClusterOverloaded
-            | Outcome::Unavailable
-            | Outcome::OutsideLimits(_)
-            | Outcome::SessionsInUse => Fate::NotDone,
-            Outcome::Unknown(_) => Fate::Unknown,
+        let index = match outcome {
+            Outcome::Done(_) => 0,
+            Outcome::NotDone(_) => 1,
+            Outcome::Unknown(_) => 2,
         };
-        self.operations[verb as usize][fate as usize].inc();
+        self.operations[verb as usize][index].inc();
         self.seconds[verb as usize].observe(took.as_secs_f64());
     }
 

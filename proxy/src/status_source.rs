@@ -6,14 +6,14 @@ use serde_json::Value;
 use std::fmt;
 
 /// Queries a server in this process.
-type Ask = dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
+type Invocation = dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
 
 /// The status source of a server.
 pub enum Source {
     /// The HTTP address of the server, `HOST:PORT`.
     Http(String),
     /// A server in this process.
-    Here(Box<Ask>),
+    Here(Box<Invocation>),
     /// No source is configured.
     Nowhere,
 }

@@ -5,30 +5,12 @@
 //! The driver updates atomics. Once a second they are reset and become a sample of the [`EventLog`](crate::event_log::EventLog).
 
 use crate::event_log;
-use model::{
-    ClientRequest,
-    message::RequestBody,
-    store::{Operation, Query},
-};
+use model::message::RequestKind;
 use serde_json::{Map, Value, json};
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
-
-/// The kind of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Kind {
-    Get,
-    Scan,
-    Put,
-    Delete,
-    Increment,
-    OpenSession,
-    CloseSession,
-    RenewSession,
-}
 
 /// The names of the kinds, by index.
 const KINDS: [&str; 8] = [
@@ -41,30 +23,6 @@ const KINDS: [&str; 8] = [
     "close_session",
     "renew_session",
 ];
-
-impl Kind {
-    /// Returns the kind of a request.
-    pub fn of(request: &ClientRequest) -> Self {
-        match &request.body {
-            RequestBody::OpenSession => Self::OpenSession,
-            RequestBody::CloseSession { .. } => Self::CloseSession,
-            RequestBody::RenewSession { .. } => Self::RenewSession,
-            RequestBody::Read { query } | RequestBody::StaleRead { query } => match query {
-                Query::Get { .. } => Self::Get,
-                Query::Scan { .. } => Self::Scan,
-            },
-            RequestBody::Write { operation, .. } => match operation {
-                Operation::Put { .. } => Self::Put,
-                Operation::Delete { .. } => Self::Delete,
-                Operation::Increment { .. } => Self::Increment,
-            },
-        }
-    }
-
-    fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::Scan)
-    }
-}
 
 /// The number of buckets per power of two of microseconds: the error of a latency is at most 1/16.
 const STEPS: u32 = 16;
@@ -91,7 +49,7 @@ impl Throughput {
     }
 
     /// Counts a response from a server.
-    pub(crate) fn answered(&self, kind: Kind, took: Duration) {
+    pub(crate) fn answered(&self, kind: RequestKind, took: Duration) {
         self.answered[kind as usize].fetch_add(1, Relaxed);
         match kind.is_read() {
             true => self.reads.add(took),
@@ -100,7 +58,7 @@ impl Throughput {
     }
 
     /// Counts a request that the proxy gave up.
-    pub(crate) fn unavailable(&self, kind: Kind) {
+    pub(crate) fn unavailable(&self, kind: RequestKind) {
         self.unavailable[kind as usize].fetch_add(1, Relaxed);
     }
 
@@ -196,10 +154,10 @@ mod tests {
     fn sample_holds_what_happened_since_the_last_one() {
         let load = Throughput::new();
         for micros in 1..=100 {
-            load.answered(Kind::Put, Duration::from_micros(micros * 10));
+            load.answered(RequestKind::Put, Duration::from_micros(micros * 10));
         }
-        load.answered(Kind::Get, Duration::from_micros(7));
-        load.unavailable(Kind::Get);
+        load.answered(RequestKind::Get, Duration::from_micros(7));
+        load.unavailable(RequestKind::Get);
         let second = Duration::from_secs(1);
         let sample = load.take(second, 3);
         assert_eq!(

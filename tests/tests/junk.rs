@@ -134,6 +134,6 @@ fn header(cluster: &str, key: u8) -> [u8; 14] {
     let mut header = *b"SRFT\0\0........";
     header[4] = VERSION;
     header[5] = key;
-    header[6..].copy_from_slice(&ClusterId::of(cluster).get().to_be_bytes());
+    header[6..].copy_from_slice(&ClusterId::new(cluster).get().to_be_bytes());
     header
 }

@@ -227,7 +227,7 @@ fn take_datagram(
     }
     let origin = Origin { at, header };
     let mut heard = None;
-    for frame in Frames::of(body) {
+    for frame in Frames::new(body) {
         match frame {
             Ok(Frame::Envelope(bytes)) => {
                 take_envelope(shared, bytes, origin, &mut heard, round);

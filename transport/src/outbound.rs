@@ -423,7 +423,7 @@ impl Shared {
             let Ok((_, body)) = self.sealer.unseal(datagram) else {
                 continue;
             };
-            for frame in Frames::of(body).flatten() {
+            for frame in Frames::new(body).flatten() {
                 match frame {
                     Frame::Probe(_) => {}
                     Frame::Fragment(fragment) => {

@@ -57,7 +57,7 @@ impl Cipher {
     fn new(key: &Key, boot: BootId) -> Self {
         let key = Zeroizing::new(*key.bytes());
         let first = Header {
-            cluster: ClusterId::of(""),
+            cluster: ClusterId::new(""),
             voters: VotersDigest::NONE,
             key: KeyId::None,
             boot,
@@ -133,7 +133,7 @@ impl Sealer {
     pub(crate) fn new(cluster: &str, voters: VotersDigest, boot: BootId, keys: &Keys) -> Self {
         let cipher = |key: &Key| Cipher::new(key, boot);
         Self {
-            cluster: ClusterId::of(cluster),
+            cluster: ClusterId::new(cluster),
             voters,
             boot,
             sequence: AtomicU64::new(1),

@@ -166,7 +166,10 @@ fn leader(raft: &Raft) -> String {
 
 fn heard(raft: &Raft) -> &'static str {
     match raft.role() {
-        Role::Follower { heard: true, .. } => "yes",
+        Role::Follower {
+            recently_active: true,
+            ..
+        } => "yes",
         _ => "no",
     }
 }

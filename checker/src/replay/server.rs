@@ -198,7 +198,7 @@ impl Server {
                 promised = promised.and(judged);
             }
         }
-        let before = Watermarks::of(raft);
+        let before = Watermarks::new(raft);
         let (led, term) = (leads(raft), raft.current_term());
         let committed_before = raft.commit_index().get() as usize;
         let effects = raft.step(event);

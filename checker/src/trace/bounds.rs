@@ -1,7 +1,7 @@
 //! The serialized form of a scope in a trace, with all data that is needed to construct it again.
 
 use model::{
-    client::Ask,
+    client::Invocation,
     mutant::Mutant,
     system::{Budget, Properties, Property, Reduction, Scope},
 };
@@ -41,7 +41,7 @@ pub struct ScopeBounds {
     /// Whether calls and returns are checked.
     pub tracks_operations: bool,
     /// The operations of each client.
-    pub plans: Vec<Vec<Ask>>,
+    pub plans: Vec<Vec<Invocation>>,
     /// The number of times that a request is sent.
     pub attempts: u32,
     /// The reductions that the search used.

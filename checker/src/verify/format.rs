@@ -9,7 +9,7 @@ use super::{go_on, hex};
 use crate::escape::check_name;
 use anyhow::{Context, ensure};
 use model::{
-    client::Ask,
+    client::Invocation,
     system::{Reduction, Scope},
 };
 use sha2::{Digest, Sha256};
@@ -94,7 +94,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
         .map_err(anyhow::Error::msg)
         .context("name")?;
     let plans = input.part("plans")?;
-    let (plans, rest): (Vec<Vec<Ask>>, _) =
+    let (plans, rest): (Vec<Vec<Invocation>>, _) =
         postcard::take_from_bytes(&plans).context("plans: they cannot be decoded")?;
     ensure!(rest.is_empty(), "plans: {} bytes too many", rest.len());
 

@@ -300,7 +300,7 @@ impl World {
 
     fn step(&mut self, at: usize, event: Event) {
         let before = self.judges.then(|| self.nodes[at].raft.clone());
-        let watermarks = Watermarks::of(&self.nodes[at].raft);
+        let watermarks = Watermarks::new(&self.nodes[at].raft);
         let effects = self.nodes[at].step(event);
         if invariants::check(watermarks, &self.nodes[at].raft, &effects).is_err() {
             self.broken = Some(Property::Invariants);

@@ -441,11 +441,11 @@ impl Worker {
         let op = self.choose(index);
         let counted = run.counting.load(Relaxed);
         let invoke = Instant::now();
-        let answer = ask(&run.client, &op).await;
+        let answer = execute(&run.client, &op).await;
         self.count(counted, invoke, answer.as_ref().err());
         let answer = match answer {
             Ok(answer) => {
-                self.see(index, &op, &answer);
+                self.note_version(index, &op, &answer);
                 Some(answer)
             }
             Err(
@@ -543,7 +543,7 @@ impl Worker {
         format!("{value:.<width$}", width = self.run.size)
     }
 
-    fn see(&mut self, index: u64, op: &Op, answer: &OpResult) {
+    fn note_version(&mut self, index: u64, op: &Op, answer: &OpResult) {
         let version = match (op, answer) {
             (Op::Increment { .. }, _) => return,
             (Op::Get { key }, _) if key.starts_with('n') => return,
@@ -561,7 +561,7 @@ impl Worker {
 }
 
 /// Executes an operation and returns its result in the format of a history.
-async fn ask(client: &Client, op: &Op) -> Result<OpResult, Error> {
+async fn execute(client: &Client, op: &Op) -> Result<OpResult, Error> {
     Ok(match op {
         Op::Put { key, value } => written(
             client

@@ -50,8 +50,8 @@ impl Reply {
         to.flush()?;
         // JSON results already contain these notes.
         if output != Output::Json {
-            let said = [self.complaint(), self.rest(), self.age()];
-            for line in said.into_iter().flatten() {
+            let notes = [self.reason(), self.continuation(), self.age()];
+            for line in notes.into_iter().flatten() {
                 program::output::note(line);
             }
         }
@@ -70,7 +70,7 @@ impl Reply {
     }
 
     /// Why the exit code is not 0.
-    fn complaint(&self) -> Option<String> {
+    fn reason(&self) -> Option<String> {
         match self {
             Self::Value {
                 key, found: None, ..
@@ -90,7 +90,7 @@ impl Reply {
     }
 
     /// A note that more keys exist.
-    fn rest(&self) -> Option<String> {
+    fn continuation(&self) -> Option<String> {
         match self {
             Self::Pairs {
                 pairs, more: true, ..
@@ -233,12 +233,12 @@ fn dated(mut line: Value, as_of: Option<LogIndex>) -> Value {
 }
 
 /// Prints a line. Unlike `println!`, it does not panic if the reader is gone.
-pub(crate) fn say(line: &impl Display) -> io::Result<()> {
+pub(crate) fn print_line(line: &impl Display) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
 /// Prints an error. The message may contain text from the network, such as an HTTP body.
-pub(crate) fn complain(output: Output, exit: Exit, error: &anyhow::Error) {
+pub(crate) fn print_error(output: Output, exit: Exit, error: &anyhow::Error) {
     let message = format!("{error:#}");
     match output {
         Output::Json => {
@@ -340,7 +340,7 @@ mod tests {
             let json = format!("{{\"condition_failed\":{{\"found\":{number}}},\"key\":\"k\"}}\n");
             assert_eq!(shown(&reply, Output::Json), json);
             assert_eq!(shown(&reply, Output::Plain), "");
-            assert!(reply.complaint().is_some());
+            assert!(reply.reason().is_some());
         }
     }
 

@@ -79,7 +79,7 @@ impl Repl {
                 continue;
             }
             let _ = editor.add_history_entry(&line);
-            if !take(&line, &client, global).await {
+            if !run_line(&line, &client, global).await {
                 break;
             }
         }
@@ -103,7 +103,7 @@ fn is_history(path: &Path) -> bool {
 }
 
 /// Executes a line. Returns whether to continue.
-async fn take(line: &str, client: &Client, global: &Global) -> bool {
+async fn run_line(line: &str, client: &Client, global: &Global) -> bool {
     let command = match parse(line) {
         Ok(command) => command,
         Err(complaint) => {
@@ -115,7 +115,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         Command::Exit => return false,
         Command::Help { command: None } => {
             // Help is not a result: if it cannot be printed, the prompt continues.
-            let _ = output::say(&HELP);
+            let _ = output::print_line(&HELP);
             return true;
         }
         Command::Help {
@@ -123,7 +123,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         } => {
             let asked = Line::try_parse_from([command.as_str(), "--help"]);
             if let Err(answer) = asked {
-                let _ = output::say(&answer.render());
+                let _ = output::print_line(&answer.render());
             }
             return true;
         }
@@ -138,7 +138,7 @@ async fn take(line: &str, client: &Client, global: &Global) -> bool {
         Err(error) => Err(error),
     };
     if let Err(error) = done {
-        output::complain(global.output, Exit::of(&error), &error);
+        output::print_error(global.output, Exit::from_error(&error), &error);
     }
     true
 }

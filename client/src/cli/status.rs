@@ -4,7 +4,7 @@
 //! Leader, term, members and lag come from the HTTP port of a proxy: `--http`, or port 8080 of the
 //! proxy if it listens on its default port.
 
-use super::{Exit, Global, Output, output::say, text::printable};
+use super::{Exit, Global, Output, output::print_line, text::printable};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Deserialize as _;
@@ -61,15 +61,15 @@ impl Probe {
         match global.output {
             // Print one object only: the state from the proxy, if available.
             Output::Json if guessed.is_some() => {}
-            Output::Json => say(&json!({
+            Output::Json => print_line(&json!({
                 "cluster": global.cluster,
                 "direct": global.direct,
                 "endpoints": global.endpoints,
                 "healthy": true,
                 "read_us": micros,
             }))?,
-            Output::Plain if guessed.is_some() => say(&format_args!("read_us {micros}"))?,
-            Output::Plain => say(&"healthy")?,
+            Output::Plain if guessed.is_some() => print_line(&format_args!("read_us {micros}"))?,
+            Output::Plain => print_line(&"healthy")?,
             Output::Table => {
                 let mut table = Table::new();
                 table.load_style(presets::UTF8_FULL_CONDENSED);
@@ -80,9 +80,9 @@ impl Probe {
                     "healthy".to_owned(),
                     format!("{micros} µs"),
                 ]);
-                say(&table)?;
+                print_line(&table)?;
                 if guessed.is_none() {
-                    say(
+                    print_line(
                         &"For leader, term, members and lag, give the HTTP address of a proxy: --http HOST:PORT",
                     )?;
                 }
@@ -133,8 +133,8 @@ impl Probe {
             }
         }
         match global.output {
-            Output::Json => say(&json!({"healthy": true}))?,
-            Output::Table | Output::Plain => say(&"healthy")?,
+            Output::Json => print_line(&json!({"healthy": true}))?,
+            Output::Table | Output::Plain => print_line(&"healthy")?,
         }
         Ok(Exit::Done)
     }
@@ -143,14 +143,14 @@ impl Probe {
 /// Prints the state that a proxy reports.
 fn show(state: &Value, output: Output) -> std::io::Result<()> {
     match output {
-        Output::Json => say(state),
-        Output::Table => say(&format_args!("{}\n{}", summary(state), members(state))),
-        Output::Plain => say(&plain(state)),
+        Output::Json => print_line(state),
+        Output::Table => print_line(&format_args!("{}\n{}", summary(state), members(state))),
+        Output::Plain => print_line(&plain(state)),
     }
 }
 
 /// Formats a number or a word of the state; `-` if absent.
-fn told(value: &Value) -> String {
+fn text_of(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => printable(text),
@@ -173,15 +173,23 @@ fn summary(state: &Value) -> Table {
     let health = &state["health"];
     let age = health["commit_age_ms"].as_u64().unwrap_or(0);
     let committed = match age {
-        0..1000 => told(&health["commit_index"]),
-        _ => format!("{} ({} s ago)", told(&health["commit_index"]), age / 1000),
+        0..1000 => text_of(&health["commit_index"]),
+        _ => format!(
+            "{} ({} s ago)",
+            text_of(&health["commit_index"]),
+            age / 1000
+        ),
     };
     table.add_row([
-        told(&state["cluster"]),
-        told(&health["leader"]),
-        told(&health["term"]),
+        text_of(&state["cluster"]),
+        text_of(&health["leader"]),
+        text_of(&health["term"]),
         committed,
-        format!("{} of {}", told(&health["up"]), told(&health["servers"])),
+        format!(
+            "{} of {}",
+            text_of(&health["up"]),
+            text_of(&health["servers"])
+        ),
         condition(health),
     ]);
     table
@@ -246,11 +254,15 @@ fn member(state: &Value, node: &Value) -> [String; MEMBER.len()] {
         .and_then(|status| status.suspended.as_deref());
     let note = match (answers, node["age_ms"].as_u64()) {
         (true, _) if suspended.is_some() => suspended.map(printable).unwrap_or_default(),
-        (true, _) if !node["problem"].is_null() => told(&node["problem"]),
+        (true, _) if !node["problem"].is_null() => text_of(&node["problem"]),
         (true, _) if is_refused => "does not count toward a quorum".to_owned(),
         (true, _) => String::new(),
-        (false, Some(age)) => format!("{}; as it was {} s ago", told(&node["problem"]), age / 1000),
-        (false, None) => told(&node["problem"]),
+        (false, Some(age)) => format!(
+            "{}; as it was {} s ago",
+            text_of(&node["problem"]),
+            age / 1000
+        ),
+        (false, None) => text_of(&node["problem"]),
     };
     [
         role,
@@ -269,7 +281,11 @@ fn members(state: &Value) -> Table {
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["server"].into_iter().chain(MEMBER));
     for node in state["nodes"].as_array().into_iter().flatten() {
-        table.add_row([told(&node["id"])].into_iter().chain(member(state, node)));
+        table.add_row(
+            [text_of(&node["id"])]
+                .into_iter()
+                .chain(member(state, node)),
+        );
     }
     table
 }
@@ -287,13 +303,13 @@ fn plain(state: &Value) -> String {
         "margin",
     ]
     .iter()
-    .map(|name| format!("{name} {}", told(&health[name])))
+    .map(|name| format!("{name} {}", text_of(&health[name])))
     .collect();
     for node in state["nodes"].as_array().into_iter().flatten() {
         let [role, term, committed, durable, last, lag, _] = member(state, node);
         lines.push(format!(
             "server {} role {} term {term} committed {committed} durable {durable} last {last} lag {lag}",
-            told(&node["id"]),
+            text_of(&node["id"]),
             role.replace(' ', "_"),
         ));
     }
@@ -335,7 +351,7 @@ async fn fetch(
     let answer = match answer.await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
-            let why = format!("cannot ask http://{at}{path}: {error}. Is a proxy running there?");
+            let why = format!("cannot reach http://{at}{path}: {error}. Is a proxy running there?");
             return Err(Unhealthy(why));
         }
         Err(_) => {
@@ -351,7 +367,7 @@ async fn fetch(
     } else {
         let body = body.trim();
         Err(Unhealthy(format!(
-            "http://{at}{path} says {first:?} {body}"
+            "http://{at}{path} returned {first:?} {body}"
         )))
     }
 }

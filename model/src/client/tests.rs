@@ -9,7 +9,7 @@ const WRITTEN: Answer = Answer::Written {
     version: LogIndex::new(3),
 };
 
-const NOT_CONFIRMED: Outcome = Outcome::Unknown(Doubt::NotConfirmed);
+const NOT_CONFIRMED: Outcome = Outcome::Unknown(Unknown::NotConfirmed);
 
 fn config(max_attempts: u32) -> ClientConfig {
     ClientConfig::new(PROXY, max_attempts)
@@ -28,7 +28,7 @@ fn put() -> Operation {
 }
 
 fn write() -> Event {
-    Event::Invoke(Ask::Write(put()))
+    Event::Invoke(Invocation::Write(put()))
 }
 
 fn get() -> Query {
@@ -36,11 +36,11 @@ fn get() -> Query {
 }
 
 fn read() -> Event {
-    Event::Invoke(Ask::Read(get()))
+    Event::Invoke(Invocation::Read(get()))
 }
 
 fn stale_read() -> Event {
-    Event::Invoke(Ask::StaleRead(get()))
+    Event::Invoke(Invocation::StaleRead(get()))
 }
 
 fn found_stale() -> ResponseBody {
@@ -110,7 +110,7 @@ fn write_without_session_opens_one_first() {
     assert_eq!(client.step(applied(1, other)), Effects::default());
     assert_eq!(client, before);
     let effects = client.step(applied(2, WRITTEN));
-    assert_eq!(outcome(effects), Outcome::Answered(WRITTEN));
+    assert_eq!(outcome(effects), Outcome::Done(Done::Answered(WRITTEN)));
     assert_eq!(sent(client.step(write())), (3, write_body(SESSION, 2)));
 }
 
@@ -118,19 +118,19 @@ fn write_without_session_opens_one_first() {
 fn operation_outside_of_the_limits_is_refused_at_once_and_never_sent() {
     let key = vec![b'k'; crate::store::MAX_KEY_BYTES + 1];
     let length = key.len() as u64;
-    let too_large = Outcome::OutsideLimits(LimitError::KeyTooLarge { length });
+    let too_large = Outcome::NotDone(NotDone::OutsideLimits(LimitError::KeyTooLarge { length }));
     let query = || Query::Get { key: key.clone() };
     let write = Operation::Increment {
         key: key.clone(),
         by: 1,
     };
-    for ask in [
-        Ask::Write(write),
-        Ask::Read(query()),
-        Ask::StaleRead(query()),
+    for invocation in [
+        Invocation::Write(write),
+        Invocation::Read(query()),
+        Invocation::StaleRead(query()),
     ] {
         let mut client = Client::new(ID, config(2));
-        assert_eq!(outcome(client.step(Event::Invoke(ask))), too_large);
+        assert_eq!(outcome(client.step(Event::Invoke(invocation))), too_large);
         assert!(client.is_idle());
     }
     // The refusal of any server is final, because all servers refuse alike.
@@ -139,7 +139,10 @@ fn operation_outside_of_the_limits_is_refused_at_once_and_never_sent() {
     let length = 9;
     let error = LimitError::ValueTooLarge { length };
     let effects = client.step(response(1, ResponseBody::OutsideLimits(error)));
-    assert_eq!(outcome(effects), Outcome::OutsideLimits(error));
+    assert_eq!(
+        outcome(effects),
+        Outcome::NotDone(NotDone::OutsideLimits(error))
+    );
 }
 
 #[test]
@@ -160,7 +163,10 @@ fn write_never_sent_is_not_done() {
     let mut client = Client::new(ID, config(2));
     let first = client.step(write());
     assert_eq!(client.step(Event::Timeout), first);
-    assert_eq!(outcome(client.step(Event::Timeout)), Outcome::NotDone);
+    assert_eq!(
+        outcome(client.step(Event::Timeout)),
+        Outcome::NotDone(NotDone::NoSession)
+    );
     // No client uses the session that opens late.
     let late = client.step(applied(1, Answer::SessionOpened(SESSION)));
     assert_eq!(late, Effects::default());
@@ -190,7 +196,10 @@ fn read_unanswered_is_unavailable() {
     let mut client = Client::new(ID, config(1));
     let query = get();
     assert_eq!(sent(client.step(read())), (1, RequestBody::Read { query }));
-    assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
+    assert_eq!(
+        outcome(client.step(Event::Timeout)),
+        Outcome::NotDone(NotDone::NoLeader)
+    );
     sent(client.step(read()));
     let found = Found::Value(None);
     // The first read's result does not answer the second read, nor does the answer to a write.
@@ -198,7 +207,7 @@ fn read_unanswered_is_unavailable() {
     assert_eq!(client.step(response(1, late.clone())), Effects::default());
     assert_eq!(client.step(applied(2, WRITTEN)), Effects::default());
     let effects = client.step(response(2, late));
-    assert_eq!(outcome(effects), Outcome::Found(found));
+    assert_eq!(outcome(effects), Outcome::Done(Done::Found(found)));
 }
 
 #[test]
@@ -235,7 +244,10 @@ fn overload_is_definite_for_what_reached_no_server() {
     // The only copy was refused.
     let mut client = in_process(2);
     client.step(write());
-    assert_eq!(outcome(client.step(overloaded())), Outcome::Overloaded);
+    assert_eq!(
+        outcome(client.step(overloaded())),
+        Outcome::NotDone(NotDone::Overloaded)
+    );
     assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
     // Another copy may have been forwarded.
     let mut client = in_process(2);
@@ -248,17 +260,23 @@ fn overload_is_definite_for_what_reached_no_server() {
     assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
     // A read changes nothing, and without a session the write was never sent. Each waits for
     // its last attempt.
-    for (mut client, ask) in [
+    for (mut client, invocation) in [
         (with_session(2), read()),
         (with_session(2), stale_read()),
         (Client::new(ID, config(2)), write()),
-        (with_session(2), Event::Invoke(Ask::WriteAfterIdle(put()))),
-        (with_session(2), Event::Invoke(Ask::CloseSession)),
+        (
+            with_session(2),
+            Event::Invoke(Invocation::WriteAfterIdle(put())),
+        ),
+        (with_session(2), Event::Invoke(Invocation::CloseSession)),
     ] {
-        client.step(ask);
+        client.step(invocation);
         assert_eq!(client.step(overloaded()), Effects::default());
         client.step(Event::Timeout);
-        assert_eq!(outcome(client.step(overloaded())), Outcome::Overloaded);
+        assert_eq!(
+            outcome(client.step(overloaded())),
+            Outcome::NotDone(NotDone::Overloaded)
+        );
     }
 }
 
@@ -275,7 +293,7 @@ fn write_never_applied_before_its_session_was_evicted_is_repeated_in_another() {
     assert_eq!(sent(effects), (3, write_body(other, 1)));
     assert_eq!(
         outcome(client.step(applied(3, WRITTEN))),
-        Outcome::Answered(WRITTEN)
+        Outcome::Done(Done::Answered(WRITTEN))
     );
 }
 
@@ -291,7 +309,7 @@ fn session_refused_is_tried_again_at_once_and_then_reported() {
         assert_eq!(client.session(), None);
     }
     let effects = client.step(applied(3, Answer::SessionsInUse));
-    assert_eq!(outcome(effects), Outcome::SessionsInUse(put()));
+    assert_eq!(outcome(effects), Outcome::NotDone(NotDone::SessionsInUse));
     // The next operation starts over.
     assert_eq!(sent(client.step(write())), (4, RequestBody::OpenSession));
     let effects = client.step(applied(4, Answer::SessionOpened(SESSION)));
@@ -300,7 +318,7 @@ fn session_refused_is_tried_again_at_once_and_then_reported() {
 
 #[test]
 fn session_idle_for_long_is_renewed_before_a_write_is_sent_in_it() {
-    let after_idle = || Event::Invoke(Ask::WriteAfterIdle(put()));
+    let after_idle = || Event::Invoke(Invocation::WriteAfterIdle(put()));
     let session = SESSION;
     let renew = RequestBody::RenewSession { session };
     let mut client = with_session(2);
@@ -318,7 +336,10 @@ fn session_idle_for_long_is_renewed_before_a_write_is_sent_in_it() {
     // Without an answer the write was never sent.
     assert_eq!(sent(client.step(after_idle())), (6, renew));
     client.step(Event::Timeout);
-    assert_eq!(outcome(client.step(Event::Timeout)), Outcome::NotDone);
+    assert_eq!(
+        outcome(client.step(Event::Timeout)),
+        Outcome::NotDone(NotDone::NoSession)
+    );
     // Without a session there is nothing to renew.
     let mut client = Client::new(ID, config(2));
     assert_eq!(
@@ -329,19 +350,25 @@ fn session_idle_for_long_is_renewed_before_a_write_is_sent_in_it() {
 
 #[test]
 fn session_is_closed_when_the_store_says_so() {
-    let close = || Event::Invoke(Ask::CloseSession);
+    let close = || Event::Invoke(Invocation::CloseSession);
     let session = SESSION;
     let mut client = Client::new(ID, config(1));
-    assert_eq!(outcome(client.step(close())), Outcome::Closed);
+    assert_eq!(
+        outcome(client.step(close())),
+        Outcome::Done(Done::SessionClosed)
+    );
     let mut client = with_session(1);
     let closing = RequestBody::CloseSession { session };
     assert_eq!(sent(client.step(close())), (1, closing.clone()));
     // The session may still be open: then it still settles earlier writes.
-    assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
+    assert_eq!(
+        outcome(client.step(Event::Timeout)),
+        Outcome::NotDone(NotDone::NoLeader)
+    );
     assert_eq!(client.session(), Some(SESSION));
     assert_eq!(sent(client.step(close())), (2, closing));
     let effects = client.step(applied(2, Answer::SessionClosed));
-    assert_eq!(outcome(effects), Outcome::Closed);
+    assert_eq!(outcome(effects), Outcome::Done(Done::SessionClosed));
     assert_eq!(sent(client.step(write())), (3, RequestBody::OpenSession));
 }
 
@@ -364,7 +391,7 @@ fn session_lost_leaves_the_write_unknown_and_opens_another() {
         let mut client = with_session(2);
         client.step(write());
         let effects = client.step(applied(1, answer));
-        assert_eq!(outcome(effects), Outcome::Unknown(Doubt::Forgotten));
+        assert_eq!(outcome(effects), Outcome::Unknown(Unknown::Forgotten));
         assert_eq!(client.session(), None);
         assert_eq!(sent(client.step(write())), (2, RequestBody::OpenSession));
     }
@@ -403,20 +430,24 @@ fn stale_read_takes_stale_answers_and_only_a_stale_read_does() {
     );
     let linearizable = ResponseBody::Found(Found::Value(None));
     assert_eq!(client.step(response(1, linearizable)), Effects::default());
-    let Outcome::FoundStale(found) = outcome(client.step(response(1, found_stale()))) else {
+    let Outcome::Done(Done::FoundStale(found)) = outcome(client.step(response(1, found_stale())))
+    else {
         panic!("not stale");
     };
     assert_eq!(found.applied_index, LogIndex::new(9));
-    for ask in [read(), write()] {
+    for invocation in [read(), write()] {
         let mut client = with_session(2);
-        client.step(ask);
+        client.step(invocation);
         let before = client.clone();
         assert_eq!(client.step(response(1, found_stale())), Effects::default());
         assert_eq!(client, before);
     }
     client.step(stale_read());
     sent(client.step(Event::Timeout));
-    assert_eq!(outcome(client.step(Event::Timeout)), Outcome::Unavailable);
+    assert_eq!(
+        outcome(client.step(Event::Timeout)),
+        Outcome::NotDone(NotDone::NoServer)
+    );
 }
 
 #[test]
@@ -477,25 +508,34 @@ fn outcome_is_honest_whatever_arrives() {
             );
             match &effects.outcome {
                 None => assert_eq!(client.is_idle(), sent.is_empty()),
-                Some(Outcome::NotDone | Outcome::Overloaded) => {
+                Some(Outcome::NotDone(NotDone::NoSession | NotDone::Overloaded)) => {
                     assert_eq!(first, None, "sent, and so not undone");
                 }
-                Some(Outcome::Answered(_) | Outcome::Unknown(_)) => assert!(first.is_some()),
-                // No event of this test leads to these outcomes.
-                Some(Outcome::OutsideLimits(_) | Outcome::SessionsInUse(_) | Outcome::Closed) => {
-                    panic!("not asked for")
+                Some(Outcome::Done(Done::Answered(_)) | Outcome::Unknown(_)) => {
+                    assert!(first.is_some());
                 }
+                Some(
+                    Outcome::NotDone(
+                        NotDone::OutsideLimits(_)
+                        | NotDone::SessionsInUse
+                        | NotDone::QueueFull
+                        | NotDone::ShuttingDown,
+                    )
+                    | Outcome::Done(Done::SessionClosed),
+                ) => panic!("no event leads to this outcome"),
                 // Each kind of read accepts only its own kind of result.
-                Some(Outcome::Found(_)) => {
+                Some(Outcome::Done(Done::Found(_))) => {
                     assert!(matches!(sent[0].body, RequestBody::Read { .. }));
                 }
-                Some(Outcome::FoundStale(_)) => {
+                Some(Outcome::Done(Done::FoundStale(_))) => {
                     assert!(matches!(sent[0].body, RequestBody::StaleRead { .. }));
                 }
-                Some(Outcome::Unavailable) => assert!(matches!(
-                    sent[0].body,
-                    RequestBody::Read { .. } | RequestBody::StaleRead { .. }
-                )),
+                Some(Outcome::NotDone(NotDone::NoLeader)) => {
+                    assert!(matches!(sent[0].body, RequestBody::Read { .. }));
+                }
+                Some(Outcome::NotDone(NotDone::NoServer)) => {
+                    assert!(matches!(sent[0].body, RequestBody::StaleRead { .. }));
+                }
             }
             if let Some(outcome) = effects.outcome {
                 assert!(client.is_idle());
@@ -508,7 +548,7 @@ fn outcome_is_honest_whatever_arrives() {
             }
         }
     }
-    assert_eq!(outcomes.len(), 8, "every outcome was reached: {outcomes:?}");
+    assert_eq!(outcomes.len(), 9, "every outcome was reached: {outcomes:?}");
 }
 
 #[cfg(feature = "mutants")]
@@ -536,7 +576,7 @@ mod planted {
         client.step(write());
         client.step(Event::Timeout);
         let effects = client.step(response(1, ResponseBody::Unavailable));
-        assert_eq!(outcome(effects), Outcome::NotDone);
+        assert_eq!(outcome(effects), Outcome::NotDone(NotDone::NoSession));
     }
 
     #[test]
@@ -546,6 +586,6 @@ mod planted {
         client.step(applied(1, WRITTEN));
         client.step(write());
         let effects = client.step(applied(1, WRITTEN));
-        assert_eq!(outcome(effects), Outcome::Answered(WRITTEN));
+        assert_eq!(outcome(effects), Outcome::Done(Done::Answered(WRITTEN)));
     }
 }

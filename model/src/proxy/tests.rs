@@ -58,12 +58,12 @@ fn stale_request(id: u64) -> ClientRequest {
     }
 }
 
-/// The client sends a stale read; the driver drew `ask`.
-fn asks_stale(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
+/// The client sends a stale read; the driver drew `random_node`.
+fn send_stale_read(proxy: &mut Proxy, id: u64, random_node: NodeId) -> Effects {
     proxy.step(Event::Receive {
         from: Address::Client(CLIENT),
         message: Message::ClientRequest(stale_request(id)),
-        ask,
+        random_node,
     })
 }
 
@@ -80,12 +80,12 @@ fn found_stale() -> ResponseBody {
     })
 }
 
-/// The client sends a request; the driver drew `ask`.
-fn asks(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
+/// The client sends a request; the driver drew `random_node`.
+fn send_request(proxy: &mut Proxy, id: u64, random_node: NodeId) -> Effects {
     proxy.step(Event::Receive {
         from: Address::Client(CLIENT),
         message: Message::ClientRequest(request(id)),
-        ask,
+        random_node,
     })
 }
 
@@ -94,15 +94,15 @@ fn answers(proxy: &mut Proxy, from: NodeId, id: u64, body: ResponseBody) -> Effe
     proxy.step(Event::Receive {
         from: Address::Node(from),
         message: response(id, body),
-        ask: STRANGER,
+        random_node: STRANGER,
     })
 }
 
-fn timeout(proxy: &mut Proxy, id: u64, ask: NodeId) -> Effects {
+fn timeout(proxy: &mut Proxy, id: u64, random_node: NodeId) -> Effects {
     proxy.step(Event::Timeout {
         client: CLIENT,
         id: RequestId::new(id),
-        ask,
+        random_node,
     })
 }
 
@@ -149,11 +149,11 @@ fn responded(id: u64, body: ResponseBody) -> Effects {
 #[test]
 fn request_goes_to_the_drawn_server_then_to_the_one_that_answered() {
     let mut proxy = proxy(3);
-    assert_eq!(asks(&mut proxy, 1, N2), sent(1, N2));
+    assert_eq!(send_request(&mut proxy, 1, N2), sent(1, N2));
     let effects = answers(&mut proxy, N2, 1, applied());
     assert_eq!(effects, responded(1, applied()));
     assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N2), 0));
-    assert_eq!(asks(&mut proxy, 2, N1), sent(2, N2));
+    assert_eq!(send_request(&mut proxy, 2, N1), sent(2, N2));
     // Reads find the leader too.
     let found = ResponseBody::Found(Found::Value(None));
     let effects = answers(&mut proxy, N2, 2, found.clone());
@@ -163,14 +163,14 @@ fn request_goes_to_the_drawn_server_then_to_the_one_that_answered() {
 #[test]
 fn request_repeated_in_flight_is_absorbed() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     let before = proxy.clone();
-    assert_eq!(asks(&mut proxy, 1, N2), Effects::default());
+    assert_eq!(send_request(&mut proxy, 1, N2), Effects::default());
     assert_eq!(proxy, before);
     // Once the request is finished, a late copy is forwarded again, as before.
     answers(&mut proxy, N1, 1, applied());
     let idle = proxy.clone();
-    assert_eq!(asks(&mut proxy, 1, N1), sent(1, N1));
+    assert_eq!(send_request(&mut proxy, 1, N1), sent(1, N1));
     answers(&mut proxy, N1, 1, applied());
     assert_eq!(proxy, idle);
 }
@@ -178,7 +178,7 @@ fn request_repeated_in_flight_is_absorbed() {
 #[test]
 fn refusal_with_hint_is_followed_at_once() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     let refusal = not_leader(Some(N2));
     assert_eq!(answers(&mut proxy, N1, 1, refusal.clone()), sent(1, N2));
     assert_eq!(proxy.leader(), Some(N2));
@@ -198,7 +198,7 @@ fn refusal_with_hint_is_followed_at_once() {
 fn refusal_without_usable_hint_waits_for_the_timer() {
     for hint in [None, Some(N1), Some(STRANGER)] {
         let mut proxy = proxy(2);
-        asks(&mut proxy, 1, N1);
+        send_request(&mut proxy, 1, N1);
         let effects = answers(&mut proxy, N1, 1, not_leader(hint));
         assert_eq!(effects, Effects::default());
         assert_eq!(proxy.leader(), None);
@@ -211,7 +211,7 @@ fn refusal_without_usable_hint_waits_for_the_timer() {
 #[test]
 fn overloaded_leader_is_asked_again_when_the_timer_runs_out() {
     let mut proxy = proxy(2);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
     assert_eq!((effects, proxy.leader()), (Effects::default(), Some(N1)));
     // A duplicate has no effect, nor has a response of another server.
@@ -234,7 +234,7 @@ fn write_that_was_sent_never_ends_as_overloaded() {
     let effects = proxy.step(Event::Receive {
         from: Address::Client(CLIENT),
         message: Message::ClientRequest(write),
-        ask: N1,
+        random_node: N1,
     });
     assert_eq!(effects.sends.len(), 1);
     answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
@@ -246,11 +246,11 @@ fn write_that_was_sent_never_ends_as_overloaded() {
 #[test]
 fn one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent() {
     let mut proxy = Proxy::new(ID, ProxyConfig::new([N1, N2, N3].into(), 9, 9));
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
     let before = proxy.clone();
     assert_eq!(
-        asks(&mut proxy, 2, N2),
+        send_request(&mut proxy, 2, N2),
         responded(2, ResponseBody::Overloaded)
     );
     assert_eq!(proxy, before);
@@ -263,37 +263,37 @@ fn one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent()
     let effects = proxy.step(Event::Receive {
         from: Address::Client(CLIENT),
         message: Message::ClientRequest(read),
-        ask: N2,
+        random_node: N2,
     });
     assert_eq!(effects.sends[0].to, Address::Node(N1));
-    assert_eq!(asks_stale(&mut proxy, 4, N2), stale_sent(4, N2));
+    assert_eq!(send_stale_read(&mut proxy, 4, N2), stale_sent(4, N2));
     // A served read does not show that writes are accepted.
     answers(&mut proxy, N1, 3, ResponseBody::Found(Found::Value(None)));
     assert_eq!(
-        asks(&mut proxy, 2, N2),
+        send_request(&mut proxy, 2, N2),
         responded(2, ResponseBody::Overloaded)
     );
     // One applied command ends the overload.
     let mut recovered = proxy.clone();
     timeout(&mut recovered, 1, N3);
     answers(&mut recovered, N1, 1, applied());
-    assert_eq!(asks(&mut recovered, 2, N2), sent(2, N1));
-    assert_eq!(asks(&mut recovered, 5, N2), sent(5, N1));
+    assert_eq!(send_request(&mut recovered, 2, N2), sent(2, N1));
+    assert_eq!(send_request(&mut recovered, 5, N2), sent(5, N1));
     // So does another leader, and the silence of this one.
     let mut replaced = proxy.clone();
     timeout(&mut replaced, 1, N3);
     answers(&mut replaced, N1, 1, not_leader(Some(N2)));
-    assert_eq!(asks(&mut replaced, 2, N3), sent(2, N2));
+    assert_eq!(send_request(&mut replaced, 2, N3), sent(2, N2));
     let mut silent = proxy.clone();
     timeout(&mut silent, 1, N3);
     timeout(&mut silent, 1, N3);
-    assert_eq!(asks(&mut silent, 2, N2), sent(2, N2));
+    assert_eq!(send_request(&mut silent, 2, N2), sent(2, N2));
     // Without a command in flight the next command probes.
     let mut idle = proxy;
     idle.in_flight.remove(&(CLIENT, RequestId::new(1)));
-    assert_eq!(asks(&mut idle, 2, N2), sent(2, N1));
+    assert_eq!(send_request(&mut idle, 2, N2), sent(2, N1));
     assert_eq!(
-        asks(&mut idle, 5, N2),
+        send_request(&mut idle, 5, N2),
         responded(5, ResponseBody::Overloaded)
     );
 }
@@ -301,8 +301,8 @@ fn one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent()
 #[test]
 fn refusal_without_hint_leaves_a_belief_in_another() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
-    asks(&mut proxy, 2, N2);
+    send_request(&mut proxy, 1, N1);
+    send_request(&mut proxy, 2, N2);
     answers(&mut proxy, N2, 2, applied());
     assert_eq!(answers(&mut proxy, N1, 1, not_leader(None)), sent(1, N2));
     assert_eq!(proxy.leader(), Some(N2));
@@ -314,9 +314,9 @@ fn refusal_without_hint_leaves_a_belief_in_another() {
 #[test]
 fn silence_ends_the_belief_and_then_the_request() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     answers(&mut proxy, N1, 1, applied());
-    assert_eq!(asks(&mut proxy, 2, N3), sent(2, N1));
+    assert_eq!(send_request(&mut proxy, 2, N3), sent(2, N1));
     assert_eq!(timeout(&mut proxy, 2, N3), sent(2, N3));
     assert_eq!(proxy.leader(), None);
     assert_eq!(timeout(&mut proxy, 2, N2), sent(2, N2));
@@ -328,10 +328,10 @@ fn silence_ends_the_belief_and_then_the_request() {
 #[test]
 fn timeout_of_a_refused_request_keeps_the_belief() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     answers(&mut proxy, N1, 1, not_leader(None));
     // In the meantime the same server was elected and answered another request.
-    asks(&mut proxy, 2, N1);
+    send_request(&mut proxy, 2, N1);
     answers(&mut proxy, N1, 2, applied());
     assert_eq!(timeout(&mut proxy, 1, N3), sent(1, N1));
     assert_eq!(proxy.leader(), Some(N1));
@@ -340,7 +340,7 @@ fn timeout_of_a_refused_request_keeps_the_belief() {
 #[test]
 fn answer_to_an_earlier_attempt_is_the_answer() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     timeout(&mut proxy, 1, N2);
     // A late refusal by the first server is not a refusal by the second.
     let effects = answers(&mut proxy, N1, 1, not_leader(Some(N3)));
@@ -356,16 +356,16 @@ fn answer_to_an_earlier_attempt_is_the_answer() {
 #[test]
 fn request_over_capacity_is_refused_and_never_sent() {
     let mut proxy = proxy(1);
-    asks(&mut proxy, 1, N1);
-    asks(&mut proxy, 2, N1);
+    send_request(&mut proxy, 1, N1);
+    send_request(&mut proxy, 2, N1);
     let before = proxy.clone();
-    let effects = asks(&mut proxy, 3, N1);
+    let effects = send_request(&mut proxy, 3, N1);
     assert_eq!(effects, responded(3, ResponseBody::Overloaded));
     // A duplicate of a request in flight is not over the limit.
-    assert_eq!(asks(&mut proxy, 2, N1), Effects::default());
+    assert_eq!(send_request(&mut proxy, 2, N1), Effects::default());
     assert_eq!(proxy, before);
     answers(&mut proxy, N1, 1, applied());
-    assert_eq!(asks(&mut proxy, 3, N1), sent(3, N1));
+    assert_eq!(send_request(&mut proxy, 3, N1), sent(3, N1));
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn request_outside_of_the_limits_is_refused_and_never_sent() {
         let effects = proxy.step(Event::Receive {
             from: Address::Client(CLIENT),
             message: Message::ClientRequest(ClientRequest { body, ..request(1) }),
-            ask: N1,
+            random_node: N1,
         });
         let refused = ResponseBody::OutsideLimits(LimitError::EmptyKey);
         assert_eq!(effects, responded(1, refused));
@@ -390,10 +390,10 @@ fn request_outside_of_the_limits_is_refused_and_never_sent() {
     }
     // The refusal of any server ends the request too, leader or not.
     let refused = ResponseBody::OutsideLimits(LimitError::ValueTooLarge { length: 9 });
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     let effects = answers(&mut proxy, N1, 1, refused.clone());
     assert_eq!(effects, responded(1, refused.clone()));
-    asks_stale(&mut proxy, 2, N1);
+    send_stale_read(&mut proxy, 2, N1);
     let effects = answers(&mut proxy, N1, 2, refused.clone());
     assert_eq!(effects, responded(2, refused));
     assert_eq!(proxy, before);
@@ -402,7 +402,7 @@ fn request_outside_of_the_limits_is_refused_and_never_sent() {
 #[test]
 fn message_of_no_concern_changes_nothing() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     let before = proxy.clone();
     let other = Address::Client(ClientId::new(8));
     for (from, message) in [
@@ -414,8 +414,12 @@ fn message_of_no_concern_changes_nothing() {
         (other, Message::ClientRequest(request(2))),
         (Address::Node(N1), Message::ClientRequest(request(2))),
     ] {
-        let ask = N1;
-        let effects = proxy.step(Event::Receive { from, message, ask });
+        let random_node = N1;
+        let effects = proxy.step(Event::Receive {
+            from,
+            message,
+            random_node,
+        });
         assert_eq!(effects, Effects::default());
         assert_eq!(proxy, before);
     }
@@ -426,11 +430,11 @@ fn message_of_no_concern_changes_nothing() {
 #[test]
 fn stale_read_goes_to_anyone_and_says_nothing_about_who_leads() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
+    send_request(&mut proxy, 1, N1);
     answers(&mut proxy, N1, 1, applied());
     // The request goes to the drawn server, not to the leader; after a timeout to another one,
     // drawn or not.
-    assert_eq!(asks_stale(&mut proxy, 2, N2), stale_sent(2, N2));
+    assert_eq!(send_stale_read(&mut proxy, 2, N2), stale_sent(2, N2));
     assert_eq!(timeout(&mut proxy, 2, N2), stale_sent(2, N3));
     assert_eq!(timeout(&mut proxy, 2, N1), stale_sent(2, N1));
     assert_eq!(proxy.leader(), Some(N1));
@@ -438,7 +442,7 @@ fn stale_read_goes_to_anyone_and_says_nothing_about_who_leads() {
     assert_eq!(effects, responded(2, found_stale()));
     assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
     // The first server follows the last.
-    asks_stale(&mut proxy, 3, N3);
+    send_stale_read(&mut proxy, 3, N3);
     assert_eq!(timeout(&mut proxy, 3, N3), stale_sent(3, N1));
     timeout(&mut proxy, 3, N2);
     let effects = timeout(&mut proxy, 3, N2);
@@ -449,8 +453,8 @@ fn stale_read_goes_to_anyone_and_says_nothing_about_who_leads() {
 #[test]
 fn stale_and_linearizable_answers_are_never_mixed_up() {
     let mut proxy = proxy(3);
-    asks(&mut proxy, 1, N1);
-    asks_stale(&mut proxy, 2, N1);
+    send_request(&mut proxy, 1, N1);
+    send_stale_read(&mut proxy, 2, N1);
     let before = proxy.clone();
     for (id, body) in [
         (1, found_stale()),
@@ -476,18 +480,30 @@ fn state_stays_within_its_bounds_whatever_arrives() {
             ResponseBody::Overloaded,
         ]);
     let mut events = Vec::new();
-    for (ask, id) in [N1, N2, N3]
+    for (random_node, id) in [N1, N2, N3]
         .into_iter()
-        .flat_map(|ask| [1, 2, 3].map(|id| (ask, id)))
+        .flat_map(|random_node| [1, 2, 3].map(|id| (random_node, id)))
     {
         let message = Message::ClientRequest(request(id));
         let from = Address::Client(CLIENT);
-        events.push(Event::Receive { from, message, ask });
+        events.push(Event::Receive {
+            from,
+            message,
+            random_node,
+        });
         let (client, id) = (CLIENT, RequestId::new(id));
-        events.push(Event::Timeout { client, id, ask });
+        events.push(Event::Timeout {
+            client,
+            id,
+            random_node,
+        });
         for body in bodies.clone() {
-            let (message, from) = (response(id.get(), body), Address::Node(ask));
-            events.push(Event::Receive { from, message, ask });
+            let (message, from) = (response(id.get(), body), Address::Node(random_node));
+            events.push(Event::Receive {
+                from,
+                message,
+                random_node,
+            });
         }
     }
     let mut seen = BTreeSet::from([proxy(2)]);
@@ -499,12 +515,12 @@ fn state_stays_within_its_bounds_whatever_arrives() {
             assert!(next.in_flight() <= 2, "capacity");
             assert!(effects.sends.len() <= 1, "one step, one message");
             assert!(next.leader.is_none_or(|id| next.config.nodes.contains(&id)));
-            for (key, flight) in &next.in_flight {
-                assert!((1..=2).contains(&flight.attempts), "attempts");
+            for (key, pending) in &next.in_flight {
+                assert!((1..=2).contains(&pending.attempts), "attempts");
                 let was = state.in_flight.get(key).map_or(0, |was| was.attempts);
                 let armed = effects.timers.contains(key);
                 assert_eq!(
-                    flight.attempts,
+                    pending.attempts,
                     was + u32::from(armed),
                     "a timer for each send"
                 );
@@ -527,7 +543,7 @@ fn state_stays_within_its_bounds_whatever_arrives() {
     // Each of three requests is absent, or in flight to one of three servers, or waits (except
     // after the last attempt), and at most two are present; with each cached leader, and with
     // each server or none overloaded.
-    let flight = (3 + 1) + 3;
-    assert!(seen.len() <= 4 * 4 * (1 + 3 * flight + 3 * flight * flight));
+    let pending = (3 + 1) + 3;
+    assert!(seen.len() <= 4 * 4 * (1 + 3 * pending + 3 * pending * pending));
     assert!(seen.len() > 100, "{}", seen.len());
 }

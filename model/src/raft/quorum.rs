@@ -28,14 +28,16 @@ impl Raft {
         let majority = self.config.majority();
         let itself = usize::from(self.is_voter());
         match &mut self.role {
-            Role::Follower { heard, .. } => *heard = false,
+            Role::Follower {
+                recently_active, ..
+            } => *recently_active = false,
             Role::PreCandidate { .. } | Role::Candidate(_) => {}
             Role::Leader(_) if planted!(self.config, LeaderNeverChecksQuorum) => {
                 turn.arm(Timer::Quorum);
             }
-            Role::Leader(leader) if itself + leader.heard.len() >= majority => {
+            Role::Leader(leader) if itself + leader.recently_active.len() >= majority => {
                 if !planted!(self.config, QuorumHeardForEver) {
-                    leader.heard.clear();
+                    leader.recently_active.clear();
                 }
                 turn.arm(Timer::Quorum);
             }
@@ -45,14 +47,16 @@ impl Raft {
     }
 
     /// Notes that a message of the current leader arrived, and rearms the election timer.
-    pub(super) fn hear_leader(&mut self, turn: &mut Turn) {
+    pub(super) fn note_leader_contact(&mut self, turn: &mut Turn) {
         if !planted!(self.config, LeaderNotWaitedFor) {
             turn.arm(Timer::Election);
         }
         if self.config.check_quorum
-            && let Role::Follower { heard, .. } = &mut self.role
+            && let Role::Follower {
+                recently_active, ..
+            } = &mut self.role
         {
-            *heard = true;
+            *recently_active = true;
             turn.arm(Timer::Quorum);
         }
     }
@@ -72,7 +76,9 @@ impl Raft {
     pub(crate) fn sticks_to_leader(&self) -> bool {
         match self.role {
             _ if planted!(self.config, VotesAgainstLeaderItHears) => false,
-            Role::Follower { heard, .. } => heard,
+            Role::Follower {
+                recently_active, ..
+            } => recently_active,
             Role::Leader(_) => self.config.check_quorum,
             Role::PreCandidate { .. } | Role::Candidate(_) => false,
         }

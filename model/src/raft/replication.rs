@@ -56,7 +56,7 @@ impl Raft {
             writes: BTreeMap::new(),
             reads: Vec::new(),
             read_round: 0,
-            heard: BTreeSet::new(),
+            recently_active: BTreeSet::new(),
         });
         turn.arm(Timer::Heartbeat);
         if self.config.check_quorum {
@@ -245,7 +245,7 @@ impl Raft {
         }
         let term = request.term.max(self.current_term);
         self.become_follower(term, Some(from), turn);
-        self.hear_leader(turn);
+        self.note_leader_contact(turn);
 
         if let Some(outcome) = self.find_conflict(&request) {
             if planted!(self.config, FollowerCommitsDespiteConflict) {
@@ -406,7 +406,7 @@ impl Raft {
         // A stale-term refusal answers an older request and does not show that the sender follows
         // this leader.
         if self.config.check_quorum && response.outcome != AppendOutcome::StaleTerm {
-            leader.heard.insert(from);
+            leader.recently_active.insert(from);
         }
         // A response to a request of this term, even a conflict, shows that the follower accepted
         // this leader at a moment after the round began. (A stale-term refusal answers a request of

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A request that only a leader can serve.
-enum Asked {
+enum LeaderRequest {
     /// Goes through the log.
     Command(Command),
     /// Is answered without a log entry.
@@ -48,25 +48,25 @@ impl Raft {
         turn: &mut Turn,
     ) {
         let all = requests.len();
-        let asked = self.serve_stale_reads(requests, turn);
+        let requests = self.serve_stale_reads(requests, turn);
         // Stale reads and refused requests involve no other server and change nothing on this
         // server.
-        if asked.is_empty() && all > 0 {
+        if requests.is_empty() && all > 0 {
             return;
         }
         let hint = match self.role {
             Role::Leader(_) => {
                 let mut reads = Vec::new();
-                for (waiter, asked) in asked {
-                    match asked {
-                        Asked::Command(_) if self.has_too_many_writes() => {
+                for (waiter, request) in requests {
+                    match request {
+                        LeaderRequest::Command(_) if self.has_too_many_writes() => {
                             turn.respond(waiter, ResponseBody::Overloaded);
                         }
-                        Asked::Read(_) if self.has_too_many_reads(reads.len()) => {
+                        LeaderRequest::Read(_) if self.has_too_many_reads(reads.len()) => {
                             turn.respond(waiter, ResponseBody::Overloaded);
                         }
-                        Asked::Command(command) => self.propose(waiter, command, turn),
-                        Asked::Read(query) => reads.push((waiter, query)),
+                        LeaderRequest::Command(command) => self.propose(waiter, command, turn),
+                        LeaderRequest::Read(query) => reads.push((waiter, query)),
                     }
                 }
                 if reads.is_empty() {
@@ -82,7 +82,7 @@ impl Raft {
             Role::Follower { leader, .. } => leader,
             Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
-        for (waiter, _) in asked {
+        for (waiter, _) in requests {
             turn.respond(waiter, ResponseBody::NotLeader { hint });
         }
     }
@@ -97,7 +97,7 @@ impl Raft {
         &self,
         requests: Vec<(Address, ClientRequest)>,
         turn: &mut Turn,
-    ) -> Vec<(Waiter, Asked)> {
+    ) -> Vec<(Waiter, LeaderRequest)> {
         let mut rest = Vec::with_capacity(requests.len());
         for (address, request) in requests {
             let waiter = Waiter {
@@ -109,7 +109,7 @@ impl Raft {
                 turn.respond(waiter, ResponseBody::OutsideLimits(error));
                 continue;
             }
-            let asked = match request.body {
+            let request = match request.body {
                 RequestBody::StaleRead { query } => {
                     let found = FoundStale {
                         found: self.store.query(&query),
@@ -118,23 +118,23 @@ impl Raft {
                     turn.respond(waiter, ResponseBody::FoundStale(found));
                     continue;
                 }
-                RequestBody::Read { query } => Asked::Read(query),
-                RequestBody::OpenSession => Asked::Command(Command::OpenSession {
+                RequestBody::Read { query } => LeaderRequest::Read(query),
+                RequestBody::OpenSession => LeaderRequest::Command(Command::OpenSession {
                     capacity: self.config.max_sessions,
                     window: self.config.session_window,
                 }),
                 RequestBody::CloseSession { session } => {
-                    Asked::Command(Command::CloseSession { session })
+                    LeaderRequest::Command(Command::CloseSession { session })
                 }
                 RequestBody::RenewSession { session } => {
-                    Asked::Command(Command::RenewSession { session })
+                    LeaderRequest::Command(Command::RenewSession { session })
                 }
                 RequestBody::Write {
                     session,
                     sequence,
                     acknowledged,
                     operation,
-                } => Asked::Command(Command::from(Write {
+                } => LeaderRequest::Command(Command::from(Write {
                     session,
                     sequence,
                     acknowledged,
@@ -142,7 +142,7 @@ impl Raft {
                     quota: self.config.state_quota,
                 })),
             };
-            rest.push((waiter, asked));
+            rest.push((waiter, request));
         }
         rest
     }

@@ -170,7 +170,7 @@ impl Raft {
             return;
         }
         self.become_follower(term, Some(from), turn);
-        self.hear_leader(turn);
+        self.note_leader_contact(turn);
 
         let last_included = snapshot.last_included();
         let is_stale = last_included.index <= self.commit_index
@@ -234,7 +234,7 @@ impl Raft {
             && self.config.check_quorum
             && leader.followers.contains_key(&from)
         {
-            leader.heard.insert(from);
+            leader.recently_active.insert(from);
         }
         self.note_match(from, response.match_index, turn);
         self.advance_commit_index(turn);

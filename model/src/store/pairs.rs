@@ -56,7 +56,7 @@ struct Row {
 
 /// The position of a key, present or not, in a map that has not changed since.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Position {
     leaf: usize,
     pair: Result<usize, usize>,
 }
@@ -136,12 +136,12 @@ impl Leaf {
 
     fn iter_from(&self, nth: usize) -> impl Iterator<Item = (&[u8], &Versioned)> {
         let pairs = self.held[nth..].iter().enumerate();
-        pairs.map(move |(place, held)| (self.keys.get(nth + place), held))
+        pairs.map(move |(position, held)| (self.keys.get(nth + position), held))
     }
 }
 
 impl Pairs {
-    pub(super) fn find(&self, key: &[u8]) -> Place {
+    pub(super) fn find(&self, key: &[u8]) -> Position {
         let leaf = match self.bounds.find(key) {
             Ok(leaf) => leaf,
             Err(next) => next.saturating_sub(1),
@@ -150,12 +150,12 @@ impl Pairs {
             Some(of) => of.keys.find(key),
             None => Err(0),
         };
-        Place { leaf, pair }
+        Position { leaf, pair }
     }
 
-    pub(super) fn at(&self, place: Place) -> Option<&Versioned> {
-        let at = place.pair.ok()?;
-        Some(&self.leaves[place.leaf].held[at])
+    pub(super) fn at(&self, position: Position) -> Option<&Versioned> {
+        let at = position.pair.ok()?;
+        Some(&self.leaves[position.leaf].held[at])
     }
 
     /// The size of all pairs as counted in the state, in bytes.
@@ -168,14 +168,14 @@ impl Pairs {
     }
 
     /// Sets a key at its position.
-    pub(super) fn insert(&mut self, place: Place, key: &[u8], held: Versioned) {
+    pub(super) fn insert(&mut self, position: Position, key: &[u8], held: Versioned) {
         if self.leaves.is_empty() {
             self.bounds.insert(0, &[]);
             self.leaves.push(Arc::default());
         }
-        let leaf = Arc::make_mut(&mut self.leaves[place.leaf]);
+        let leaf = Arc::make_mut(&mut self.leaves[position.leaf]);
         self.bytes += pair_bytes(key.len(), held.value.len());
-        let at = match place.pair {
+        let at = match position.pair {
             Ok(at) => {
                 let before = core::mem::replace(&mut leaf.held[at], held);
                 self.bytes -= pair_bytes(key.len(), before.value.len());
@@ -194,7 +194,7 @@ impl Pairs {
         while leaf.is_full() {
             later.push(leaf.split_off(leaf.middle()));
         }
-        let mut next = place.leaf + 1;
+        let mut next = position.leaf + 1;
         while let Some(mut leaf) = later.pop() {
             if leaf.is_full() {
                 later.push(leaf.split_off(leaf.middle()));
@@ -208,20 +208,20 @@ impl Pairs {
     }
 
     /// Removes the key at a position, if there is one.
-    pub(super) fn remove(&mut self, place: Place) {
-        let Ok(at) = place.pair else {
+    pub(super) fn remove(&mut self, position: Position) {
+        let Ok(at) = position.pair else {
             return;
         };
-        let leaf = Arc::make_mut(&mut self.leaves[place.leaf]);
+        let leaf = Arc::make_mut(&mut self.leaves[position.leaf]);
         let key = leaf.keys.get(at).len();
         leaf.keys.remove(at);
         let removed = leaf.held.remove(at);
         self.bytes -= pair_bytes(key, removed.value.len());
         if leaf.held.is_empty() {
             // The bound of the first remaining leaf is the empty key.
-            let bound = place.leaf.max(1).min(self.leaves.len() - 1);
+            let bound = position.leaf.max(1).min(self.leaves.len() - 1);
             self.bounds.remove(bound);
-            self.leaves.remove(place.leaf);
+            self.leaves.remove(position.leaf);
         }
     }
 
@@ -235,7 +235,7 @@ impl Pairs {
         let (first, mut skipped) = match start {
             Bound::Unbounded => (0, 0),
             Bound::Included(key) | Bound::Excluded(key) => {
-                let Place { leaf, pair } = self.find(key);
+                let Position { leaf, pair } = self.find(key);
                 let past = usize::from(matches!(start, Bound::Excluded(_)));
                 (leaf, pair.map_or_else(|at| at, |at| at + past))
             }

@@ -138,7 +138,11 @@ impl Relabel for Raft {
                     .iter()
                     .map(|(id, progress)| (names.node(*id), *progress))
                     .collect();
-                leader.heard = leader.heard.iter().map(|id| names.node(*id)).collect();
+                leader.recently_active = leader
+                    .recently_active
+                    .iter()
+                    .map(|id| names.node(*id))
+                    .collect();
             }
         }
         for held in &mut raft.held {
@@ -179,8 +183,8 @@ impl Relabel for Proxy {
         let mut proxy = self.clone();
         proxy.leader = proxy.leader.map(|id| names.node(id));
         proxy.overloaded = proxy.overloaded.map(|id| names.node(id));
-        for flight in proxy.in_flight.values_mut() {
-            flight.asked = flight.asked.map(|id| names.node(id));
+        for pending in proxy.in_flight.values_mut() {
+            pending.awaited = pending.awaited.map(|id| names.node(id));
         }
         proxy
     }

@@ -10,7 +10,7 @@ mod catalog;
 pub use bounds::{BOUNDS, Bound, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
 
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
-use crate::{ClientId, Config, NodeId, SessionId, Term, client::Ask};
+use crate::{ClientId, Config, NodeId, SessionId, Term, client::Invocation};
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -89,7 +89,7 @@ pub struct Scope {
     /// Whether calls and returns are recorded and checked for linearizability.
     pub tracks_operations: bool,
     /// The operations of each client process, in order.
-    pub plans: Vec<Vec<Ask>>,
+    pub plans: Vec<Vec<Invocation>>,
     /// The number of times that a client sends a request, and that a proxy forwards it.
     pub attempts: u32,
     /// The reductions that are enabled.
@@ -214,7 +214,12 @@ impl Scope {
     /// Whether clients without an initial session write.
     fn opens_sessions(&self) -> bool {
         let without = self.plans.iter().skip(usize::from(self.with_session));
-        let writes = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::WriteAfterIdle(_));
+        let writes = |invocation: &Invocation| {
+            matches!(
+                invocation,
+                Invocation::Write(_) | Invocation::WriteAfterIdle(_)
+            )
+        };
         without.flatten().any(writes)
     }
 
@@ -224,7 +229,7 @@ impl Scope {
     }
 
     /// The operations of a client.
-    pub fn plan(&self, client: ClientId) -> &[Ask] {
+    pub fn plan(&self, client: ClientId) -> &[Invocation] {
         let index = client.get().checked_sub(1);
         index
             .and_then(|index| self.plans.get(index as usize))

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Address, Envelope, Message,
-    client::Ask,
+    client::Invocation,
     message::{RequestBody, ResponseBody},
     store::{Answer, Found, Operation},
 };
@@ -84,13 +84,13 @@ pub(super) fn call_of(body: &RequestBody) -> Call {
 }
 
 /// The call of an operation; `None` if it concerns only the session.
-pub(super) fn call_of_ask(ask: &Ask) -> Option<Call> {
-    match ask {
-        Ask::Write(operation) | Ask::WriteAfterIdle(operation) => {
+pub(super) fn call_of_invocation(invocation: &Invocation) -> Option<Call> {
+    match invocation {
+        Invocation::Write(operation) | Invocation::WriteAfterIdle(operation) => {
             Some(call_of_operation(operation))
         }
-        Ask::Read(_) | Ask::StaleRead(_) => Some(Call::Get),
-        Ask::CloseSession => None,
+        Invocation::Read(_) | Invocation::StaleRead(_) => Some(Call::Get),
+        Invocation::CloseSession => None,
     }
 }
 

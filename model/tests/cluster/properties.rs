@@ -23,7 +23,7 @@ pub(super) struct History {
 
 /// Checks the properties of one step.
 pub(super) fn step(before: &Raft, after: &Raft, effects: &Effects) -> Result<(), String> {
-    invariants::check(Watermarks::of(before), after, effects)
+    invariants::check(Watermarks::new(before), after, effects)
         .map_err(|invariant| invariant.to_string())?;
     let still_leads =
         leads(before) && leads(after) && before.current_term() == after.current_term();

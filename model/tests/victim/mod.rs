@@ -82,7 +82,7 @@ impl Victim {
 
     pub(crate) fn step(&mut self, event: Event) {
         let mut twin = self.raft.clone();
-        let before = Watermarks::of(&self.raft);
+        let before = Watermarks::new(&self.raft);
         let effects = self.raft.step(event.clone());
         assert_eq!(twin.step(event.clone()), effects);
         assert_eq!(twin, self.raft);

@@ -28,7 +28,7 @@ use model::{
     Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId,
     Raft, Role, WriteId,
     admission::{Acknowledged, IdentityMessage, LogAt},
-    client::Ask,
+    client::Invocation,
     invariants::{self, Watermarks},
 };
 use rand::{RngExt as _, rngs::StdRng};
@@ -58,7 +58,10 @@ const COMMANDS: usize = 1024;
 /// Commands from the handle to the driver.
 pub(crate) enum Command {
     /// Execute an operation.
-    Ask { ask: Ask, reply: Reply },
+    Execute {
+        invocation: Invocation,
+        reply: Reply,
+    },
     /// Return the status of the server.
     Status(StatusQuery, oneshot::Sender<Status>),
     /// Use the endpoint.
@@ -321,7 +324,8 @@ impl Driver {
     /// Closes the disk, unless the server was killed: pending writes are written first. Returns the
     /// result.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
-        self.local.refuse_waiting();
+        let now = self.now();
+        self.local.refuse_waiting(now);
         let outcome = self.outcome.take().unwrap_or(Ok(()));
         if self.fault_switch.killed() {
             self.writer.abandon();
@@ -595,11 +599,12 @@ impl Driver {
         let mut commands = std::mem::take(&mut self.buffers.commands);
         for command in commands.drain(..) {
             match command {
-                Command::Ask { reply, .. } if self.buffers.stop_by.is_some() => {
+                Command::Execute { reply, .. } if self.buffers.stop_by.is_some() => {
                     let _ = reply.send(Err(crate::ProposeError::Stopped));
                 }
-                Command::Ask { ask, reply } => {
-                    self.local.ask(ask, reply, now, &mut self.buffers.requests);
+                Command::Execute { invocation, reply } => {
+                    self.local
+                        .execute(invocation, reply, now, &mut self.buffers.requests);
                 }
                 Command::Status(query, reply) => {
                     let _ = reply.send(self.status(query));
@@ -608,7 +613,7 @@ impl Driver {
                 #[cfg(test)]
                 Command::LoseMemory => self.loses_memory = true,
                 Command::Stop => {
-                    self.local.refuse_waiting();
+                    self.local.refuse_waiting(now);
                     self.buffers.stop_by.get_or_insert(now + LINGER);
                 }
             }
@@ -706,7 +711,7 @@ impl Driver {
 
     /// The only call of the core.
     fn step(&mut self, event: Event) -> Result<(), Failure> {
-        let before = Watermarks::of(&self.raft);
+        let before = Watermarks::new(&self.raft);
         #[cfg(test)]
         if self.loses_memory {
             let config = self.raft.config().clone();
@@ -750,7 +755,9 @@ impl Driver {
                 // Treated as lost: the leader sends another one later.
                 self.metrics.dropped("silent", 1);
             } else if self.local.owns(envelope.to) {
-                self.local.receive(envelope, &mut self.buffers.requests);
+                let now = self.now();
+                self.local
+                    .receive(envelope, now, &mut self.buffers.requests);
             } else {
                 self.buffers.sends.push(envelope);
             }

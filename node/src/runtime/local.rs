@@ -1,5 +1,5 @@
-//! Operations requested within this process: a bounded set of sessions, each a
-//! [`model::client::Client`] that executes one operation at a time.
+//! Operations requested within this process, over a
+//! [`model::session_pool::SessionPool`] of local sessions.
 //!
 //! A local request reaches the core exactly once, through a call instead of a datagram. There is
 //! never a second copy of it, so a refusal is definite: an outcome that a network client must treat
@@ -8,41 +8,35 @@
 use crate::error::ProposeError;
 use model::{
     Address, ClientId, ClientRequest, Envelope, Message, NodeId,
-    client::{Ask, Client, ClientConfig, Effects, Event, Outcome},
+    client::{Done, Invocation, NotDone, Outcome},
     message::ResponseBody,
+    session_pool::{Event, PoolConfig, SessionPool, Ticket},
     store::Answer,
 };
-use rand::{RngExt as _, rngs::StdRng};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
-    collections::VecDeque,
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 use tokio::sync::oneshot;
 
 /// The channel for the result of an operation.
-pub(crate) type Reply = oneshot::Sender<Result<Outcome, ProposeError>>;
+pub(crate) type Reply = oneshot::Sender<Result<Done, ProposeError>>;
 
 /// The local sessions.
 pub(crate) struct Local {
-    node: NodeId,
-    /// The first client id of the local sessions, which are consecutive. Random for each run.
-    base: u64,
-    max_sessions: usize,
-    max_waiting: usize,
+    pool: SessionPool,
+    /// The source of client ids.
+    random: StdRng,
+    /// The start of the pool's time.
+    start: Instant,
     timeout: Duration,
-    sessions: Vec<Session>,
-    idle: Vec<usize>,
-    waiting: VecDeque<QueuedOperation>,
+    last_ticket: u64,
+    /// The operations without an outcome. Later operations have later deadlines.
+    operations: BTreeMap<Ticket, PendingOperation>,
 }
 
-struct Session {
-    client: Client,
-    /// The channel of the operation in progress, and its deadline.
-    waiter: Option<(Reply, Instant)>,
-}
-
-struct QueuedOperation {
-    ask: Ask,
+struct PendingOperation {
     reply: Reply,
     deadline: Instant,
 }
@@ -54,179 +48,142 @@ impl Local {
         max_waiting: usize,
         timeout: Duration,
         random: &mut StdRng,
+        now: Instant,
     ) -> Self {
         Self {
-            node,
-            // Halved, so that adding the session number cannot overflow.
-            base: random.random::<u64>() >> 1,
-            max_sessions,
-            max_waiting,
+            pool: SessionPool::new(PoolConfig {
+                proxy: Address::Node(node),
+                is_in_process: true,
+                max_sessions,
+                max_waiting,
+                // No copy can exist; see the module documentation.
+                max_attempts: 1,
+                attempt_timeout: timeout,
+            }),
+            random: StdRng::from_rng(random),
+            start: now,
             timeout,
-            sessions: Vec::new(),
-            idle: Vec::new(),
-            waiting: VecDeque::new(),
+            last_ticket: 0,
+            operations: BTreeMap::new(),
         }
     }
 
     /// Whether this address belongs to a local session.
     pub(crate) fn owns(&self, address: Address) -> bool {
-        self.index_of(address).is_some()
+        self.pool.owns(address)
     }
 
     /// Whether no operation is in progress or waiting.
     pub(crate) fn is_idle(&self) -> bool {
-        self.idle.len() == self.sessions.len() && self.waiting.is_empty()
+        self.operations.is_empty()
     }
 
     /// The number of operations that wait for a session.
     pub(crate) fn queued(&self) -> usize {
-        self.waiting.len()
+        self.pool.load().waiting
     }
 
     /// Starts an operation, or queues it. Adds the resulting requests for the core to `requests`.
-    pub(crate) fn ask(
+    pub(crate) fn execute(
         &mut self,
-        ask: Ask,
+        invocation: Invocation,
         reply: Reply,
         now: Instant,
         requests: &mut Vec<(Address, ClientRequest)>,
     ) {
-        if self.waiting.len() >= self.max_waiting {
-            answer(reply, Err(ProposeError::Overloaded));
-            return;
-        }
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
         let deadline = now + self.timeout;
-        self.waiting.push_back(QueuedOperation {
-            ask,
-            reply,
-            deadline,
-        });
-        self.begin(requests);
+        self.operations
+            .insert(ticket, PendingOperation { reply, deadline });
+        let submitted = Event::Submit {
+            ticket,
+            invocation,
+            new_client: ClientId::new(self.random.random()),
+        };
+        self.step(submitted, now, None, requests);
     }
 
     /// Processes the core's response to a request.
     pub(crate) fn receive(
         &mut self,
         envelope: Envelope,
+        now: Instant,
         requests: &mut Vec<(Address, ClientRequest)>,
     ) {
-        let Some(index) = self.index_of(envelope.to) else {
-            return;
-        };
-        let verdict = match &envelope.message {
-            Message::ClientResponse(response) => verdict(&response.body),
+        let refusal = match &envelope.message {
+            Message::ClientResponse(response) => definite_refusal(&response.body),
             _ => None,
         };
-        let session = &mut self.sessions[index];
-        let effects = session.client.step(Event::Receive {
-            from: envelope.from,
-            message: envelope.message,
-        });
-        self.settle(index, effects, verdict, requests);
-        self.begin(requests);
+        let refused = self.pool.operation_of(envelope.to).zip(refusal);
+        self.step(Event::Receive(envelope), now, refused, requests);
     }
 
     /// Times out operations whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant, requests: &mut Vec<(Address, ClientRequest)>) {
-        for index in 0..self.sessions.len() {
-            let session = &mut self.sessions[index];
-            let late = matches!(&session.waiter, Some((_, deadline)) if *deadline <= now);
-            if late {
-                let effects = session.client.step(Event::Timeout);
-                self.settle(index, effects, None, requests);
-            }
-        }
-        while let Some(first) = self.waiting.front()
+        self.step(Event::Timeout, now, None, requests);
+        while let Some((ticket, first)) = self.operations.first_key_value()
             && first.deadline <= now
-            && let Some(first) = self.waiting.pop_front()
         {
-            answer(first.reply, Err(ProposeError::Overloaded));
+            let ticket = *ticket;
+            let refused = self
+                .pool
+                .is_queued(ticket)
+                .then_some((ticket, ProposeError::Overloaded));
+            self.step(Event::Abandon(ticket), now, refused, requests);
         }
-        self.begin(requests);
     }
 
     /// Rejects operations that have not started.
-    pub(crate) fn refuse_waiting(&mut self) {
-        for waiting in self.waiting.drain(..) {
-            answer(waiting.reply, Err(ProposeError::Stopped));
+    pub(crate) fn refuse_waiting(&mut self, now: Instant) {
+        let queued: Vec<_> = self.pool.queued().collect();
+        for ticket in queued {
+            let refused = Some((ticket, ProposeError::Stopped));
+            self.step(Event::Abandon(ticket), now, refused, &mut Vec::new());
         }
     }
 
-    fn begin(&mut self, requests: &mut Vec<(Address, ClientRequest)>) {
-        while !self.waiting.is_empty()
-            && let Some(index) = self.free_session()
-            && let Some(next) = self.waiting.pop_front()
-        {
-            let session = &mut self.sessions[index];
-            session.waiter = Some((next.reply, next.deadline));
-            let effects = session.client.step(Event::Invoke(next.ask));
-            self.settle(index, effects, None, requests);
-        }
-    }
-
-    fn free_session(&mut self) -> Option<usize> {
-        if let Some(index) = self.idle.pop() {
-            return Some(index);
-        }
-        let index = self.sessions.len();
-        if index >= self.max_sessions {
-            return None;
-        }
-        let id = ClientId::new(self.base + index as u64);
-        // One attempt, because no copy can exist; see the module documentation.
-        let mut config = ClientConfig::new(Address::Node(self.node), 1);
-        config.is_in_process = true;
-        self.sessions.push(Session {
-            client: Client::new(id, config),
-            waiter: None,
-        });
-        Some(index)
-    }
-
-    fn settle(
+    /// Steps the pool, passes requests to the core and outcomes to the callers. `refused` names an
+    /// operation and the reason to report if it ends in this step without a result.
+    fn step(
         &mut self,
-        index: usize,
-        effects: Effects,
-        verdict: Option<ProposeError>,
+        event: Event,
+        now: Instant,
+        mut refused: Option<(Ticket, ProposeError)>,
         requests: &mut Vec<(Address, ClientRequest)>,
     ) {
+        let effects = self.pool.step(now.duration_since(self.start), event);
         for envelope in effects.sends {
             if let Message::ClientRequest(request) = envelope.message {
                 requests.push((envelope.from, request));
             }
         }
-        let Some(outcome) = effects.outcome else {
-            return;
-        };
-        self.idle.push(index);
-        if let Some((reply, _)) = self.sessions[index].waiter.take() {
-            let result = match (verdict, outcome) {
-                (
-                    None | Some(_),
-                    done @ (Outcome::Answered(_) | Outcome::Found(_) | Outcome::FoundStale(_)),
-                ) => Ok(done),
-                (Some(verdict), _) => Err(verdict),
-                (None, Outcome::SessionsInUse(_)) => Err(ProposeError::SessionsInUse),
-                (None, Outcome::OutsideLimits(error)) => Err(ProposeError::OutsideLimits(error)),
-                (None, Outcome::Overloaded) => Err(ProposeError::Overloaded),
-                (None, Outcome::Unknown(_) | Outcome::Closed) => Err(ProposeError::Unknown),
-                (None, Outcome::NotDone | Outcome::Unavailable) => Err(ProposeError::Unavailable),
+        for (ticket, outcome) in effects.outcomes {
+            let refusal = refused.take_if(|(refused, _)| *refused == ticket);
+            let result = match (outcome, refusal) {
+                (Outcome::Done(done), _) => Ok(done),
+                (_, Some((_, refusal))) => Err(refusal),
+                (Outcome::NotDone(reason), None) => Err(match reason {
+                    NotDone::SessionsInUse => ProposeError::SessionsInUse,
+                    NotDone::OutsideLimits(error) => ProposeError::OutsideLimits(error),
+                    NotDone::Overloaded | NotDone::QueueFull => ProposeError::Overloaded,
+                    NotDone::ShuttingDown => ProposeError::Stopped,
+                    NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
+                        ProposeError::Unavailable
+                    }
+                }),
+                (Outcome::Unknown(_), None) => Err(ProposeError::Unknown),
             };
-            answer(reply, result);
+            if let Some(operation) = self.operations.remove(&ticket) {
+                // The caller may have dropped its future.
+                let _ = operation.reply.send(result);
+            }
         }
-    }
-
-    fn index_of(&self, address: Address) -> Option<usize> {
-        let Address::Client(id) = address else {
-            return None;
-        };
-        let index = usize::try_from(id.get().checked_sub(self.base)?).ok()?;
-        (index < self.sessions.len()).then_some(index)
     }
 }
 
 /// The definite meaning of a refusal, given that there is only one copy of the request.
-fn verdict(body: &ResponseBody) -> Option<ProposeError> {
+fn definite_refusal(body: &ResponseBody) -> Option<ProposeError> {
     match body {
         ResponseBody::NotLeader { hint } => Some(ProposeError::NotLeader { leader: *hint }),
         ResponseBody::Applied(Answer::SessionExpired) => Some(ProposeError::SessionExpired),
@@ -238,9 +195,4 @@ fn verdict(body: &ResponseBody) -> Option<ProposeError> {
         | ResponseBody::Found(_)
         | ResponseBody::FoundStale(_) => None,
     }
-}
-
-fn answer(reply: Reply, result: Result<Outcome, ProposeError>) {
-    // The caller may have dropped its future.
-    let _ = reply.send(result);
 }

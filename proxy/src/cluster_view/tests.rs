@@ -2,24 +2,24 @@ use super::{
     known_server::{KnownServer, NewEvent},
     *,
 };
-use crate::{
-    driver::{Driver, DriverConfig},
-    metrics::Metrics,
-};
+use crate::{driver::Driver, metrics::Metrics};
 use client::pool::{Pool, PoolConfig};
 use futures_util::FutureExt;
-use model::Address;
+use model::{
+    Address,
+    proxy::ProxyConfig,
+    router::{RouterConfig, Sender},
+};
 use node::{Alert, AlertKind};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// A view of one server that counts the polls and responds while `is_up`.
 fn cluster_view(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> ClusterView {
-    let driver = Driver::new(DriverConfig {
-        nodes: [NodeId::new(1)].into(),
+    let driver = Driver::new(RouterConfig {
+        proxy: ProxyConfig::new([NodeId::new(1)].into(), 1, 1),
         attempt_timeout: PATIENCE,
-        max_attempts: 1,
-        max_in_flight: 1,
+        sender: Sender::Proxy,
     });
     let handle = driver.handle();
     let config = PoolConfig {

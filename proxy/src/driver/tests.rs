@@ -1,10 +1,13 @@
 use super::*;
 use crate::wire::loopback;
 use model::{
-    ClientRequest, ClientResponse,
-    message::RequestBody,
+    Address, ClientId, ClientRequest, ClientResponse, Message, NodeId, RequestId,
+    message::{RequestBody, ResponseBody},
+    proxy::ProxyConfig,
+    router::Sender,
     store::{Found, Query},
 };
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 /// A driver on loopback with one server, which the test simulates.
@@ -24,11 +27,10 @@ async fn stage(attempt_timeout: Duration, max_attempts: u32) -> Stage {
     let server = loopback().await;
     let (endpoint, inbox) = loopback().await;
     endpoint.set_peer(Address::Node(SERVER), server.0.local_addr().unwrap());
-    let driver = Driver::new(DriverConfig {
-        nodes: [SERVER].into(),
+    let driver = Driver::new(RouterConfig {
+        proxy: ProxyConfig::new([SERVER].into(), max_attempts, 2),
         attempt_timeout,
-        max_attempts,
-        max_in_flight: 2,
+        sender: Sender::Proxy,
     });
     let handle = driver.handle();
     let at = endpoint.local_addr().unwrap();

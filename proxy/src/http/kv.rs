@@ -25,7 +25,7 @@ use base64::{
 };
 use model::{
     LogIndex,
-    client::Doubt,
+    client::Unknown,
     store::{Answer, Condition, Key, Page, Versioned},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -452,7 +452,7 @@ fn written(key: &[u8], answer: Answer) -> Result<Response, Problem> {
         )
         .with("outcome", "not_done")),
         // The client library converts all other answers to errors.
-        _ => Err(Failure::Unknown(Doubt::NotConfirmed).into()),
+        _ => Err(Failure::Unknown(Unknown::NotConfirmed).into()),
     }
 }
 

@@ -3,13 +3,16 @@
 //! `code` is for programs and stable; `message` is for people and may change. Errors of reads and
 //! writes state the outcome in `outcome`: `not_done` or `unknown`.
 
-use crate::kv_service::Failure;
+use crate::kv_service::{Failure, code};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use model::store::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use model::{
+    client::NotDone,
+    store::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES},
+};
 use serde_json::{Map, Value, json};
 use web::{body::BodyError, preconditions::BadTags};
 
@@ -63,8 +66,9 @@ impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         match failure {
+            Failure::NotDone(NotDone::OutsideLimits(error)) => error.into(),
             Failure::NotDone(reason) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, reason.code(), &message)
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code(reason), &message)
                     .with("outcome", "not_done")
             }
             // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
@@ -76,7 +80,6 @@ impl From<Failure> for Problem {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", &message)
                     .with("outcome", "not_done")
             }
-            Failure::OutsideLimits(error) => error.into(),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Executes one command and produces its reply.
 
 use super::{Redis, command::Command, reply::Reply};
-use crate::kv_service::{Failure, QUOTA};
+use crate::kv_service::{Failure, QUOTA, describe};
 use bytes::Bytes;
 use futures_util::{StreamExt, future::join_all, stream};
-use model::store::{Answer, Condition, Page, Versioned};
+use model::{
+    client::NotDone,
+    store::{Answer, Condition, Page, Versioned},
+};
 use std::sync::{PoisonError, atomic::Ordering::Relaxed};
 
 /// The maximum number of concurrent reads of one command. Their values are in memory at the same time.
@@ -79,9 +82,8 @@ impl Redis {
             None => return Reply::Integer(removed),
             Some(failure @ Failure::Unknown(_)) => return failed(&failure),
             Some(failure) if removed == 0 => return failed(&failure),
-            Some(Failure::NotDone(reason)) => reason.to_string(),
+            Some(Failure::NotDone(reason)) => describe(reason),
             Some(Failure::QuotaExceeded) => QUOTA.to_owned(),
-            Some(Failure::OutsideLimits(outside)) => outside.to_string(),
         };
         Reply::error(format!(
             "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {reason}"
@@ -218,10 +220,10 @@ pub(crate) fn value_of(found: Option<Versioned>) -> Reply {
 
 pub(crate) fn failed(failure: &Failure) -> Reply {
     match failure {
+        Failure::NotDone(NotDone::OutsideLimits(error)) => Reply::error(format!("ERR {error}")),
         Failure::NotDone(_) => Reply::error(format!("TRYAGAIN {failure}")),
         Failure::Unknown(_) => Reply::error(format!("UNKNOWN {failure}")),
         // The error code of Redis for a full database, which its clients know.
         Failure::QuotaExceeded => Reply::error(format!("OOM {failure}")),
-        Failure::OutsideLimits(outside) => Reply::error(format!("ERR {outside}")),
     }
 }

@@ -3,14 +3,18 @@
 use super::{FaultPlans, cluster::Cluster};
 use crate::{
     chaos::Chaos,
-    driver::{Driver, DriverConfig, Ending},
+    driver::{Driver, Ending},
     event_log::EventLog,
     gauges::Gauges,
     peers,
     settings::Settings,
 };
 use client::pool::{Pool, PoolConfig};
-use model::{Address, Envelope};
+use model::{
+    Address, Envelope,
+    proxy::ProxyConfig,
+    router::{RouterConfig, Sender},
+};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use transport::{Endpoint, Inbox};
@@ -42,11 +46,11 @@ impl Services {
         cluster: &Cluster,
         faults: Option<FaultPlans>,
     ) -> Self {
-        let driver = Driver::new(DriverConfig {
-            nodes: cluster.addresses.keys().copied().collect(),
+        let nodes = cluster.addresses.keys().copied().collect();
+        let driver = Driver::new(RouterConfig {
+            proxy: ProxyConfig::new(nodes, settings.attempts, settings.max_in_flight),
             attempt_timeout: settings.attempt_timeout,
-            max_attempts: settings.attempts,
-            max_in_flight: settings.max_in_flight,
+            sender: Sender::Proxy,
         });
         let handle = driver.handle();
         let config = PoolConfig {

@@ -11,7 +11,7 @@ fn sealer(cluster: Option<Key>, client: Option<Key>) -> Sealer {
 fn sealer_of_run(random: u64, cluster: Option<Key>, client: Option<Key>) -> Sealer {
     let boot = BootId { started: 1, random };
     Sealer {
-        cluster: ClusterId::of("stateraft"),
+        cluster: ClusterId::new("stateraft"),
         voters: VotersDigest::NONE,
         boot,
         sequence: AtomicU64::new(1),

@@ -147,7 +147,7 @@ pub fn request(from: Address, to: Address) -> Envelope {
 /// A datagram in the wire format, sealed without the code of the crate.
 pub fn seal(key_id: KeyId, key: &Key, sequence: u64, body: &[u8]) -> Vec<u8> {
     let header = Header {
-        cluster: ClusterId::of("test"),
+        cluster: ClusterId::new("test"),
         voters: VotersDigest::NONE,
         key: key_id,
         boot: BootId {

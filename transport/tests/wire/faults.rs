@@ -14,7 +14,7 @@ use proptest::prelude::*;
 #[test]
 fn header_faults_are_told_apart() {
     let header = Header {
-        cluster: ClusterId::of("a"),
+        cluster: ClusterId::new("a"),
         voters: VotersDigest::NONE,
         key: KeyId::None,
         boot: BootId {
@@ -39,7 +39,7 @@ fn header_faults_are_told_apart() {
 #[test]
 fn frames_that_contradict_themselves_are_bad() {
     let bad = |body: &[u8]| {
-        let frames: Vec<_> = Frames::of(body).collect();
+        let frames: Vec<_> = Frames::new(body).collect();
         assert_eq!(frames, [Err(BadFrame)], "{}", hex(body));
     };
     // An unknown kind, a length beyond the end, a missing length.
@@ -52,8 +52,8 @@ fn frames_that_contradict_themselves_are_bad() {
         body.extend(piece);
         body
     };
-    assert!(Frames::of(&fragment(0, 1, b"x")).all(|frame| frame.is_ok()));
-    assert!(Frames::of(&fragment(2, 4, b"xy")).all(|frame| frame.is_ok()));
+    assert!(Frames::new(&fragment(0, 1, b"x")).all(|frame| frame.is_ok()));
+    assert!(Frames::new(&fragment(2, 4, b"xy")).all(|frame| frame.is_ok()));
     bad(&fragment(0, 1, b""));
     bad(&fragment(3, 4, b"xy"));
     bad(&fragment(1, 1, b"x"));
@@ -77,7 +77,7 @@ fn frames_that_contradict_themselves_are_bad() {
         acknowledgement(9, 3, &[(4, 5), (6, 9)]),
     ] {
         assert!(
-            Frames::of(&good).all(|frame| frame.is_ok()),
+            Frames::new(&good).all(|frame| frame.is_ok()),
             "{}",
             hex(&good)
         );
@@ -164,7 +164,7 @@ proptest! {
     fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let _ = Header::decode(&bytes);
         let _ = decode_envelope(&bytes);
-        let read: usize = Frames::of(&bytes).flatten().map(|frame| frame.length()).sum();
+        let read: usize = Frames::new(&bytes).flatten().map(|frame| frame.length()).sum();
         prop_assert!(read <= bytes.len());
     }
 
@@ -175,7 +175,7 @@ proptest! {
     ) {
         let mut body = vec![kind, 0, bytes.len() as u8];
         body.extend(&bytes);
-        for frame in Frames::of(&body).flatten() {
+        for frame in Frames::new(&body).flatten() {
             if let Frame::Acknowledgement(of) = frame {
                 prop_assert!(of.ranges().all(|(from, to)| of.first < from && to <= of.length));
             }
@@ -229,7 +229,7 @@ proptest! {
                 written.push(Ok(frame));
             }
         }
-        let read: Vec<_> = Frames::of(&body).collect();
+        let read: Vec<_> = Frames::new(&body).collect();
         prop_assert_eq!(read, written);
     }
 }

@@ -17,7 +17,7 @@ use model::{
 #[test]
 fn header_golden() {
     let header = Header {
-        cluster: ClusterId::of("stateraft"),
+        cluster: ClusterId::new("stateraft"),
         voters: VotersDigest::new(&[1, 2, 3].map(NodeId::new).into()),
         key: KeyId::Cluster,
         boot: BootId {
@@ -49,9 +49,9 @@ fn header_golden() {
 #[test]
 fn cluster_id_is_fnv_1a() {
     // From the list of FNV test vectors.
-    assert_eq!(ClusterId::of("").get(), 0xcbf2_9ce4_8422_2325);
-    assert_eq!(ClusterId::of("a").get(), 0xaf63_dc4c_8601_ec8c);
-    assert_eq!(ClusterId::of("foobar").get(), 0x8594_4171_f739_67e8);
+    assert_eq!(ClusterId::new("").get(), 0xcbf2_9ce4_8422_2325);
+    assert_eq!(ClusterId::new("a").get(), 0xaf63_dc4c_8601_ec8c);
+    assert_eq!(ClusterId::new("foobar").get(), 0x8594_4171_f739_67e8);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn body_golden() {
         ]
         .concat()
     );
-    let frames: Vec<_> = Frames::of(&body).collect();
+    let frames: Vec<_> = Frames::new(&body).collect();
     assert_eq!(frames.len(), 5);
     assert_eq!(frames[0], Ok(Frame::Envelope(&envelope)));
     assert_eq!(decode_envelope(&envelope), Ok(vote()));

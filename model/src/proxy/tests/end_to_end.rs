@@ -3,7 +3,7 @@
 use super::{CLIENT, ID, N1, proxy};
 use crate::{
     Config, LogIndex, Raft,
-    client::{self, Ask, Client, ClientConfig, Outcome},
+    client::{self, Client, ClientConfig, Done, Invocation, Outcome},
     proxy::*,
     raft::{self, Durable},
     store::{Answer, Condition, Found, Operation, Query, Versioned},
@@ -48,8 +48,12 @@ impl World {
                     mail.extend(effects.sends);
                 }
                 Address::Proxy(_) => {
-                    let ask = N1;
-                    let effects = self.proxy.step(Event::Receive { from, message, ask });
+                    let random_node = N1;
+                    let effects = self.proxy.step(Event::Receive {
+                        from,
+                        message,
+                        random_node,
+                    });
                     mail.extend(effects.sends);
                 }
                 Address::Node(_) => {
@@ -78,12 +82,12 @@ fn operations_run_from_client_through_proxy_to_server_and_back() {
         value: value.clone(),
         condition: Condition::Absent,
     };
-    let outcome = world.run(client::Event::Invoke(Ask::Write(put)));
+    let outcome = world.run(client::Event::Invoke(Invocation::Write(put)));
     let written = Answer::Written { version };
-    assert_eq!(outcome, Some(Outcome::Answered(written)));
-    let outcome = world.run(client::Event::Invoke(Ask::Read(Query::Get { key })));
+    assert_eq!(outcome, Some(Outcome::Done(Done::Answered(written))));
+    let outcome = world.run(client::Event::Invoke(Invocation::Read(Query::Get { key })));
     let found = Found::Value(Some(Versioned { value, version }));
-    assert_eq!(outcome, Some(Outcome::Found(found)));
+    assert_eq!(outcome, Some(Outcome::Done(Done::Found(found))));
     assert_eq!(
         (world.proxy.in_flight(), world.proxy.leader()),
         (0, Some(N1))

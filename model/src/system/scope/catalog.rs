@@ -2,7 +2,7 @@
 
 use super::{Budget, Scope};
 use crate::{
-    client::Ask,
+    client::Invocation,
     store::{Condition, Operation, Query},
     system::{reduction::Reduction, witness::Witness},
 };
@@ -37,9 +37,9 @@ impl Scope {
             merge_syncs: false,
             ..Reduction::ALL
         };
-        let get = || Ask::Read(Query::Get { key: b"x".to_vec() });
+        let get = || Invocation::Read(Query::Get { key: b"x".to_vec() });
         let increment = || {
-            Ask::Write(Operation::Increment {
+            Invocation::Write(Operation::Increment {
                 key: b"x".to_vec(),
                 by: 1,
             })
@@ -52,7 +52,7 @@ impl Scope {
             ..Self::new(name, summary)
         };
         let put = |text: &str| {
-            Ask::Write(Operation::Put {
+            Invocation::Write(Operation::Put {
                 key: b"x".to_vec(),
                 value: text.into(),
                 condition: Condition::Always,
@@ -381,7 +381,7 @@ impl Scope {
                 },
                 plans: vec![
                     vec![increment(), increment()],
-                    vec![put("b"), Ask::CloseSession],
+                    vec![put("b"), Invocation::CloseSession],
                 ],
                 expected: vec![
                     WriteAcknowledged,

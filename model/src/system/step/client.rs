@@ -1,7 +1,7 @@
 //! The steps of a client.
 
-use super::{call_of_ask, result_of_answer, result_of_found};
-use crate::client;
+use super::{call_of_invocation, result_of_answer, result_of_found};
+use crate::client::{self, Done, NotDone, Outcome};
 use crate::system::{
     process::{ClientProcess, Local, LocalStep, Process},
     properties::{history::Observation, linearizability::OperationId},
@@ -27,13 +27,13 @@ impl TransitionSystem {
             },
             Local::ClientTimeout if !process.client.is_idle() => client::Event::Timeout,
             Local::Invoke if process.client.is_idle() => {
-                let ask = plan.get(process.invoked as usize)?;
+                let invocation = plan.get(process.invoked as usize)?;
                 next.invoked += 1;
-                if let Some(call) = call_of_ask(ask) {
+                if let Some(call) = call_of_invocation(invocation) {
                     let id = OperationId(id.get(), next.invoked);
                     observed.push(Observation::Invoked { id, call });
                 }
-                client::Event::Invoke(ask.clone())
+                client::Event::Invoke(invocation.clone())
             }
             _ => return None,
         };
@@ -47,29 +47,27 @@ impl TransitionSystem {
         }
         match effects.outcome {
             None => {}
-            Some(client::Outcome::Unknown(_)) => step.witnesses.add(Witness::OutcomeUnknown),
+            Some(Outcome::Unknown(_)) => step.witnesses.add(Witness::OutcomeUnknown),
             // A read without a result does not constrain the order.
-            Some(client::Outcome::Unavailable | client::Outcome::FoundStale(_)) => {}
-            // The client's earlier writes took effect before, or never will.
-            Some(client::Outcome::Closed) => {
-                step.observed.push(Observation::Settles { id: operation });
-            }
             Some(
-                client::Outcome::NotDone
-                | client::Outcome::OutsideLimits(_)
-                | client::Outcome::SessionsInUse(_)
-                | client::Outcome::Overloaded,
-            ) => {
+                Outcome::NotDone(NotDone::NoLeader | NotDone::NoServer)
+                | Outcome::Done(Done::FoundStale(_)),
+            ) => {}
+            Some(Outcome::NotDone(_)) => {
                 step.observed.push(Observation::Refused { id: operation });
             }
-            Some(client::Outcome::Answered(answer)) => {
+            // The client's earlier writes took effect before, or never will.
+            Some(Outcome::Done(Done::SessionClosed)) => {
+                step.observed.push(Observation::Settles { id: operation });
+            }
+            Some(Outcome::Done(Done::Answered(answer))) => {
                 let id = operation;
                 step.observed.push(Observation::Settles { id });
                 if let Some(result) = result_of_answer(&answer) {
                     step.observed.push(Observation::Returned { id, result });
                 }
             }
-            Some(client::Outcome::Found(found)) => {
+            Some(Outcome::Done(Done::Found(found))) => {
                 let (id, result) = (operation, result_of_found(&found));
                 step.observed.push(Observation::Returned { id, result });
             }

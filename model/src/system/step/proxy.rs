@@ -18,12 +18,12 @@ impl TransitionSystem {
                 from: envelope.from,
                 message: envelope.message.clone(),
                 // The proxy uses the drawn server only for a new request of a client.
-                ask: ask.unwrap_or(NodeId::new(1)),
+                random_node: ask.unwrap_or(NodeId::new(1)),
             },
             Local::ProxyTimeout { client, id, ask } => proxy::Event::Timeout {
                 client: *client,
                 id: *id,
-                ask: *ask,
+                random_node: *ask,
             },
             _ => return None,
         };

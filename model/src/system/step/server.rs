@@ -39,8 +39,10 @@ impl TransitionSystem {
                     }
                 }
             }
-            Role::Follower { heard, .. } => {
-                if *heard {
+            Role::Follower {
+                recently_active, ..
+            } => {
+                if *recently_active {
                     events.push(Local::QuorumTimeout);
                 }
                 if running.raft.current_term < self.scope.last_term() {
@@ -269,7 +271,7 @@ impl TransitionSystem {
             return false;
         };
         let before = running.clone();
-        let marks = Watermarks::of(&running.raft);
+        let marks = Watermarks::new(&running.raft);
         let effects: Effects = running.raft.step(event);
         running.unsynced.extend(effects.write.clone());
         let after = running.clone();

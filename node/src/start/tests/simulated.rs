@@ -10,7 +10,7 @@ use crate::{
 };
 use model::{
     Address, NodeId,
-    client::{Ask, Outcome},
+    client::{Done, Invocation},
     store::{Condition, Found, Operation, Query},
 };
 use simulator::{Link, Simulation};
@@ -22,7 +22,7 @@ const VOTERS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// The time, the server, whether it leads, its term and its commit index.
 type Observation = (Duration, u64, bool, u64, u64);
-type Asked = oneshot::Receiver<Result<Outcome, ProposeError>>;
+type PendingResult = oneshot::Receiver<Result<Done, ProposeError>>;
 
 fn at(id: u64) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, id as u8], 7101))
@@ -66,10 +66,10 @@ impl Server {
         assert!(sent.is_ok());
     }
 
-    fn ask(&self, ask: Ask) -> Asked {
-        let (reply, asked) = oneshot::channel();
-        self.command(Command::Ask { ask, reply });
-        asked
+    fn execute(&self, invocation: Invocation) -> PendingResult {
+        let (reply, result) = oneshot::channel();
+        self.command(Command::Execute { invocation, reply });
+        result
     }
 
     /// Runs one turn, and the disk: a sync takes 1 to 5 ms.
@@ -191,17 +191,17 @@ impl Cluster {
     }
 
     /// Executes an operation at the leader, until it succeeds.
-    fn execute(&mut self, ask: &Ask) -> Outcome {
+    fn execute(&mut self, invocation: &Invocation) -> Done {
         loop {
             let leader = self.leader();
-            let mut asked = self.servers[leader].ask(ask.clone());
+            let mut pending = self.servers[leader].execute(invocation.clone());
             let mut result = None;
             self.run_until("an operation ends", |_| {
-                result = asked.try_recv().ok();
+                result = pending.try_recv().ok();
                 result.is_some()
             });
-            if let Some(Ok(outcome)) = result {
-                return outcome;
+            if let Some(Ok(done)) = result {
+                return done;
             }
         }
     }
@@ -210,19 +210,19 @@ impl Cluster {
 /// Runs a cluster with this seed. Returns its trace, and the final status of each server.
 fn run(seed: u64) -> (Vec<Observation>, Vec<String>) {
     let mut cluster = Cluster::new(seed);
-    let put = Ask::Write(Operation::Put {
+    let put = Invocation::Write(Operation::Put {
         key: b"key".to_vec(),
         value: b"value".to_vec().into(),
         condition: Condition::Always,
     });
     let answered = cluster.execute(&put);
-    assert!(matches!(answered, Outcome::Answered(_)), "{answered:?}");
+    assert!(matches!(answered, Done::Answered(_)), "{answered:?}");
     cluster.lose_power();
-    let get = Ask::Read(Query::Get {
+    let get = Invocation::Read(Query::Get {
         key: b"key".to_vec(),
     });
     match cluster.execute(&get) {
-        Outcome::Found(Found::Value(Some(found))) => assert_eq!(&found.value[..], b"value"),
+        Done::Found(Found::Value(Some(found))) => assert_eq!(&found.value[..], b"value"),
         other => panic!("the write is lost: {other:?}"),
     }
     let status = cluster.servers.iter_mut().map(Server::status).collect();
