@@ -157,7 +157,7 @@ impl AddressAlerts {
             warn!(server = alert.node, "{}", alert.text);
         }
         if alerts.is_empty() && !current.is_empty() {
-            info!("the addresses of the --peer list are in order again");
+            info!("the addresses of the --peer list are correct again");
         }
         *current = alerts;
     }

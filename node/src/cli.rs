@@ -260,14 +260,14 @@ impl FromStr for Span {
 
 fn node_id(text: &str) -> Result<NodeId, String> {
     match text.trim().parse() {
-        Ok(0) | Err(_) => Err(format!("{text:?} is no server's number: they count from 1")),
+        Ok(0) | Err(_) => Err(format!("{text:?} is not a server id: ids start at 1")),
         Ok(number) => Ok(NodeId::new(number)),
     }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let form = || format!("{text:?} is no duration, as in 500us, 100ms or 2s");
+    let form = || format!("{text:?} is not a duration such as 500us, 100ms or 2s");
     let units = [("us", 1), ("ms", 1_000), ("s", 1_000_000)];
     let of = |(unit, micros)| Some((text.strip_suffix(unit)?, micros));
     let (number, unit) = units.into_iter().find_map(of).ok_or_else(form)?;

@@ -90,7 +90,7 @@ async fn keep_resolving(
                     let found = known.iter().map(|(id, (at, _))| (*id, &at[..]));
                     alerts.update((own, listen), &names, found);
                     if id != own {
-                        info!(peer = %id, name, addresses = ?at, "a peer has an address");
+                        info!(peer = %id, name, addresses = ?at, "resolved peer");
                         node.set_peer_addresses(id, at).await;
                     }
                 }
@@ -98,10 +98,10 @@ async fn keep_resolving(
             }
             // Log once per period without an address.
             Ok(_) if complained.insert(id) => {
-                warn!(peer = %id, name, "a peer's name has no address; it is looked up again every second");
+                warn!(peer = %id, name, "a peer's name has no address; retrying every second");
             }
             Err(error) if complained.insert(id) => {
-                warn!(peer = %id, name, %error, "a peer's name cannot be looked up; it is tried again every second");
+                warn!(peer = %id, name, %error, "cannot resolve a peer's name; retrying every second");
             }
             Ok(_) | Err(_) => debug!(peer = %id, name, "still no address"),
         }

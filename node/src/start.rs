@@ -114,7 +114,7 @@ impl Node {
                 tracing::warn!(
                     node = %id,
                     seconds = slow_disk.as_secs(),
-                    "opening the data directory takes long: the log is large, or the disk does not respond; check the disk and the kernel's log"
+                    "opening the data directory is slow: the log is large or the disk does not respond; check the disk and the kernel's log"
                 );
                 let started = starting.await;
                 let seconds = begun.elapsed().as_secs();

@@ -125,7 +125,7 @@ fn idle_connections_leave_the_disks_of_an_embedded_cluster_alone() {
         door.assert_runs();
         let said = door.said();
         assert!(!said.contains("the disk failed"), "{said}");
-        (said.matches("takes a snapshot").count() >= 9).then_some(())
+        (said.matches("taking a snapshot").count() >= 9).then_some(())
     });
     drop(idle);
 }

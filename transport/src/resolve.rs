@@ -41,7 +41,7 @@ async fn look_up_by(
     if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= LOOKUPS {
         UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
         return Err(io::Error::other(format!(
-            "{LOOKUPS} lookups are under way already: the resolver does not answer"
+            "{LOOKUPS} lookups are already in progress: the resolver does not respond"
         )));
     }
     let (found, answer) = oneshot::channel();
@@ -206,11 +206,11 @@ pub(crate) async fn resolve(local: SocketAddr, host_port: &str) -> Vec<SocketAdd
                 tracing::warn!(
                     host_port,
                     %local,
-                    "the name has no address this socket can reach; trying again"
+                    "the name has no address that this socket can reach; retrying"
                 );
             }
             Err(error) => {
-                tracing::warn!(host_port, %error, "the name cannot be looked up; trying again");
+                tracing::warn!(host_port, %error, "cannot resolve the name; retrying");
             }
         }
         tokio::time::sleep(pause).await;

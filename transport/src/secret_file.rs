@@ -74,7 +74,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     if mode & 0o077 != 0 {
         tracing::warn!(
             path = %path.display(),
-            "others may read this secret (mode {mode:03o}); chmod 600 protects it"
+            "other users may read this secret (mode {mode:03o}); chmod 600 protects it"
         );
     }
     let bytes = read_all(file, is_pipe, PATIENCE)?;

@@ -89,7 +89,7 @@ impl Shared {
         if config.keys.are_insecure() {
             tracing::warn!(
                 listen = %config.listen,
-                "datagrams are not sealed: whoever reaches this socket can speak for anyone"
+                "datagrams are not sealed: any host that reaches this socket can impersonate any server"
             );
         }
         let socket = config.environment.network.bind(config.listen)?;

@@ -125,7 +125,7 @@ impl Observer {
             Event::HeartbeatTimeout => Kind::Heartbeat,
             Event::Compact => Kind::Compacts,
             Event::ElectionTimeout if self.noted.role != Role::Leader => {
-                debug!(term = %self.noted.term, role = %self.noted.role, "no leader was heard of in time");
+                debug!(term = %self.noted.term, role = %self.noted.role, "election timeout without contact from a leader");
                 Kind::Other
             }
             _ => Kind::Other,
@@ -157,11 +157,11 @@ impl Observer {
                 Kind::Acknowledged(from)
             }
             Message::RequestVoteRequest(request) => {
-                debug!(candidate = %from, term = %request.term, last = %request.last_log_index, "asked for a vote");
+                debug!(candidate = %from, term = %request.term, last = %request.last_log_index, "received a vote request");
                 Kind::Other
             }
             Message::PreVoteRequest(request) => {
-                debug!(candidate = %from, next_term = %request.next_term, last = %request.last_log_index, "asked whether it would win");
+                debug!(candidate = %from, next_term = %request.next_term, last = %request.last_log_index, "received a pre-vote request");
                 Kind::Other
             }
             Message::PreVoteResponse(response) if self.noted.role == Role::PreCandidate => {
@@ -199,7 +199,7 @@ impl Observer {
         {
             if candidate == raft.id() {
                 self.metrics.elections.inc();
-                info!(term = %noted.term, "runs for leader and asks for votes");
+                info!(term = %noted.term, "starting election");
                 self.tell(EventKind::BecameCandidate, noted.term, None, None);
             } else {
                 info!(term = %noted.term, %candidate, "voted");
@@ -255,7 +255,7 @@ impl Observer {
             .filter(|envelope| matches!(envelope.message, Message::InstallSnapshotRequest(_)));
         for envelope in sent {
             self.metrics.snapshot("sent");
-            info!(to = %envelope.to, up_to = %raft.commit_index(), "sends a snapshot: what it lacks is no longer in the log");
+            info!(to = %envelope.to, up_to = %raft.commit_index(), "sending a snapshot: the missing entries are no longer in the log");
         }
         let Some(write) = &effects.write else {
             return;
@@ -264,15 +264,15 @@ impl Observer {
             let up_to = snapshot.last_included_index;
             if matches!(kind, Kind::Compacts) {
                 self.metrics.snapshot("taken");
-                info!(%up_to, "takes a snapshot");
+                info!(%up_to, "taking a snapshot");
             } else {
                 self.metrics.snapshot("installed");
-                info!(%up_to, "installs a snapshot of the leader in place of its log");
+                info!(%up_to, "installing a snapshot from the leader");
             }
             return;
         }
         if let Some(index) = write.truncate_from {
-            info!(from = %index, "entries that were never committed make room for the leader's");
+            info!(from = %index, "replacing uncommitted entries with the leader's");
             self.tell(
                 EventKind::TruncatedLog,
                 raft.current_term(),
@@ -302,7 +302,7 @@ impl Observer {
                 .inc_by(effects.sends.len() as u64);
             debug!(term = %raft.current_term(), followers = effects.sends.len(), commit = %raft.commit_index(), "heartbeats sent");
         } else {
-            debug!(term = %raft.current_term(), "requests the missing votes again");
+            debug!(term = %raft.current_term(), "retransmitting vote requests");
         }
     }
 }

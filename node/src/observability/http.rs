@@ -175,7 +175,7 @@ async fn set_chaos(State(shared): State<Shared>, Json(plan): Json<Plan>) -> Resp
     };
     match faults.set(plan) {
         Ok(()) => {
-            warn!("another plan of faults is in force");
+            warn!("fault plan replaced");
             StatusCode::NO_CONTENT.into_response()
         }
         Err(error) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")).into_response(),

@@ -657,7 +657,7 @@ impl Driver {
         if at.is_some_and(|at| self.leader_probe.is_unreachable(network, at))
             && self.timers.hasten_election(now, &mut self.random)
         {
-            info!(%leader, "the leader is silent, and nobody listens at its address");
+            info!(%leader, "the leader is silent and its port is unreachable");
             self.metrics.leaders_gone.inc();
             self.step(Event::QuorumTimeout)?;
         }
@@ -701,7 +701,7 @@ impl Driver {
             self.disk_behind = true;
             warn!(
                 backlog,
-                "the disk does not keep up: as the leader, this server refuses writes and still answers reads"
+                "the disk does not keep up: as leader, this server refuses writes and still serves reads"
             );
         } else if self.disk_behind && self.writer.has_caught_up() {
             self.disk_behind = false;

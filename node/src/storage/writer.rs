@@ -317,7 +317,7 @@ fn note_snapshot(bytes: u64, metrics: &Metrics) {
         tracing::warn!(
             bytes,
             limit,
-            "the state has outgrown what can be sent to another server: one that falls behind the log cannot be brought up any more; delete keys, or keep less in this cluster"
+            "the state exceeds the largest snapshot that can be sent: a server that falls behind the log can no longer catch up; delete keys or store less in this cluster"
         );
     }
 }
