@@ -31,7 +31,7 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// Parses a duration, as in 100ms or 2s.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let form = || format!("{text:?} is no duration above zero, as in 100ms or 2s");
+    let form = || format!("{text:?} is not a positive duration such as 100ms or 2s");
     let (number, unit) = match text.strip_suffix("ms") {
         Some(number) => (number, 1),
         None => (text.strip_suffix('s').ok_or_else(form)?, 1000),

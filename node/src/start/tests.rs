@@ -379,7 +379,7 @@ async fn hanging_recovery_is_reported() {
     let starting = tokio::spawn(Node::start_with(config, open));
     let warned = async {
         while let Some(text) = warnings.recv().await {
-            if text.contains("opening the data directory takes long") {
+            if text.contains("opening the data directory is slow") {
                 return;
             }
         }

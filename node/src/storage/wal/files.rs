@@ -142,7 +142,7 @@ fn warn_if_open_to_others(path: &Path) {
     if mode & 0o077 != 0 {
         tracing::warn!(
             directory = %path.display(),
-            "others may read the data directory (mode {mode:03o}); chmod 700 protects its keys and \
+            "other users may read the data directory (mode {mode:03o}); chmod 700 protects its keys and \
              values"
         );
     }
