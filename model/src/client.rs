@@ -178,9 +178,9 @@ pub enum Done {
 /// The reason why an operation had no effect and never will.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum NotDone {
-    /// The write was never sent, because no session was available in time.
+    /// No session was available in time, so no copy of the write was or will be applied.
     NoSession,
-    /// The write was never sent, because all sessions of the store are in use.
+    /// All sessions of the store are in use, so no copy of the write was or will be applied.
     SessionsInUse,
     /// A linearizable read, or the closing of a session, received no answer. Neither changes any
     /// pair.

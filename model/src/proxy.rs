@@ -396,6 +396,8 @@ impl Proxy {
         }
     }
 
+    /// The retry: a request without a response in time goes to another server, up to
+    /// [`ProxyConfig::max_attempts`] attempts.
     fn request_timeout(
         &mut self,
         key: (ClientId, RequestId),

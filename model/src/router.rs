@@ -21,8 +21,8 @@
 //! # Invariants
 //! * Each accepted request has exactly one response, which goes to the source of its first
 //!   transmission. A retransmission of a request in flight changes nothing.
-//! * The network cannot send requests under the id of a client in this process, nor responses
-//!   under the id of a server that the proxy does not know.
+//! * A client without a proxy ([`Sender::Client`]) accepts no requests from the network. No router
+//!   accepts responses under the id of a server that it does not know.
 //! * State grows only with requests in flight, which the proxy bounds, and with the timers that
 //!   were armed within one timeout.
 //!

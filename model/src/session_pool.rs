@@ -26,11 +26,11 @@
 //! # Abandoned operations
 //! A caller that stops waiting abandons its operation. An operation that is still queued leaves the
 //! queue. A client cannot take its operation back, so it finishes it before its next one; but a
-//! write of which no copy was sent yet is never sent, as if the network had lost every copy.
+//! write of which no copy was sent yet is never sent, and its client is idle again at once.
 //!
 //! # Invariants
 //! * An operation has exactly one outcome, also if it is abandoned.
-//! * A write that ends as not done was never sent by the pool, and never will be.
+//! * No copy of a write that ends as not done was applied, and none ever will be.
 //! * State grows only with clients and with queued operations. Both are bounded: besides the
 //!   [`PoolConfig::max_waiting`] operations, the queue contains at most one operation of each client,
 //!   which the store refused to open a session for.
@@ -134,6 +134,8 @@ pub struct SessionPool {
     opens_again: Option<Duration>,
     /// The queue. An operation that a client without a session returned has its place in it again.
     waiting: BTreeMap<Ticket, Invocation>,
+    /// The operations that clients execute and callers wait for, with the index of the client.
+    assigned: BTreeMap<Ticket, usize>,
     /// The armed timers: deadlines of attempts, with the index of the client.
     timers: BTreeSet<(Duration, usize)>,
     /// Whether each session is closed as soon as it is idle.
@@ -178,6 +180,7 @@ impl SessionPool {
             refused: Vec::new(),
             opens_again: None,
             waiting: BTreeMap::new(),
+            assigned: BTreeMap::new(),
             timers: BTreeSet::new(),
             is_closing: false,
             has_sent_write: false,
@@ -304,20 +307,20 @@ impl SessionPool {
 
     /// Marks a client's operation as abandoned. Returns its outcome as far as it is known.
     fn withdraw(&mut self, abandoned: Ticket) -> Option<Outcome> {
-        let mut running = self.sessions.iter_mut().map(|session| &mut session.running);
-        running.find_map(|running| match running {
-            Some(Running::Operation {
-                ticket,
-                not_done,
-                is_sent,
-            }) if *ticket == Some(abandoned) => {
-                *ticket = None;
-                Some(match is_sent {
-                    true => Outcome::Unknown(Unknown::NotConfirmed),
-                    false => Outcome::NotDone(*not_done),
-                })
-            }
-            _ => None,
+        let index = self.assigned.remove(&abandoned)?;
+        let Some(Running::Operation {
+            ticket,
+            not_done,
+            is_sent,
+        }) = &mut self.sessions[index].running
+        else {
+            return None;
+        };
+        *ticket = None;
+        Some(if *is_sent {
+            Outcome::Unknown(Unknown::NotConfirmed)
+        } else {
+            Outcome::NotDone(*not_done)
         })
     }
 
@@ -368,6 +371,7 @@ impl SessionPool {
             session.client.is_idle(),
             "one operation of a client at a time"
         );
+        self.assigned.insert(ticket, index);
         session.running = Some(Running::Operation {
             ticket: Some(ticket),
             not_done: invocation.not_done(),
@@ -413,10 +417,14 @@ impl SessionPool {
                 ticket, is_sent, ..
             }) = &mut session.running
         {
-            // An abandoned write is lost like a datagram. A write that was sent before keeps its
+            // An abandoned write is never sent. A write that was sent before keeps its
             // retransmissions.
             if ticket.is_none() && !*is_sent {
-                stepped.sends.retain(|envelope| !is_write_request(envelope));
+                // No response can arrive, so the client need not wait for its timeouts.
+                while stepped.outcome.is_none() {
+                    stepped = session.client.step(client::Event::Timeout);
+                }
+                stepped.sends.clear();
             } else {
                 *is_sent = true;
                 self.has_sent_write = true;
@@ -453,6 +461,9 @@ impl SessionPool {
             Some(Running::Operation { ticket, .. }) => ticket,
             _ => None,
         };
+        if let Some(ticket) = ticket {
+            self.assigned.remove(&ticket);
+        }
         if let Some(operation) = ended.returned
             && self.has_session()
         {

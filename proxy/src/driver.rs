@@ -62,13 +62,16 @@ pub struct Ending {
 /// A driver that is not running yet.
 #[derive(Debug)]
 pub struct Driver {
-    config: RouterConfig,
+    router: Router,
     handle: Handle,
     requests: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Driver {
     /// Creates a driver. Its [`Handle`] is usable before the driver runs.
+    ///
+    /// # Panics
+    /// If there are no servers.
     pub fn new(config: RouterConfig) -> Self {
         let (sender, requests) = mpsc::unbounded_channel();
         let handle = Handle {
@@ -77,7 +80,7 @@ impl Driver {
             requests: sender,
         };
         Self {
-            config,
+            router: Router::new(handle.id, config),
             handle,
             requests,
         }
@@ -98,7 +101,7 @@ impl Driver {
         ending: Ending,
     ) {
         let gauges = self.handle.gauges;
-        let mut router = Router::new(self.handle.id, self.config);
+        let mut router = self.router;
         let mut random = SmallRng::from_rng(&mut rand::rng());
         let start = Instant::now();
         let (mut batches, mut events) = (Vec::new(), Vec::new());

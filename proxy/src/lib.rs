@@ -1,7 +1,8 @@
 //! The proxy of a cluster: clients connect to the proxy, and the proxy finds the leader.
 //!
-//! This crate is the IO layer around [`model::proxy::Proxy`], which finds the leader and decides when
-//! to retry. The crate contains the sockets, the clock and the frontends. Requests arrive over UDP
+//! This crate is the IO layer around [`model::router::Router`], which contains a
+//! [`model::proxy::Proxy`]: the proxy finds the leader and decides when to retry, the router knows the
+//! way back to each client. This crate contains the sockets, the clock and the frontends. Requests arrive over UDP
 //! from native clients, and through two frontends for standard tools: HTTP with JSON ([`http`]) and
 //! the Redis protocol ([`redis`]). Behind the frontends is a pool of sessions ([`client::pool`]), so
 //! that their operations are executed exactly once as well.
@@ -9,8 +10,8 @@
 //! ```text
 //!   curl, browser ──► http ──┐
 //!                            ├─► kv_service ─► pool of sessions ─┐
-//!   redis-cli ──────► redis ─┘                             ├─► driver (model::proxy) ─► servers
-//!   UDP clients ───────────────────────────────────────────┘
+//!   redis-cli ──────► redis ─┘                                   ├─► driver (Router) ─► servers
+//!   UDP clients ─────────────────────────────────────────────────┘
 //! ```
 //!
 //! The proxy keeps no durable state. The servers' log alone decides whether an operation was executed.

@@ -514,7 +514,7 @@ impl Raft {
         self.replicate_to(from, 0, turn);
     }
 
-    /// §5.3, §5.4.2: commits the highest entry of the current term that a majority holds durably
+    /// The commit rule (§5.3, §5.4.2): commits the highest entry of the current term that a majority holds durably
     /// and, by Log Matching, all earlier entries.
     pub(super) fn advance_commit_index(&mut self, turn: &mut Turn) {
         let Role::Leader(leader) = &self.role else {

@@ -121,7 +121,8 @@ impl Local {
 
     /// Times out operations whose deadline has passed.
     pub(crate) fn expire(&mut self, now: Instant, requests: &mut Vec<(Address, ClientRequest)>) {
-        self.step(Event::Timeout, now, None, requests);
+        // First the operations: a client that times out would start the next one of the queue, whose
+        // deadline may have passed too.
         while let Some((ticket, first)) = self.operations.first_key_value()
             && first.deadline <= now
         {
@@ -132,6 +133,7 @@ impl Local {
                 .then_some((ticket, ProposeError::Overloaded));
             self.step(Event::Abandon(ticket), now, refused, requests);
         }
+        self.step(Event::Timeout, now, None, requests);
     }
 
     /// Rejects operations that have not started.
@@ -194,5 +196,46 @@ fn definite_refusal(body: &ResponseBody) -> Option<ProposeError> {
         | ResponseBody::Applied(_)
         | ResponseBody::Found(_)
         | ResponseBody::FoundStale(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::store::{Condition, Operation};
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn put() -> Invocation {
+        Invocation::Write(Operation::Put {
+            key: b"k".to_vec(),
+            value: "v".into(),
+            condition: Condition::Always,
+        })
+    }
+
+    /// All deadlines pass in one turn: the operation in the queue never reaches the core.
+    #[test]
+    fn queued_operation_past_its_deadline_is_refused_and_not_started() {
+        let start = Instant::now();
+        let mut random = StdRng::seed_from_u64(1);
+        let mut local = Local::new(NodeId::new(1), 1, 10, TIMEOUT, &mut random, start);
+        let mut requests = Vec::new();
+        let results = [0, 1].map(|_| {
+            let (reply, result) = oneshot::channel();
+            local.execute(put(), reply, start, &mut requests);
+            result
+        });
+        assert_eq!((requests.len(), local.queued()), (1, 1));
+        requests.clear();
+        local.expire(start + TIMEOUT, &mut requests);
+        assert!(requests.is_empty(), "{requests:?}");
+        let [first, second] = results.map(|mut result| result.try_recv().unwrap());
+        assert!(matches!(first, Err(ProposeError::Unavailable)), "{first:?}");
+        assert!(
+            matches!(second, Err(ProposeError::Overloaded)),
+            "{second:?}"
+        );
+        assert!(local.is_idle());
     }
 }
