@@ -10,7 +10,7 @@
 //!   `predicates` holds;
 //! * `traces` reads recorded traces, `nodes` the traces of running servers; `script` writes a walk as a
 //!   golden script;
-//! * `menu` lists the scopes, bugs and predicates to choose from;
+//! * `offerings` lists the scopes, bugs and predicates to choose from;
 //! * `problem` formats errors.
 //!
 //! [`web::shell`] rejects requests of other sites, and bounds connections, request bodies and slow

@@ -121,7 +121,7 @@ pub enum ProposeError {
     /// Nothing was done: the queue is full.
     #[error("too many operations are queued; nothing was done")]
     Overloaded,
-    /// Nothing was done: all client sessions of the cluster are in use.
+    /// Nothing was done: all client sessions of the cluster are in use, and this server has none.
     #[error("all client sessions of the cluster are in use; nothing was done")]
     SessionsInUse,
     /// Nothing was done: a key or a value exceeds the limits.

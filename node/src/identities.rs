@@ -267,9 +267,9 @@ impl Identities {
         self.step(Event::Doubted(id), now)
     }
 
-    /// Handles a heartbeat interval. `nonce` is random, `other_voters` is the total number of dropped datagrams of
-    /// other voters, and `silence` returns the time since the last message of a server's admitted
-    /// run.
+    /// Handles a heartbeat interval. `nonce` is random, `other_voters` is the total number of dropped
+    /// datagrams of other voters, and `silence` returns the time since the last message of a server's
+    /// admitted run.
     pub(crate) fn tick(
         &mut self,
         nonce: u64,

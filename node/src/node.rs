@@ -103,7 +103,8 @@ impl Node {
         answer.await.ok()
     }
 
-    /// Executes a write exactly once, and returns the store's answer.
+    /// Executes a write exactly once, and returns the store's answer. After 5 s without a write, it
+    /// first renews its session, which costs one more entry of the log.
     ///
     /// Dropping the future abandons the wait, not the operation.
     ///

@@ -428,7 +428,10 @@ fn write_abandoned_before_it_is_sent_is_never_sent() {
     world.step(Event::Receive(answer));
     assert!(world.sent.is_empty() && !world.pool.has_sent_write());
     // The session waits for no response.
-    assert_eq!((world.pool.load().busy, world.pool.next_timeout()), (0, None));
+    assert_eq!(
+        (world.pool.load().busy, world.pool.next_timeout()),
+        (0, None)
+    );
     // The session remains usable.
     assert_eq!(world.execute(get("k")), found_nothing());
     let outcome = world.execute(put("k"));

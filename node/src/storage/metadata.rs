@@ -296,7 +296,9 @@ struct State {
     /// `None` while a thread writes it, and for good after a failure.
     metadata: Option<Metadata>,
     next: Option<(u64, Table)>,
-    /// When the write in progress began.
+    /// Whether a thread has the lease.
+    is_leased: bool,
+    /// When the write in progress began, or the first attempt to spawn a thread for it.
     writing_since: Option<Instant>,
     report: Option<Result<u64, DiskError>>,
 }
@@ -306,6 +308,8 @@ struct Lease {
     shared: Arc<Shared>,
     /// `None` after a failure.
     metadata: Option<Metadata>,
+    /// Whether the thread runs. False if it could not be spawned.
+    is_started: bool,
 }
 
 impl Keeper {
@@ -314,6 +318,7 @@ impl Keeper {
         let state = State {
             metadata: Some(metadata),
             next: None,
+            is_leased: false,
             writing_since: None,
             report: None,
         };
@@ -340,16 +345,23 @@ impl Keeper {
         if state.next.is_none() || state.metadata.is_none() {
             return;
         }
-        state.writing_since = Some(self.shared.clock.now());
+        let is_retry = state.writing_since.is_some();
+        state
+            .writing_since
+            .get_or_insert_with(|| self.shared.clock.now());
+        state.is_leased = true;
         let lease = Lease {
             shared: Arc::clone(&self.shared),
             metadata: state.metadata.take(),
+            is_started: false,
         };
         drop(state);
         // If no thread can be spawned, the lease ends, and the next call for a report tries again.
         let job = Box::new(move || lease.work());
-        if let Err(error) = self.threads.spawn("raft-metadata", job) {
-            tracing::debug!(%error, "no thread to write the metadata; trying again");
+        if let Err(error) = self.threads.spawn("raft-metadata", job)
+            && !is_retry
+        {
+            tracing::warn!(%error, "cannot spawn a thread to write the metadata; retrying");
         }
     }
 
@@ -377,7 +389,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.next = None;
-        while state.writing_since.is_some() {
+        while state.is_leased {
             let waited = self.shared.is_free.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
@@ -395,6 +407,7 @@ impl Shared {
 impl Lease {
     /// Writes the queued versions until there is none.
     fn work(mut self) {
+        self.is_started = true;
         while let Some(metadata) = &mut self.metadata {
             let mut state = self.shared.lock();
             let Some((version, table)) = state.next.take() else {
@@ -420,14 +433,25 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
-        // After a panic the contents of the file are unknown.
-        state.metadata = self.metadata.take().filter(|_| !thread::panicking());
-        state.writing_since = None;
-        let is_waiting = state.next.is_some();
+        state.metadata = self.metadata.take();
+        state.is_leased = false;
+        let mut has_news = false;
+        if self.is_started {
+            state.writing_since = None;
+            // A version was queued when this thread was about to end.
+            has_news = state.next.is_some();
+        }
+        if thread::panicking() {
+            // The contents of the file are unknown: see `DiskError`.
+            state.metadata = None;
+            let source = io::Error::other("its thread panicked: see the log");
+            state.report = Some(Err(DiskError::of("write", NAME, source)));
+            has_news = true;
+        }
         drop(state);
         self.shared.is_free.notify_all();
-        if is_waiting {
-            // A version was queued when this thread was about to end.
+        // A lease without a thread wakes nothing: the retry waits for the next turn of a timer.
+        if has_news {
             self.shared.waker.wake_by_ref();
         }
     }

@@ -147,7 +147,8 @@ impl Cluster {
         self.servers = servers.collect();
     }
 
-    /// All servers lose power. Of the bytes that no sync covered, the disks keep a random part.
+    /// All servers lose power. Of the bytes that no sync covered, the disks keep a random part. A write
+    /// in progress is lost as a whole: the simulation writes and syncs at the end of the disk's delay.
     fn lose_power(&mut self) {
         self.servers.clear();
         let simulation = &self.simulation;

@@ -4,7 +4,7 @@ use model::admission::{Record, Standing};
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use std::fs;
+use std::{fs, sync::mpsc, task::Wake};
 
 fn boot(random: u64) -> BootId {
     BootId { started: 1, random }
@@ -181,6 +181,60 @@ fn keeper_shows_how_long_a_write_has_lasted() {
     fs::read(&new).unwrap();
     wait_until(&|| !is_busy());
     assert!(keeper.take_report().is_some());
+}
+
+/// The system starts no thread.
+#[derive(Debug)]
+struct NoThreads;
+
+impl Threads for NoThreads {
+    fn spawn(&self, _: &str, _: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        Err(io::Error::other("no thread"))
+    }
+}
+
+struct Wakes(mpsc::Sender<()>);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).unwrap();
+    }
+}
+
+fn counted() -> (Waker, mpsc::Receiver<()>) {
+    let (sender, wakes) = mpsc::channel();
+    (Arc::new(Wakes(sender)).into(), wakes)
+}
+
+/// A wake-up would cause a turn, and the turn the next attempt, without a pause.
+#[test]
+fn thread_that_cannot_be_spawned_wakes_nothing_and_counts_as_a_slow_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let metadata = open(dir.path()).unwrap();
+    let (waker, wakes) = counted();
+    let threads = Arc::new(NoThreads);
+    let environment = Environment {
+        threads,
+        ..Environment::system()
+    };
+    let keeper = Keeper::new(metadata, waker, &environment);
+    keeper.save(7, table());
+    let begun = Instant::now();
+    assert!(keeper.take_report().is_none());
+    assert!(keeper.busy_for(begun + Duration::from_secs(9)) >= Duration::from_secs(9));
+    assert!(wakes.try_recv().is_err());
+}
+
+#[test]
+fn panic_of_the_thread_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut metadata = open(dir.path()).unwrap();
+    metadata.replace = Box::new(|_| panic!("planted"));
+    let (waker, wakes) = counted();
+    let keeper = Keeper::new(metadata, waker, &Environment::system());
+    keeper.save(7, table());
+    wakes.recv_timeout(Duration::from_secs(30)).unwrap();
+    keeper.take_report().unwrap().unwrap_err();
 }
 
 proptest! {
