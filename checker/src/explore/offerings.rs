@@ -57,7 +57,7 @@ pub(super) fn catalog() -> Value {
         .collect();
     let properties: Vec<Value> = Property::ALL
         .iter()
-        .map(|property| json!({"name": property.name(), "about": about(*property)}))
+        .map(|property| json!({"name": property.name(), "about": property.summary()}))
         .collect();
     let liveness: Vec<Value> = Breaks::LIVENESS
         .iter()
@@ -85,46 +85,4 @@ pub(super) fn catalog() -> Value {
         "scenarios": scenarios,
         "predicates": predicates,
     })
-}
-
-/// A description of a property.
-fn about(property: Property) -> &'static str {
-    match property {
-        Property::ElectionSafety => "At most one leader is ever elected in a term (Figure 3).",
-        Property::LeaderAppendOnly => {
-            "A leader never overwrites or removes entries of its log (Figure 3)."
-        }
-        Property::LogMatching => {
-            "Two logs with an entry of the same index and term agree up to it (Figure 3)."
-        }
-        Property::LeaderCompleteness => {
-            "A committed entry is in the log of every leader of a later term (Figure 3)."
-        }
-        Property::StateMachineSafety => {
-            "No two servers ever apply different entries at one index (Figure 3)."
-        }
-        Property::Monotone => {
-            "No server's term or commit index falls while it runs, nor its term below what it had \
-             made durable."
-        }
-        Property::OneVotePerTerm => {
-            "A server votes for one candidate in a term, restarts or not; it speaks of no vote \
-             that its disk does not hold."
-        }
-        Property::AcknowledgedWritesKept => "An acknowledged write is committed, and stays so.",
-        Property::ExactlyOnce => {
-            "The store holds what the committed commands make, each applied once."
-        }
-        Property::Linearizability => {
-            "Client operations appear to take effect one at a time, between call and return."
-        }
-        Property::TermsOrderedInLog => "Terms never fall within a log.",
-        Property::MatchIsDurable => {
-            "A leader's match_index never exceeds what that server holds durably, and a server \
-             acknowledges only entries its disk holds."
-        }
-        Property::Invariants => {
-            "The invariants every server checks after every step, in deployment too."
-        }
-    }
 }

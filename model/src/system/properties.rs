@@ -5,7 +5,8 @@
 //! client operations. None depends on whether a server is up: a crash is a step like any other, and it
 //! does not cancel the server's earlier promises.
 
-use alloc::boxed::Box;
+use super::System;
+use alloc::{boxed::Box, vec, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,21 @@ macro_rules! properties {
             /// The established name of the property.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)+ }
+            }
+
+            /// The property in a sentence.
+            pub fn summary(self) -> &'static str {
+                let text = match self { $(Self::$name => concat!($($doc),+),)+ };
+                text.trim_start()
+            }
+
+            /// All properties, as stateright checks them.
+            pub(super) fn expectations<M: stateright::Model<State = System>>()
+            -> Vec<stateright::Property<M>> {
+                // `fn` pointers cannot capture, so each closure names its own property.
+                vec![$(stateright::Property::always(Self::$name.name(), |_, state: &System| {
+                    state.broken.as_ref().is_none_or(|broken| broken.property != Self::$name)
+                })),+]
             }
         }
     };
@@ -63,7 +79,7 @@ properties! {
     Linearizability = "Linearizability";
     /// Terms never decrease within a log.
     TermsOrderedInLog = "Terms never fall within a log";
-    /// A leader's `match_index` never exceeds the durable log of that server, and a server acknowledges
+    /// A leader's match_index never exceeds the durable log of that server, and a server acknowledges
     /// only entries on its disk.
     MatchIsDurable = "match_index is durable";
     /// The invariants that every server checks after every step, in deployment too.

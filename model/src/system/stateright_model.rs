@@ -61,29 +61,6 @@ impl Model for RaftModel {
     }
 
     fn properties(&self) -> Vec<Expectation<Self>> {
-        // One property for each `Property`. `fn` pointers cannot capture, so each closure names its own
-        // `Property`.
-        macro_rules! property {
-            ($($property:ident),+) => {
-                vec![$(Expectation::always(Property::$property.name(), |_, state: &System| {
-                    state.broken.as_ref().is_none_or(|broken| broken.property != Property::$property)
-                })),+]
-            };
-        }
-        property![
-            ElectionSafety,
-            LeaderAppendOnly,
-            LogMatching,
-            LeaderCompleteness,
-            StateMachineSafety,
-            Monotone,
-            OneVotePerTerm,
-            AcknowledgedWritesKept,
-            ExactlyOnce,
-            Linearizability,
-            TermsOrderedInLog,
-            MatchIsDurable,
-            Invariants
-        ]
+        Property::expectations()
     }
 }
