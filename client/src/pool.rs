@@ -17,7 +17,7 @@
 use model::{
     ClientId, Envelope,
     client::{Invocation, Outcome, Unknown},
-    session_pool::{Event, SessionPool, Ticket},
+    session_pool::{self, SessionPool, Ticket},
 };
 use std::{
     collections::HashMap,
@@ -98,7 +98,7 @@ impl Pool {
     pub fn receive(&self, envelopes: Vec<Envelope>) {
         self.inner
             .shared
-            .step(envelopes.into_iter().map(Event::Receive));
+            .step(envelopes.into_iter().map(session_pool::Event::Receive));
         self.inner.shared.idle.notify_waiters();
     }
 
@@ -128,7 +128,7 @@ impl Pool {
         state.last_ticket += 1;
         let ticket = Ticket(state.last_ticket);
         state.callers.insert(ticket, sender);
-        let submitted = Event::Submit {
+        let submitted = session_pool::Event::Submit {
             ticket,
             invocation,
             new_client: ClientId::new(rand::random()),
@@ -152,7 +152,7 @@ impl Pool {
     /// the rest.
     pub async fn close(&self, patience: Duration) {
         let shared = &self.inner.shared;
-        shared.step([Event::Close]);
+        shared.step([session_pool::Event::Close]);
         let all_idle = async {
             loop {
                 let changed = shared.idle.notified();
@@ -189,7 +189,8 @@ impl Call<'_> {
     }
 
     fn abandon(&self) {
-        self.shared.step([Event::Abandon(self.ticket)]);
+        self.shared
+            .step([session_pool::Event::Abandon(self.ticket)]);
     }
 }
 
@@ -206,7 +207,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn step(&self, events: impl IntoIterator<Item = Event>) {
+    fn step(&self, events: impl IntoIterator<Item = session_pool::Event>) {
         self.step_locked(self.lock(), events);
     }
 
@@ -214,7 +215,7 @@ impl Shared {
     fn step_locked(
         &self,
         mut state: MutexGuard<'_, State>,
-        events: impl IntoIterator<Item = Event>,
+        events: impl IntoIterator<Item = session_pool::Event>,
     ) {
         let mut reports = Vec::new();
         let was_empty = state.outbox.is_empty();
@@ -262,7 +263,7 @@ impl Shared {
 
     /// Processes expired timers, sends all envelopes, and returns the next deadline.
     fn run_timers(&self) -> Option<Instant> {
-        self.step([Event::Timeout]);
+        self.step([session_pool::Event::Timeout]);
         let mut state = self.lock();
         let outbox = mem::take(&mut state.outbox);
         let next = state.pool.next_timeout();

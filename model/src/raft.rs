@@ -55,7 +55,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use durability::{Held, Pending};
+use durability::{HeldMessage, Pending};
 use serde::{Deserialize, Serialize};
 
 /// An input of the step function.
@@ -244,7 +244,7 @@ pub struct Raft {
     pub(crate) snapshot_index: LogIndex,
     pub(crate) last_write: WriteId,
     pub(crate) pending: VecDeque<Pending>,
-    pub(crate) held: VecDeque<Held>,
+    pub(crate) held: VecDeque<HeldMessage>,
     /// The `match_index` values of an earlier leadership, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) remembered_matches: BTreeMap<NodeId, LogIndex>,

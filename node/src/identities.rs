@@ -8,7 +8,7 @@ use crate::{
 use model::{
     Address, AppendEntriesResponse, Envelope, NodeId,
     admission::{
-        Acknowledged, Admission, Effects, Event, IdentityMessage, LogAt, Notice, Refusal,
+        self, Acknowledged, Admission, Effects, IdentityMessage, LogAt, Notice, Refusal,
         SILENT_TICKS,
     },
     wire::BootId,
@@ -225,7 +225,7 @@ impl Identities {
     ) -> Turn {
         self.hear(from, silence, now);
         let Origin { id, boot, .. } = from;
-        self.step(Event::Unadmitted { from: id, boot }, now)
+        self.step(admission::Event::Unadmitted { from: id, boot }, now)
     }
 
     /// Handles a message about identities. `log` is the state of the log at the index that a
@@ -242,7 +242,7 @@ impl Identities {
     ) -> Turn {
         self.hear(from, silence, now);
         let Origin { id, boot, at } = from;
-        let event = Event::Receive {
+        let event = admission::Event::Receive {
             from: id,
             boot,
             message,
@@ -264,7 +264,7 @@ impl Identities {
 
     /// Handles a response which suggests that this follower lost entries that it had acknowledged.
     pub(crate) fn doubt(&mut self, id: NodeId, now: Instant) -> Turn {
-        self.step(Event::Doubted(id), now)
+        self.step(admission::Event::Doubted(id), now)
     }
 
     /// Handles a heartbeat interval. `nonce` is random, `other_voters` is the total number of dropped
@@ -282,7 +282,7 @@ impl Identities {
         }
         let is_alive = |id: &NodeId| silence(*id).is_some_and(|silence| silence < self.incumbent);
         let alive: BTreeSet<_> = self.admission.peers().filter(is_alive).collect();
-        let turn = self.step(Event::Tick { nonce, alive }, now);
+        let turn = self.step(admission::Event::Tick { nonce, alive }, now);
         self.publish(now);
         turn
     }
@@ -297,7 +297,7 @@ impl Identities {
         let Some(report) = self.keeper.take_report() else {
             return Ok(None);
         };
-        let turn = self.step(Event::Persisted(report?), now);
+        let turn = self.step(admission::Event::Persisted(report?), now);
         Ok(Some(turn))
     }
 
@@ -342,7 +342,7 @@ impl Identities {
         }
     }
 
-    fn step(&mut self, event: Event, now: Instant) -> Turn {
+    fn step(&mut self, event: admission::Event, now: Instant) -> Turn {
         let Effects {
             save,
             sends,

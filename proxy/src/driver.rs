@@ -8,7 +8,7 @@
 use crate::gauges::Gauges;
 use model::{
     Envelope, ProxyId,
-    router::{Event, Router, RouterConfig},
+    router::{self, Router, RouterConfig},
 };
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{sync::Arc, time::Duration};
@@ -23,7 +23,7 @@ pub struct Handle {
     pub id: ProxyId,
     /// The counters and gauges of the driver.
     pub gauges: Arc<Gauges>,
-    requests: mpsc::UnboundedSender<Event>,
+    requests: mpsc::UnboundedSender<router::Event>,
 }
 
 impl Handle {
@@ -41,7 +41,7 @@ impl Handle {
     fn submit(&self, envelopes: Vec<Envelope>, is_internal: bool) {
         // The send fails only after the driver has ended. Then no response follows, and the caller's
         // timer expires.
-        let _ = self.requests.send(Event::Requests {
+        let _ = self.requests.send(router::Event::Requests {
             envelopes,
             is_internal,
         });
@@ -64,7 +64,7 @@ pub struct Ending {
 pub struct Driver {
     router: Router,
     handle: Handle,
-    requests: mpsc::UnboundedReceiver<Event>,
+    requests: mpsc::UnboundedReceiver<router::Event>,
 }
 
 impl Driver {
@@ -119,7 +119,7 @@ impl Driver {
             tokio::select! {
                 arrived = inbox.receive() => {
                     let Some(envelopes) = arrived else { break };
-                    events.push(Event::Datagrams(envelopes));
+                    events.push(router::Event::Datagrams(envelopes));
                 }
                 _ = self.requests.recv_many(&mut batches, 1024) => {}
                 () = alarm.as_mut(), if is_alarm_set => is_alarm_set = false,
@@ -129,16 +129,16 @@ impl Driver {
                 batches.push(more);
             }
             if ending.refuse.is_cancelled() && !router.is_draining() {
-                events.insert(0, Event::Drain);
+                events.insert(0, router::Event::Drain);
             }
             events.append(&mut batches);
             let now = start.elapsed();
             if router.next_timeout().is_some_and(|next| next <= now) {
-                events.push(Event::Timeout);
+                events.push(router::Event::Timeout);
             }
             let (mut sends, mut responses) = (Vec::new(), Vec::new());
             for event in events.drain(..) {
-                let is_network = matches!(event, Event::Datagrams(_));
+                let is_network = matches!(event, router::Event::Datagrams(_));
                 let mut effects = router.step(now, random.random(), event);
                 gauges.count(&effects, is_network);
                 sends.append(&mut effects.sends);

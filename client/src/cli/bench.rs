@@ -50,7 +50,7 @@ pub(crate) struct Bench {
     value_size: Option<Vec<u32>>,
     /// Operations; one measurement for each [put,get; mixed for a history]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "OP,..")]
-    ops: Option<Vec<Kind>>,
+    ops: Option<Vec<OperationKind>>,
     /// The number of keys [10000; 4 for a history]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     keys: Option<u64>,
@@ -75,7 +75,7 @@ pub(crate) struct Bench {
 /// The kind of the operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum OperationKind {
     /// Writes
     Put,
     /// Linearizable reads
@@ -90,7 +90,7 @@ enum Kind {
 #[derive(Debug, Serialize)]
 struct Measurement {
     route: &'static str,
-    op: Kind,
+    op: OperationKind,
     clients: u32,
     value_size: u32,
     seconds: f64,
@@ -124,14 +124,14 @@ impl Bench {
         let sizes = (self.value_size.clone()).unwrap_or_else(|| default(&[64, 1024], 16));
         let ops = self.ops.clone().unwrap_or_else(|| {
             if for_history {
-                vec![Kind::Mixed]
+                vec![OperationKind::Mixed]
             } else {
-                vec![Kind::Put, Kind::Get]
+                vec![OperationKind::Put, OperationKind::Get]
             }
         });
         let stale = global.consistency == Consistency::Stale;
-        let stale_if_asked = |op: Kind| match op {
-            Kind::Get if stale => Kind::StaleGet,
+        let stale_if_asked = |op: OperationKind| match op {
+            OperationKind::Get if stale => OperationKind::StaleGet,
             op => op,
         };
         let ops = Vec::from_iter(ops.into_iter().map(stale_if_asked));
@@ -154,7 +154,7 @@ impl Bench {
         let mut measurements = Vec::new();
         for size in sizes {
             for op in &ops {
-                if matches!(op, Kind::Get | Kind::StaleGet) && !for_history {
+                if matches!(op, OperationKind::Get | OperationKind::StaleGet) && !for_history {
                     self.fill(global, size).await?;
                 }
                 for clients in &clients {
@@ -243,7 +243,7 @@ impl Bench {
     async fn measure(
         &self,
         global: &Global,
-        op: Kind,
+        op: OperationKind,
         clients: u32,
         size: u32,
         history: Option<Arc<History>>,
@@ -357,7 +357,7 @@ async fn pace(run: Arc<Run>, workers: Vec<Worker>, every: Duration) -> anyhow::R
 /// The shared state of the clients of one measurement.
 struct Run {
     client: Client,
-    op: Kind,
+    op: OperationKind,
     /// Whether reads of mixed operations are stale reads.
     stale: bool,
     size: usize,
@@ -435,7 +435,7 @@ impl Worker {
     async fn work(&mut self) -> anyhow::Result<()> {
         let run = Arc::clone(&self.run);
         let index = self.random.random_range(0..run.keys);
-        if run.history.is_none() && run.op != Kind::Mixed {
+        if run.history.is_none() && run.op != OperationKind::Mixed {
             return self.work_unrecorded(index).await;
         }
         let op = self.choose(index);
@@ -472,16 +472,16 @@ impl Worker {
         let run = Arc::clone(&self.run);
         let key = key(index);
         let mut value = Vec::new();
-        if run.op == Kind::Put {
+        if run.op == OperationKind::Put {
             value.resize(run.size, 0);
             self.random.fill(&mut value[..]);
         }
         let counted = run.counting.load(Relaxed);
         let started = Instant::now();
         let failed = match run.op {
-            Kind::Get => run.client.get(key).await.err(),
-            Kind::StaleGet => run.client.get_stale(key).await.err(),
-            Kind::Put | Kind::Mixed => run.client.put(key, value).await.err(),
+            OperationKind::Get => run.client.get(key).await.err(),
+            OperationKind::StaleGet => run.client.get_stale(key).await.err(),
+            OperationKind::Put | OperationKind::Mixed => run.client.put(key, value).await.err(),
         };
         self.count(counted, started, failed.as_ref());
         match failed {
@@ -508,13 +508,13 @@ impl Worker {
     fn choose(&mut self, index: u64) -> Op {
         let [key, counter] = history_keys(index);
         match self.run.op {
-            Kind::Put => Op::Put {
+            OperationKind::Put => Op::Put {
                 key,
                 value: self.value(),
             },
-            Kind::Get => Op::Get { key },
-            Kind::StaleGet => Op::StaleGet { key },
-            Kind::Mixed => match self.random.random_range(0..10) {
+            OperationKind::Get => Op::Get { key },
+            OperationKind::StaleGet => Op::StaleGet { key },
+            OperationKind::Mixed => match self.random.random_range(0..10) {
                 0..=2 => Op::Put {
                     key,
                     value: self.value(),

@@ -91,7 +91,7 @@ pub(crate) struct Pending {
 
 /// A message that waits for a write.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Held {
+pub(crate) struct HeldMessage {
     pub(crate) after: WriteId,
     pub(crate) envelope: Envelope,
 }
@@ -115,7 +115,7 @@ impl Raft {
             };
             match after {
                 None => sends.push(envelope),
-                Some(after) => self.hold(Held { after, envelope }),
+                Some(after) => self.hold(HeldMessage { after, envelope }),
             }
         }
         Effects {
@@ -138,7 +138,7 @@ impl Raft {
     /// write, receiver and kind, so that their number stays bounded however many requests arrive
     /// while a disk is slow: the latest acknowledgement covers the earlier ones, and a later
     /// message of another kind replaces the earlier one.
-    fn hold(&mut self, held: Held) {
+    fn hold(&mut self, held: HeldMessage) {
         let start = self.held.partition_point(|other| other.after < held.after);
         let mut end = start;
         while let Some(other) = self.held.get_mut(end)
@@ -240,7 +240,7 @@ impl Raft {
     pub(crate) fn sort_held(&mut self) {
         let held = self.held.make_contiguous();
         let together = held.chunk_by_mut(|one, next| one.after == next.after);
-        together.for_each(<[Held]>::sort_unstable);
+        together.for_each(<[HeldMessage]>::sort_unstable);
     }
 
     /// Renumbers the writes in progress from 1. Write numbers are only compared, so behavior stays

@@ -29,7 +29,7 @@ pub(crate) struct Observer {
 
 /// The information about an event that is needed after the step.
 #[derive(Clone, Copy)]
-pub(crate) enum Kind {
+pub(crate) enum StepKind {
     Heartbeat,
     Acknowledged(NodeId),
     Requests,
@@ -111,7 +111,7 @@ impl Observer {
     }
 
     /// Records an event before its step.
-    pub(crate) fn before(&self, event: &Event) -> Kind {
+    pub(crate) fn before(&self, event: &Event) -> StepKind {
         self.metrics.steps.inc();
         match event {
             Event::Receive {
@@ -120,19 +120,19 @@ impl Observer {
             } => self.received(*from, message),
             Event::Requests(requests) => {
                 self.metrics.requests.inc_by(requests.len() as u64);
-                Kind::Requests
+                StepKind::Requests
             }
-            Event::HeartbeatTimeout => Kind::Heartbeat,
-            Event::Compact => Kind::Compacts,
+            Event::HeartbeatTimeout => StepKind::Heartbeat,
+            Event::Compact => StepKind::Compacts,
             Event::ElectionTimeout if self.noted.role != Role::Leader => {
                 debug!(term = %self.noted.term, role = %self.noted.role, "election timeout without contact from a leader");
-                Kind::Other
+                StepKind::Other
             }
-            _ => Kind::Other,
+            _ => StepKind::Other,
         }
     }
 
-    fn received(&self, from: NodeId, message: &Message) -> Kind {
+    fn received(&self, from: NodeId, message: &Message) -> StepKind {
         match message {
             Message::AppendEntriesRequest(request) if request.entries.is_empty() => {
                 self.metrics
@@ -140,7 +140,7 @@ impl Observer {
                     .get_or_create(&[("direction", "in")])
                     .inc();
                 trace!(leader = %from, term = %request.term, commit = %request.leader_commit, "heartbeat received");
-                Kind::Other
+                StepKind::Other
             }
             Message::AppendEntriesRequest(request) => {
                 self.metrics
@@ -148,42 +148,42 @@ impl Observer {
                     .get_or_create(&[("direction", "in")])
                     .inc();
                 trace!(leader = %from, term = %request.term, entries = request.entries.len(), "entries received");
-                Kind::Other
+                StepKind::Other
             }
             Message::AppendEntriesResponse(response) => {
                 if let AppendOutcome::Conflict { conflict_index, .. } = &response.outcome {
                     debug!(follower = %from, conflict = %conflict_index, "a follower's log differs");
                 }
-                Kind::Acknowledged(from)
+                StepKind::Acknowledged(from)
             }
             Message::RequestVoteRequest(request) => {
                 debug!(candidate = %from, term = %request.term, last = %request.last_log_index, "received a vote request");
-                Kind::Other
+                StepKind::Other
             }
             Message::PreVoteRequest(request) => {
                 debug!(candidate = %from, next_term = %request.next_term, last = %request.last_log_index, "received a pre-vote request");
-                Kind::Other
+                StepKind::Other
             }
             Message::PreVoteResponse(response) if self.noted.role == Role::PreCandidate => {
                 debug!(voter = %from, next_term = %response.next_term, granted = response.vote_granted, "received a pre-vote response");
-                Kind::Other
+                StepKind::Other
             }
             Message::RequestVoteResponse(response) if self.noted.role == Role::Candidate => {
                 debug!(voter = %from, term = %response.term, granted = response.vote_granted, "received a vote response");
-                Kind::Other
+                StepKind::Other
             }
-            _ => Kind::Other,
+            _ => StepKind::Other,
         }
     }
 
     /// Records the results of a step.
-    pub(crate) fn after(&mut self, kind: Kind, raft: &Raft, effects: &Effects) {
+    pub(crate) fn after(&mut self, kind: StepKind, raft: &Raft, effects: &Effects) {
         self.note_offices(raft);
         self.note_log(kind, raft, effects);
         match kind {
-            Kind::Heartbeat => self.note_heartbeat(raft, effects),
-            Kind::Acknowledged(from) => note_progress(from, raft),
-            Kind::Requests | Kind::Compacts | Kind::Other => {}
+            StepKind::Heartbeat => self.note_heartbeat(raft, effects),
+            StepKind::Acknowledged(from) => note_progress(from, raft),
+            StepKind::Requests | StepKind::Compacts | StepKind::Other => {}
         }
     }
 
@@ -248,7 +248,7 @@ impl Observer {
         }
     }
 
-    fn note_log(&mut self, kind: Kind, raft: &Raft, effects: &Effects) {
+    fn note_log(&mut self, kind: StepKind, raft: &Raft, effects: &Effects) {
         let sent = effects
             .sends
             .iter()
@@ -262,7 +262,7 @@ impl Observer {
         };
         if let Some(snapshot) = &write.snapshot {
             let up_to = snapshot.last_included_index;
-            if matches!(kind, Kind::Compacts) {
+            if matches!(kind, StepKind::Compacts) {
                 self.metrics.snapshot("taken");
                 info!(%up_to, "taking a snapshot");
             } else {

@@ -48,7 +48,7 @@ struct Header<'a> {
 }
 
 #[derive(Serialize)]
-struct Step<'a> {
+struct StepLine<'a> {
     step: u64,
     event: &'a Event,
     effects: &'a Effects,
@@ -102,7 +102,7 @@ impl Trace {
     /// If the line cannot be written. The trace must not be continued then.
     pub(crate) fn add(&mut self, event: &Event, effects: &Effects) -> io::Result<()> {
         self.step += 1;
-        self.write(&Step {
+        self.write(&StepLine {
             step: self.step,
             event,
             effects,

@@ -10,7 +10,7 @@ use model::{
     Address, ClientId, ClientRequest, Envelope, Message, NodeId,
     client::{Done, Invocation, NotDone, Outcome},
     message::ResponseBody,
-    session_pool::{Event, PoolConfig, SessionPool, Ticket},
+    session_pool::{self, PoolConfig, SessionPool, Ticket},
     store::Answer,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -96,7 +96,7 @@ impl Local {
         let deadline = now + self.timeout;
         self.operations
             .insert(ticket, PendingOperation { reply, deadline });
-        let submitted = Event::Submit {
+        let submitted = session_pool::Event::Submit {
             ticket,
             invocation,
             new_client: ClientId::new(self.random.random()),
@@ -116,7 +116,12 @@ impl Local {
             _ => None,
         };
         let refused = self.pool.operation_of(envelope.to).zip(refusal);
-        self.step(Event::Receive(envelope), now, refused, requests);
+        self.step(
+            session_pool::Event::Receive(envelope),
+            now,
+            refused,
+            requests,
+        );
     }
 
     /// Times out operations whose deadline has passed.
@@ -131,9 +136,9 @@ impl Local {
                 .pool
                 .is_queued(ticket)
                 .then_some((ticket, ProposeError::Overloaded));
-            self.step(Event::Abandon(ticket), now, refused, requests);
+            self.step(session_pool::Event::Abandon(ticket), now, refused, requests);
         }
-        self.step(Event::Timeout, now, None, requests);
+        self.step(session_pool::Event::Timeout, now, None, requests);
     }
 
     /// Rejects operations that have not started.
@@ -141,7 +146,12 @@ impl Local {
         let queued: Vec<_> = self.pool.queued().collect();
         for ticket in queued {
             let refused = Some((ticket, ProposeError::Stopped));
-            self.step(Event::Abandon(ticket), now, refused, &mut Vec::new());
+            self.step(
+                session_pool::Event::Abandon(ticket),
+                now,
+                refused,
+                &mut Vec::new(),
+            );
         }
     }
 
@@ -149,7 +159,7 @@ impl Local {
     /// operation and the reason to report if it ends in this step without a result.
     fn step(
         &mut self,
-        event: Event,
+        event: session_pool::Event,
         now: Instant,
         mut refused: Option<(Ticket, ProposeError)>,
         requests: &mut Vec<(Address, ClientRequest)>,

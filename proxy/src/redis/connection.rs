@@ -75,7 +75,7 @@ const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous er
 
 /// A command of a wave, and the protocol version of its reply.
 #[derive(Debug)]
-struct Step {
+struct PendingReply {
     protocol: Protocol,
     work: Work,
 }
@@ -106,7 +106,7 @@ struct Connection<'a> {
     /// Whether a rejected `MULTI` is still open.
     in_refused_multi: bool,
     /// The command that ended the last wave and begins the next wave.
-    held: Option<Step>,
+    held: Option<PendingReply>,
     quit: bool,
 }
 
@@ -308,7 +308,7 @@ impl Connection<'_> {
     }
 
     /// The next wave of received commands; empty if more input is needed.
-    fn next_wave(&mut self) -> Vec<Step> {
+    fn next_wave(&mut self) -> Vec<PendingReply> {
         let mut wave = Vec::new();
         let mut touched = Touched::default();
         while !self.quit {
@@ -330,7 +330,7 @@ impl Connection<'_> {
     }
 
     /// The next received command, after its effect on the connection.
-    fn next_step(&mut self) -> Option<Step> {
+    fn next_step(&mut self) -> Option<PendingReply> {
         if self.authenticated {
             self.stranger_replies = 0;
         } else if self.stranger_replies >= STRANGER_REPLIES {
@@ -381,11 +381,11 @@ impl Connection<'_> {
         // Read the protocol after the command, because the reply to HELLO uses the protocol that it
         // selects.
         let protocol = self.protocol;
-        Some(Step { protocol, work })
+        Some(PendingReply { protocol, work })
     }
 
-    fn reply(&self, reply: Reply) -> Step {
-        Step {
+    fn reply(&self, reply: Reply) -> PendingReply {
+        PendingReply {
             protocol: self.protocol,
             work: Work::Reply(reply),
         }
@@ -532,12 +532,12 @@ impl Connection<'_> {
     /// Executes a wave and buffers its replies. Sends them when the buffer grows too large.
     async fn run(
         &self,
-        mut wave: Vec<Step>,
+        mut wave: Vec<PendingReply>,
         output: &mut BytesMut,
         stream: &mut TcpStream,
     ) -> io::Result<()> {
         if let [
-            Step {
+            PendingReply {
                 protocol,
                 work: Work::Run(Command::GetMany { keys }),
             },
@@ -547,13 +547,15 @@ impl Connection<'_> {
             let keys = std::mem::take(keys);
             return self.get_many(keys, *protocol, output, stream).await;
         }
-        let steps = wave.into_iter().map(async |Step { protocol, work }| {
-            let reply = match work {
-                Work::Reply(reply) => reply,
-                Work::Run(command) => self.redis.execute(command).await,
-            };
-            (protocol, reply)
-        });
+        let steps = wave
+            .into_iter()
+            .map(async |PendingReply { protocol, work }| {
+                let reply = match work {
+                    Work::Reply(reply) => reply,
+                    Work::Run(command) => self.redis.execute(command).await,
+                };
+                (protocol, reply)
+            });
         for (protocol, reply) in join_all(steps).await {
             reply.encode(protocol, output);
             if output.len() >= FLUSH {

@@ -193,7 +193,7 @@ fn header_checksum(bytes: &[u8]) -> u32 {
 
 /// The result of decoding at an offset.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found<'a> {
+pub(crate) enum Decoded<'a> {
     /// A complete frame.
     Frame {
         sequence: u64,
@@ -208,29 +208,29 @@ pub(crate) enum Found<'a> {
 }
 
 /// Decodes the frame or seal at `offset`, which must be aligned.
-pub(crate) fn read_at(segment: &[u8], offset: usize, tag: u64) -> Found<'_> {
+pub(crate) fn read_at(segment: &[u8], offset: usize, tag: u64) -> Decoded<'_> {
     let Some(header) = segment
         .get(offset..)
         .and_then(|rest| rest.get(..FRAME_HEADER))
     else {
-        return Found::Nothing;
+        return Decoded::Nothing;
     };
     if u64_at(header, 0) != tag {
-        return Found::Nothing;
+        return Decoded::Nothing;
     }
     let sequence = u64_at(header, 8);
     let length = u32_at(header, 16) as usize;
     let start = offset + FRAME_HEADER;
     let Some(payload) = segment.get(start..).and_then(|rest| rest.get(..length)) else {
-        return Found::Nothing;
+        return Decoded::Nothing;
     };
     if u32_at(header, 20) != frame_checksum(&header[..20], payload) {
-        return Found::Nothing;
+        return Decoded::Nothing;
     }
     if length == 0 {
-        return Found::Seal { sequence };
+        return Decoded::Seal { sequence };
     }
-    Found::Frame {
+    Decoded::Frame {
         sequence,
         payload,
         next: aligned(start + length),
@@ -242,8 +242,8 @@ pub(crate) fn find_from(segment: &[u8], offset: usize, tag: u64, sequence: u64) 
     (aligned(offset)..segment.len())
         .step_by(ALIGNMENT)
         .find(|at| match read_at(segment, *at, tag) {
-            Found::Frame { sequence: of, .. } | Found::Seal { sequence: of } => of >= sequence,
-            Found::Nothing => false,
+            Decoded::Frame { sequence: of, .. } | Decoded::Seal { sequence: of } => of >= sequence,
+            Decoded::Nothing => false,
         })
 }
 

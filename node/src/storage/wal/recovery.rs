@@ -25,7 +25,7 @@ use super::{
     SPARES, Segment, create,
     files::{Files, SegmentFile},
     format::{
-        self, BadHeader, FORMAT, FRAME_HEADER, Found, HEADER, Identity, Records, SegmentHeader,
+        self, BadHeader, Decoded, FORMAT, FRAME_HEADER, HEADER, Identity, Records, SegmentHeader,
     },
     read_records, record, segment_name, segment_number,
 };
@@ -118,7 +118,7 @@ pub(super) fn recover<F: Files>(
             return Err(damaged(HEADER as u64, what));
         }
         if header.begins_anew
-            && let Found::Frame { next, .. } = format::read_at(&bytes, HEADER, reader.tag)
+            && let Decoded::Frame { next, .. } = format::read_at(&bytes, HEADER, reader.tag)
         {
             recovered.snapshot_bytes = (next - HEADER) as u64;
         }
@@ -301,7 +301,7 @@ impl Reader {
     fn read(&mut self, segment: &[u8]) -> Result<Frames, usize> {
         let mut last = HEADER;
         let mut offset = HEADER;
-        while let Found::Frame {
+        while let Decoded::Frame {
             sequence,
             payload,
             next,
@@ -327,7 +327,7 @@ impl Reader {
     /// Whether the seal of the last frame is at `end`.
     fn is_sealed(&self, segment: &[u8], end: usize) -> bool {
         let sequence = self.next_sequence - 1;
-        format::read_at(segment, end, self.tag) == Found::Seal { sequence }
+        format::read_at(segment, end, self.tag) == Decoded::Seal { sequence }
     }
 }
 

@@ -518,7 +518,7 @@ fn frames_in(files: &Memory, number: u64) -> Vec<usize> {
     let tag = u64::from_le_bytes(bytes[48..56].try_into().unwrap());
     let mut offsets = vec![HEADER];
     let mut offset = HEADER;
-    while let format::Found::Frame { next, .. } = format::read_at(&bytes, offset, tag) {
+    while let format::Decoded::Frame { next, .. } = format::read_at(&bytes, offset, tag) {
         offset = next;
         offsets.push(offset);
     }
