@@ -15,7 +15,7 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
         ("put", "<KEY>"),
         ("cas k v", "--absent"),
         ("cas k v --absent --present", "cannot be used with"),
-        ("get k --timeout 3", "as in 100ms or 2s"),
+        ("get k --timeout 3", "such as 100ms or 2s"),
         ("get k --direct", "ID=HOST:PORT"),
         ("get k --endpoints nowhere", "HOST:PORT"),
         ("put k", ""),
@@ -144,7 +144,9 @@ fn signal_ends_the_wait_for_a_secret() {
         ["bench", "--key-file", pipe.as_str()],
     ] {
         for (signal, number, code) in stops {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_raft-client"))
+            // Under `nohup`, the program would inherit that SIGHUP is ignored.
+            let mut child = Command::new("env")
+                .args(["--default-signal=HUP", env!("CARGO_BIN_EXE_raft-client")])
                 .args(arguments)
                 .args((arguments[0] == "get").then_some(pipe.as_str()))
                 .stderr(Stdio::null())
