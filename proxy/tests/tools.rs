@@ -425,7 +425,7 @@ async fn first_signal_after_a_failure_forces_nothing() {
         assert!(Command::new("kill").arg(id).status().unwrap().success());
     };
     kill();
-    assert!(find(&log, "stopping already").is_some());
+    assert!(find(&log, "already stopping").is_some());
     let ended = tokio::task::spawn_blocking(move || child.wait());
     assert_eq!(within(ended).await.unwrap().unwrap().code(), Some(1));
     writes.abort();
