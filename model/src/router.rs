@@ -90,7 +90,7 @@ pub enum Event {
     Drain,
 }
 
-/// The work that a step leaves to the driver, and what the driver may count.
+/// The work that a step leaves to the driver, and the numbers for its metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
     /// The envelopes for the network.

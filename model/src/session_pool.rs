@@ -25,8 +25,8 @@
 //!
 //! # Abandoned operations
 //! A caller that stops waiting abandons its operation. An operation that is still queued leaves the
-//! queue. A client cannot take its operation back, so it finishes it before its next one; but a
-//! write of which no copy was sent yet is never sent, and its client is idle again at once.
+//! queue. A client cannot withdraw its operation, so it finishes it before its next one. A write that
+//! was not sent yet is never sent, and its client is idle again at once.
 //!
 //! # Invariants
 //! * An operation has exactly one outcome, also if it is abandoned.

@@ -218,8 +218,8 @@ fn client_without_a_proxy_sends_under_its_own_id() {
 }
 
 proptest! {
-    /// Whatever arrives, each request has one response, at the latest after its last attempt, and
-    /// an answered request leaves no timer.
+    /// For every sequence of events, each request has one response, at the latest after its last
+    /// attempt, and an answered request leaves no timer.
     #[test]
     fn each_request_has_one_response(
         choices in prop::collection::vec((0..5_u8, 1..12_u64, any::<u64>()), 1..200),
