@@ -349,8 +349,13 @@ async fn copy_that_was_seen_beside_the_original_does_not_replace_it() {
     second.stop().await.unwrap();
     cluster.dirs[twice] = dir;
     for _ in 0..2 {
-        cluster.start_node(twice).await;
+        let node = Node::start(cluster.config(twice)).await.unwrap();
+        // Its first request must reach the leader: a server that another one suspended sends none.
+        let observer = cluster.node(leader);
+        node.set_peer(observer.id(), observer.local_addr()).await;
+        cluster.nodes[twice] = Some(node);
         cluster.is_refused(twice, leader).await;
+        cluster.introduce().await;
         let text = cluster.status(twice).await.suspended.unwrap();
         assert!(text.contains("a copy of the disk"), "{text}");
         cluster.stop(twice).await;
