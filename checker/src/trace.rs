@@ -12,13 +12,11 @@
 //! Merged syncs, merged restarts and forgotten hints stay as the scope defines them: they belong to the
 //! steps of a server, not to the network.
 //!
-//! `bounds` serializes a scope, `snapshot` the state of a process, `jsonl` whole traces.
+//! `snapshot` serializes the state of a process, `jsonl` whole traces.
 
-mod bounds;
 mod jsonl;
 mod snapshot;
 
-pub use bounds::ScopeBounds;
 pub use jsonl::{BadTrace, SCHEMA, read_jsonl};
 pub(crate) use jsonl::{Read, TraceKind, read_each, write_run};
 pub use snapshot::Snapshot;

@@ -6,7 +6,7 @@ use checker::{
     engine::{self, Limits, SearchOutcome, SearchProgress},
     explain,
     simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk},
-    trace::{ScopeBounds, Trace, concrete, read_jsonl},
+    trace::{Trace, concrete, read_jsonl},
 };
 use model::{
     mutant::Mutant,
@@ -79,11 +79,7 @@ fn assert_honest(trace: &Trace) {
 fn assert_same(one: &Trace, other: &Trace) {
     assert_eq!(one.steps, other.steps);
     assert_eq!(one.broken, other.broken);
-    assert_eq!(
-        ScopeBounds::from_scope(&one.scope),
-        ScopeBounds::from_scope(&other.scope)
-    );
-    assert_eq!(one.scope.mutant, other.scope.mutant);
+    assert_eq!(one.scope, other.scope);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
     walk::{Choice, Effect, Walk, WalkStep},
     world::bounds_of,
 };
-use crate::trace::{SCHEMA, ScopeBounds, Snapshot};
+use crate::trace::{SCHEMA, Snapshot};
 use model::{
     Address,
     mutant::Mutant,
@@ -32,7 +32,7 @@ pub(super) fn header(walk: &Walk) -> Value {
     let broken = walk.steps.last().and_then(|step| step.broken.first());
     json!({
         "schema": SCHEMA,
-        "scope": ScopeBounds::from_scope(scope),
+        "scope": scope,
         "mutant": scope.mutant.map(Mutant::name),
         "property": broken.map(|broken| broken.property.name()),
         "why": broken.map(|broken| broken.cause.to_string()),

@@ -171,7 +171,7 @@ impl World {
             // Ignores the settings that have no effect on walks.
             let mut real = crate::trace::real_network(scope);
             real.reduction.forget_hints = false;
-            crate::trace::ScopeBounds::from_scope(&real)
+            serde_json::to_string(&real).ok()
         };
         let named = |steps: Steps| {
             let asked = json!({
@@ -187,8 +187,7 @@ impl World {
 
     /// A name that distinguishes the world from all others.
     pub(super) fn name(&self) -> String {
-        let bounds = crate::trace::ScopeBounds::from_scope(&self.scope);
-        let bounds = serde_json::to_string(&bounds).expect("bounds have a form in JSON");
+        let bounds = serde_json::to_string(&self.scope).expect("a scope has a form in JSON");
         let mutant = self.scope.mutant.map_or("", Mutant::name);
         format!("{} {mutant} {bounds}", self.steps.name())
     }

@@ -12,7 +12,7 @@ use crate::{
     lines::read_object,
 };
 
-use super::{ScopeBounds, Snapshot, Trace, TraceStep, real_system};
+use super::{Snapshot, Trace, TraceStep, real_system};
 use model::{
     Envelope,
     mutant::Mutant,
@@ -72,7 +72,7 @@ impl TraceKind {
 #[serde(deny_unknown_fields)]
 struct Header {
     schema: String,
-    scope: ScopeBounds,
+    scope: Scope,
     mutant: Option<String>,
     property: Option<Property>,
     why: Option<String>,
@@ -166,7 +166,7 @@ impl<'a, W: Write> Lines<'a, W> {
     ) -> io::Result<Self> {
         let header = Header {
             schema: SCHEMA.into(),
-            scope: ScopeBounds::from_scope(scope),
+            scope: scope.clone(),
             mutant: scope.mutant.map(|mutant| mutant.name().into()),
             property: broken.map(|broken| broken.property),
             why: broken.map(|broken| broken.cause.to_string()),
@@ -324,7 +324,15 @@ fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), St
                 .ok_or_else(|| format!("no mutant is called {name}"))?,
         ),
     };
-    let scope = header.scope.clone().scope(mutant);
+    let mut scope = Scope {
+        mutant,
+        ..header.scope.clone()
+    };
+    // The fields that do not affect a run come from the catalog if it still contains the scope.
+    let mut catalog = Scope::catalog().into_iter();
+    if let Some(known) = catalog.find(|known| known.name == scope.name) {
+        (scope.summary, scope.expected) = (known.summary, known.expected);
+    }
     scope.validate().map_err(|error| error.to_string())?;
     let start = real_system(&scope).start();
     differs("start", &header.start, &Snapshot::all(&start))?;

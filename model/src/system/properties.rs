@@ -111,9 +111,24 @@ impl Violation {
     }
 }
 
-/// A set of properties to check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A set of properties to check. Its serialized form is the only property of the set, or none: traces
+/// have no other sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Option<Property>", into = "Option<Property>")]
 pub struct Properties(u32);
+
+impl From<Option<Property>> for Properties {
+    fn from(only: Option<Property>) -> Self {
+        only.map_or(Self::ALL, Self::only)
+    }
+}
+
+impl From<Properties> for Option<Property> {
+    fn from(properties: Properties) -> Self {
+        let mut all = Property::ALL.iter().copied();
+        all.find(|property| properties == Properties::only(*property))
+    }
+}
 
 impl Properties {
     /// All properties.

@@ -4,9 +4,11 @@
 //! server states with and without it.
 
 use crate::Term;
+use serde::{Deserialize, Serialize};
 
 /// The reductions that are enabled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reduction {
     /// A write that no other process can observe before it is durable becomes durable immediately.
     pub merge_syncs: bool,
@@ -18,7 +20,9 @@ pub struct Reduction {
     pub send_early: bool,
     /// A follower's leader hint is forgotten if no step depends on it.
     pub forget_hints: bool,
-    /// The entries that a follower has permanently are removed from the requests in transit to it.
+    /// The entries that a follower has permanently are removed from the requests in transit to it. Traces
+    /// of earlier versions do not have it.
+    #[serde(default)]
     pub trim_appends: bool,
 }
 

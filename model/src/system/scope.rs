@@ -52,12 +52,15 @@ impl Budget {
     }
 }
 
-/// A bounded configuration.
-#[derive(Clone, Debug)]
+/// A bounded configuration. Its serialized form is the scope of a trace: all fields on which the
+/// transitions depend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Scope {
     /// The name on the command line.
     pub name: String,
     /// The purpose, in a sentence.
+    #[serde(skip)]
     pub summary: &'static str,
     /// The number of servers.
     pub servers: u64,
@@ -94,15 +97,19 @@ pub struct Scope {
     pub attempts: u32,
     /// The reductions that are enabled.
     pub reduction: Reduction,
-    /// The bug to plant.
+    /// The bug to plant. A trace stores it separately.
     #[cfg(feature = "mutants")]
+    #[serde(skip)]
     pub mutant: Option<crate::mutant::Mutant>,
     /// The wrong reduction to plant.
     #[cfg(feature = "mutants")]
+    #[serde(skip)]
     pub flaw: Option<super::flaw::Flaw>,
     /// The properties to check.
+    #[serde(rename = "only_property")]
     pub properties: Properties,
     /// The witnesses that the search must reach for the scope to pass.
+    #[serde(skip)]
     pub expected: Vec<Witness>,
 }
 
