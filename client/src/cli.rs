@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod clients;
 pub(crate) mod history;
+pub(crate) mod input;
 pub(crate) mod operation;
 pub(crate) mod output;
 pub(crate) mod proc;
@@ -218,7 +219,6 @@ impl Exit {
 
 impl Global {
     pub(crate) async fn options(&self) -> anyhow::Result<Options> {
-        // A key file may be a pipe without a writer. A signal still ends the program.
         let (key_file, client_key_file) = (self.key_file.clone(), self.client_key_file.clone());
         let read = move || {
             let key = |path: Option<PathBuf>| path.map(Key::read).transpose();
@@ -228,7 +228,7 @@ impl Global {
             })
         };
         let keys = if self.key_file.is_some() || self.client_key_file.is_some() {
-            tokio::task::spawn_blocking(read).await??
+            input::read(read).await??
         } else {
             Keys::default()
         };

@@ -30,6 +30,7 @@ use model::{
         Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
     },
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
@@ -119,9 +120,11 @@ impl Client {
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         transport::Config::check_cluster(&options.cluster)?;
         let (timeout, max_waiting) = (options.timeout, options.max_waiting);
+        let seed = options.environment.seed().map_err(ConnectError::Random)?;
+        let random = StdRng::from_seed(seed);
         let (pool, task) = match options.route {
-            Route::Proxy => connect_to_proxy(options).await?,
-            Route::Direct => connect_to_servers(options).await?,
+            Route::Proxy => connect_to_proxy(options, random).await?,
+            Route::Direct => connect_to_servers(options, random).await?,
         };
         Ok(Self {
             inner: Arc::new(Inner {
@@ -354,7 +357,10 @@ fn attempts(options: &Options) -> u32 {
     ((options.timeout.as_secs_f64() / attempt).ceil() as u32).max(1)
 }
 
-async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
+async fn connect_to_proxy(
+    options: Options,
+    random: StdRng,
+) -> Result<(Pool, JoinHandle<()>), ConnectError> {
     let (first, at) = resolve_first(&options).await?;
     let (endpoint, inbox) = wire::bind(&options, &at).await?;
     endpoint.set_peer_addresses(PROXY, &at);
@@ -387,7 +393,7 @@ async fn connect_to_proxy(options: Options) -> Result<(Pool, JoinHandle<()>), Co
             }
         }
     };
-    let pool = Pool::new(config, carry);
+    let pool = Pool::new(config, random, carry);
     let task = tokio::spawn(receive_from_proxy(pool.clone(), inbox, rotation));
     Ok((pool, task))
 }
@@ -549,7 +555,10 @@ async fn resolve_servers(
     Ok(servers)
 }
 
-async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), ConnectError> {
+async fn connect_to_servers(
+    options: Options,
+    mut random: StdRng,
+) -> Result<(Pool, JoinHandle<()>), ConnectError> {
     let servers = resolve_servers(&options).await?;
     let all = Vec::from_iter(servers.values().flatten().copied());
     let (endpoint, inbox) = wire::bind(&options, &all).await?;
@@ -578,22 +587,24 @@ async fn connect_to_servers(options: Options) -> Result<(Pool, JoinHandle<()>), 
         max_attempts: 1,
         attempt_timeout: options.timeout,
     };
-    let pool = Pool::new(config, move |envelopes| {
+    let for_pool = StdRng::from_rng(&mut random);
+    let pool = Pool::new(config, for_pool, move |envelopes| {
         // Each session has at most one request in the queue, which bounds it. The queue is closed only
         // at the end.
         let _ = requests.send(envelopes);
     });
-    let task = tokio::spawn(drive_router(router, pool.clone(), queue, endpoint, inbox));
+    let task = drive_router(router, random, pool.clone(), queue, (endpoint, inbox));
+    let task = tokio::spawn(task);
     Ok((pool, task))
 }
 
 /// Drives the router of a client without a proxy.
 async fn drive_router(
     mut router: Router,
+    mut random: StdRng,
     pool: Pool,
     mut queue: mpsc::UnboundedReceiver<Vec<Envelope>>,
-    endpoint: Endpoint,
-    mut inbox: Inbox,
+    (endpoint, mut inbox): (Endpoint, Inbox),
 ) {
     let start = time::Instant::now();
     let sleep = time::sleep(Duration::ZERO);
@@ -606,17 +617,20 @@ async fn drive_router(
             sleep.as_mut().reset(next);
         }
         let event = tokio::select! {
+            // A fixed order, so that a simulation can repeat a run. The timers and the requests of
+            // the sessions in this process are bounded, so the network gets its turn.
+            biased;
+            () = &mut sleep, if next.is_some() => Some(Event::Timeout),
             requests = queue.recv() => requests.map(|envelopes| Event::Requests {
                 envelopes,
                 is_internal: false,
             }),
             arrived = inbox.receive() => arrived.map(Event::Datagrams),
-            () = &mut sleep, if next.is_some() => Some(Event::Timeout),
         };
         let Some(event) = event else {
             return;
         };
-        let effects = router.step(start.elapsed(), rand::random(), event);
+        let effects = router.step(start.elapsed(), random.random(), event);
         if !effects.sends.is_empty() {
             endpoint.send(effects.sends);
         }

@@ -111,6 +111,9 @@ pub enum ConnectError {
         /// The error of the resolver.
         source: io::Error,
     },
+    /// The system provides no random bytes.
+    #[error("the system provides no random numbers")]
+    Random(#[source] io::Error),
     /// No socket could be opened.
     #[error("no UDP socket could be opened")]
     Bind(#[source] io::Error),

@@ -28,4 +28,4 @@ mod wire;
 pub use connection::{CLOSE_PATIENCE, Client, Number, Stale, Written};
 pub use error::{ConnectError, Error};
 pub use options::{Options, Route};
-pub use transport::{Key, Keys};
+pub use transport::{Environment, Key, Keys};

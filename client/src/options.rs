@@ -1,7 +1,7 @@
 //! The configuration of a client.
 
 use std::time::Duration;
-use transport::Keys;
+use transport::{Environment, Keys};
 
 /// The settings of a [`Client`](crate::Client).
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Options {
     pub max_sessions: usize,
     /// The maximum number of operations that are queued for a session.
     pub max_waiting: usize,
+    /// The source of random numbers and sockets.
+    pub environment: Environment,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             attempt_timeout: Duration::from_millis(500),
             max_sessions: 64,
             max_waiting: 4096,
+            environment: Environment::system(),
         }
     }
 }

@@ -2,8 +2,8 @@
 //! [`model::session_pool::SessionPool`].
 //!
 //! The model decides which client executes an operation, which messages leave, and which outcome an
-//! operation has. This module supplies the time, the random ids of the clients, and the channels to
-//! the callers.
+//! operation has. This module supplies the time, the ids of the clients, and the channels to the
+//! callers.
 //!
 //! # One task
 //! A pool has one task, which sleeps until the first timer expires, and sends the pending envelopes.
@@ -19,6 +19,7 @@ use model::{
     client::{Invocation, Outcome, Unknown},
     session_pool::{self, SessionPool, Ticket},
 };
+use rand::{RngExt as _, rngs::StdRng};
 use std::{
     collections::HashMap,
     mem,
@@ -63,6 +64,8 @@ struct Shared {
 
 struct State {
     pool: SessionPool,
+    /// The source of the clients' ids.
+    random: StdRng,
     last_ticket: u64,
     /// The callers that wait for an outcome.
     callers: HashMap<Ticket, oneshot::Sender<Outcome>>,
@@ -71,15 +74,21 @@ struct State {
 
 impl Pool {
     /// Creates a pool that sends through `carry`. `carry` may lose, duplicate and reorder envelopes.
-    /// It should not block, and should not own a clone of the pool.
+    /// It should not block, and should not own a clone of the pool. No two pools of a cluster may
+    /// have equal generators: the ids of their clients would be equal.
     ///
     /// # Panics
     /// Outside of a tokio runtime with time enabled.
-    pub fn new(config: PoolConfig, carry: impl Fn(Vec<Envelope>) + Send + Sync + 'static) -> Self {
+    pub fn new(
+        config: PoolConfig,
+        random: StdRng,
+        carry: impl Fn(Vec<Envelope>) + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
             start: Instant::now(),
             state: Mutex::new(State {
                 pool: SessionPool::new(config),
+                random,
                 last_ticket: 0,
                 callers: HashMap::new(),
                 outbox: Vec::new(),
@@ -131,7 +140,7 @@ impl Pool {
         let submitted = session_pool::Event::Submit {
             ticket,
             invocation,
-            new_client: ClientId::new(rand::random()),
+            new_client: ClientId::new(state.random.random()),
         };
         shared.step_locked(state, [submitted]);
         Call {

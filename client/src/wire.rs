@@ -15,6 +15,7 @@ pub(crate) async fn bind(
         let mut config = transport::Config::new(any, options.cluster.clone());
         config.keys = options.keys.clone();
         config.max_datagram = options.max_datagram;
+        config.environment = options.environment.clone();
         config
     };
     let four = config(([0, 0, 0, 0], 0).into());

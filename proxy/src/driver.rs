@@ -10,7 +10,7 @@ use model::{
     Envelope, ProxyId,
     router::{self, Router, RouterConfig},
 };
-use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -63,24 +63,27 @@ pub struct Ending {
 #[derive(Debug)]
 pub struct Driver {
     router: Router,
+    random: StdRng,
     handle: Handle,
     requests: mpsc::UnboundedReceiver<router::Event>,
 }
 
 impl Driver {
-    /// Creates a driver. Its [`Handle`] is usable before the driver runs.
+    /// Creates a driver, with a random id and a generator of its own, both drawn from `random`. Its
+    /// [`Handle`] is usable before the driver runs.
     ///
     /// # Panics
     /// If there are no servers.
-    pub fn new(config: RouterConfig) -> Self {
+    pub fn new(config: RouterConfig, random: &mut StdRng) -> Self {
         let (sender, requests) = mpsc::unbounded_channel();
         let handle = Handle {
-            id: ProxyId::new(rand::random()),
+            id: ProxyId::new(random.random()),
             gauges: Arc::new(Gauges::new()),
             requests: sender,
         };
         Self {
             router: Router::new(handle.id, config),
+            random: StdRng::from_rng(random),
             handle,
             requests,
         }
@@ -102,7 +105,7 @@ impl Driver {
     ) {
         let gauges = self.handle.gauges;
         let mut router = self.router;
-        let mut random = SmallRng::from_rng(&mut rand::rng());
+        let mut random = self.random;
         let start = Instant::now();
         let (mut batches, mut events) = (Vec::new(), Vec::new());
         let alarm = tokio::time::sleep(Duration::ZERO);
@@ -117,6 +120,9 @@ impl Driver {
                 is_alarm_set = true;
             }
             tokio::select! {
+                // A fixed order, so that a simulation can repeat a run. The code below handles all
+                // ready inputs, whichever of them ended the wait.
+                biased;
                 arrived = inbox.receive() => {
                     let Some(envelopes) = arrived else { break };
                     events.push(router::Event::Datagrams(envelopes));

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::{
     collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::UNIX_EPOCH,
 };
 use tokio::sync::watch;
+use transport::Clock;
 
 /// The capacity of the event ring.
 const EVENTS: usize = 1000;
@@ -33,6 +34,7 @@ pub struct Event {
 /// The recent events and samples. See the module documentation.
 #[derive(Debug)]
 pub struct EventLog {
+    clock: Arc<dyn Clock>,
     run: String,
     rings: Mutex<Rings>,
     changed: watch::Sender<()>,
@@ -97,19 +99,13 @@ pub struct News {
     pub samples: Vec<Value>,
 }
 
-/// The current time in milliseconds since 1970.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
 impl EventLog {
-    /// Creates an empty history.
-    pub fn new() -> Self {
+    /// Creates an empty history. `run` is a random number that tells this run of the proxy from
+    /// earlier ones.
+    pub fn new(clock: Arc<dyn Clock>, run: u32) -> Self {
         let event_log = Self {
-            run: format!("{:08x}", rand::random::<u32>()),
+            clock,
+            run: format!("{run:08x}"),
             rings: Mutex::new(Rings {
                 events: Ring::new(EVENTS),
                 samples: Ring::new(SAMPLES),
@@ -121,9 +117,17 @@ impl EventLog {
         event_log
     }
 
+    /// The current time in milliseconds since 1970.
+    pub(crate) fn now(&self) -> u64 {
+        let since = self.clock.calendar().duration_since(UNIX_EPOCH);
+        since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
     /// Adds an event with the current time.
     pub fn record(&self, what: &str, about: Map<String, Value>) {
-        self.record_at(now(), what, about);
+        self.record_at(self.now(), what, about);
     }
 
     /// Adds an event with a given time, in milliseconds since 1970.
@@ -193,19 +197,18 @@ impl EventLog {
     }
 }
 
-impl Default for EventLog {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use transport::Environment;
+
+    fn event_log(run: u32) -> EventLog {
+        EventLog::new(Environment::system().clock, run)
+    }
 
     #[test]
     fn items_are_returned_once_and_lost_events_are_counted() {
-        let event_log = EventLog::new();
+        let event_log = event_log(1);
         let mut position = Position::default();
         let first = event_log.after(&mut position);
         assert_eq!((first.missed, first.events.len()), (0, 1));
@@ -230,7 +233,7 @@ mod tests {
 
     #[test]
     fn position_of_another_run_or_beyond_the_end_is_none() {
-        let (event_log, other) = (EventLog::new(), EventLog::new());
+        let (event_log, other) = (event_log(1), event_log(2));
         let position = Position {
             events: 1,
             samples: 0,

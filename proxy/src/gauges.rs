@@ -126,7 +126,7 @@ pub(crate) async fn sample(gauges: Arc<Gauges>, event_log: Arc<EventLog>) {
         ticks.tick().await;
         let now = Instant::now();
         let in_flight = gauges.in_flight.load(Relaxed);
-        event_log.sample(gauges.load.take(now - last, in_flight));
+        event_log.sample(gauges.load.take(event_log.now(), now - last, in_flight));
         last = now;
     }
 }

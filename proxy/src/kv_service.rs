@@ -16,8 +16,8 @@ use model::{
         Page, Query, Value, Versioned,
     },
 };
-use std::{fmt, sync::Arc, time::Instant};
-use tokio::sync::Notify;
+use std::{fmt, sync::Arc};
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The limits on one request, equal for all frontends.

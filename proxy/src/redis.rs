@@ -54,7 +54,8 @@ pub struct Redis {
 
 impl Redis {
     /// Creates a frontend on top of this service, with this maximum number of connections. A known
-    /// client that has been idle for `evict_idle` may be evicted in favor of a new client.
+    /// client that has been idle for `evict_idle` may be evicted in favor of a new client. `random`
+    /// determines the first cursor.
     pub fn new(
         kv_service: KvService,
         password: Option<Secret>,
@@ -63,6 +64,7 @@ impl Redis {
         idle_timeout: Option<Duration>,
         evict_idle: Duration,
         room: usize,
+        random: u64,
     ) -> Self {
         Self {
             evictions: Evictions::new(room, evict_idle),
@@ -71,7 +73,7 @@ impl Redis {
             gauges,
             client_timeout,
             idle_timeout,
-            cursors: Mutex::default(),
+            cursors: Mutex::new(Cursors::new(random)),
             next_client: AtomicI64::new(1),
         }
     }

@@ -23,10 +23,12 @@ use crate::{
     peers,
     settings::{Settings, addresses_by_server},
 };
+use anyhow::Context as _;
 use bound::Bound;
 use client::pool::Pool;
 use cluster::Cluster;
 use frontends::Frontends;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use secrets::Secrets;
 use services::Services;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -79,16 +81,20 @@ impl Server {
         settings.check()?;
         let peers = addresses_by_server(&settings.peers, "--peer")?;
         peers::check(settings.listen, &peers).await?;
+        let seed = settings.environment.seed();
+        let seed = seed.context("the system provides no random numbers")?;
+        let mut random = StdRng::from_seed(seed);
         let faults = settings.chaos.then(FaultPlans::default);
         let secrets = Secrets::read(&settings).await?;
         let bound = Bound::bind(&settings, &secrets.keys, faults.as_ref()).await?;
         let cluster = Cluster::start(&settings, &secrets.keys, faults.as_ref()).await?;
-        let services = Services::start(&settings, bound.endpoint, &cluster, faults);
+        let services = Services::start(&settings, bound.endpoint, &cluster, faults, &mut random);
         let frontends = Frontends {
             settings: &settings,
             secrets,
             services: &services,
             sources: cluster.sources,
+            cursors: random.random(),
         };
         let (udp, http, redis) = (bound.udp, bound.http.address(), bound.redis.address());
         let tasks = frontends.start(bound.http, bound.redis);

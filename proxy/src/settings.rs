@@ -3,6 +3,7 @@
 use clap::Args;
 use model::NodeId;
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use transport::Environment;
 
 /// The configuration of a proxy. Every option can also be set in the environment.
 #[derive(Args, Clone, Debug)]
@@ -175,6 +176,9 @@ pub struct Settings {
     #[arg(long, value_name = "TIME", env = "RAFT_DRAIN", default_value = "10s",
           value_parser = duration)]
     pub drain: Duration,
+    /// The source of random numbers, calendar time and UDP sockets.
+    #[arg(skip)]
+    pub environment: Environment,
 }
 
 /// Parses a positive integer.

@@ -4,7 +4,6 @@
 //!
 //! The driver updates atomics. Once a second they are reset and become a sample of the [`EventLog`](crate::event_log::EventLog).
 
-use crate::event_log;
 use model::message::RequestKind;
 use serde_json::{Map, Value, json};
 use std::{
@@ -62,8 +61,9 @@ impl Throughput {
         self.unavailable[kind as usize].fetch_add(1, Relaxed);
     }
 
-    /// Returns the sample in the format of `docs/http.md`, and resets the counters.
-    pub(crate) fn take(&self, over: Duration, in_flight: u64) -> Value {
+    /// Returns the sample in the format of `docs/http.md`, and resets the counters. `at` is the time in
+    /// milliseconds since 1970.
+    pub(crate) fn take(&self, at: u64, over: Duration, in_flight: u64) -> Value {
         let mut operations = Map::new();
         for (place, name) in KINDS.iter().enumerate() {
             let answered = self.answered[place].swap(0, Relaxed);
@@ -74,7 +74,7 @@ impl Throughput {
             }
         }
         json!({
-            "at": event_log::now(),
+            "at": at,
             "over_ms": u64::try_from(over.as_millis()).unwrap_or(u64::MAX),
             "operations": operations,
             "reads_us": self.reads.take(),
@@ -159,7 +159,7 @@ mod tests {
         load.answered(RequestKind::Get, Duration::from_micros(7));
         load.unavailable(RequestKind::Get);
         let second = Duration::from_secs(1);
-        let sample = load.take(second, 3);
+        let sample = load.take(1, second, 3);
         assert_eq!(
             sample["operations"],
             json!({
@@ -176,7 +176,7 @@ mod tests {
             (&sample["in_flight"], &sample["over_ms"]),
             (&json!(3), &json!(1000))
         );
-        let empty = load.take(second, 0);
+        let empty = load.take(1, second, 0);
         assert_eq!(empty["operations"], json!({}));
         assert_eq!(empty["writes_us"], Value::Null);
     }

@@ -10,6 +10,7 @@ pub(crate) fn config(settings: &Settings, keys: Keys) -> Config {
     let mut config = Config::new(settings.listen, &settings.cluster);
     config.keys = keys;
     config.max_datagram = settings.max_datagram;
+    config.environment = settings.environment.clone();
     // The digest excludes servers that were configured with other voters: they belong to another
     // cluster.
     let embedded = (1..=settings.embedded.unwrap_or(0)).map(NodeId::new);

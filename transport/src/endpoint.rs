@@ -230,6 +230,9 @@ async fn serve_timers(shared: Arc<Shared>) {
             }
         };
         tokio::select! {
+            // A fixed order, so that a simulation can repeat a run. The last branch is reached: the
+            // other two are ready once for each delayed datagram and for each timer.
+            biased;
             () = shared.delays.wake.notified() => {}
             () = alarm => shared.tick(shared.now()),
             writable = poll_fn(|context| shared.socket.poll_writable(context)), if queued => {

@@ -25,9 +25,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{task::JoinSet, time};
+use tokio::{
+    task::JoinSet,
+    time::{self, Instant},
+};
+use transport::Environment;
 
 /// The upper bound of the latency histogram: one minute.
 const LONGEST_NS: u64 = 60_000_000_000;
@@ -142,7 +146,8 @@ impl Bench {
         }
         let history = match &self.history {
             Some(path) => {
-                let create = History::create(path);
+                let now = Environment::system().clock.calendar();
+                let create = History::create(path, now);
                 Some(create.with_context(|| format!("cannot write {}", path.display()))?)
             }
             None => None,

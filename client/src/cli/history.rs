@@ -9,8 +9,9 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
+use tokio::time::Instant;
 
 /// A file to which completed operations are appended.
 pub(crate) struct History {
@@ -21,8 +22,9 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    /// Creates the file, or empties it. `now` is the time of the calendar.
+    pub(crate) fn create(path: &Path, now: SystemTime) -> io::Result<Self> {
+        let since = now.duration_since(UNIX_EPOCH);
         let nanos = since.map_or(0, |since| since.as_nanos());
         Ok(Self {
             file: Mutex::new(BufWriter::new(File::create(path)?)),
@@ -83,7 +85,7 @@ mod tests {
     fn process_ends_with_an_operation_whose_outcome_is_unknown() {
         let name = format!("raft-client-processes-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let history = History::create(&path).unwrap();
+        let history = History::create(&path, UNIX_EPOCH).unwrap();
         let (first, other) = (history.new_process(), history.new_process());
         let op = Op::Get {
             key: "k".to_owned(),

@@ -1,6 +1,6 @@
 //! The operations on keys, shared by the command line and the prompt.
 
-use super::{Consistency, output::Reply};
+use super::{Consistency, input, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::{Client, Stale};
@@ -9,7 +9,6 @@ use model::{
     store::{Condition, MAX_VALUE_BYTES},
 };
 use std::io::{IsTerminal, Read};
-use tokio::task;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Operation {
@@ -95,11 +94,10 @@ impl Operation {
         !matches!(self, Self::Get { .. } | Self::Scan { .. })
     }
 
-    /// Reads the value from standard input if the arguments have none. This may never end: a signal
-    /// still ends the program.
+    /// Reads the value from standard input if the arguments have none.
     pub(crate) async fn input(&self) -> anyhow::Result<Option<Vec<u8>>> {
         Ok(match self {
-            Self::Put { value: None, .. } => Some(task::spawn_blocking(read_value).await??),
+            Self::Put { value: None, .. } => Some(input::read(read_value).await??),
             _ => None,
         })
     }

@@ -1,7 +1,7 @@
 //! The interactive prompt, with a line history. It accepts the commands of the command line, and uses
 //! one client that keeps its session.
 
-use super::{Exit, Global, operation::Operation, output};
+use super::{Exit, Global, input, operation::Operation, output};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use client::Client;
@@ -11,7 +11,6 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
 };
-use tokio::task;
 
 const HELP: &str = "\
 get KEY                    put KEY VALUE              delete KEY [--version N]
@@ -62,7 +61,7 @@ impl Repl {
             let _ = editor.load_history(history);
         }
         loop {
-            let read = task::spawn_blocking(move || {
+            let read = input::read(move || {
                 let line = editor.readline("raft> ");
                 (editor, line)
             });

@@ -4,20 +4,17 @@
 //! Leader, term, members and lag come from the HTTP port of a proxy: `--http`, or port 8080 of the
 //! proxy if it listens on its default port.
 
-use super::{Exit, Global, Output, output::print_line, text::printable};
+use super::{Exit, Global, Output, input, output::print_line, text::printable};
 use clap::Args;
 use comfy_table::{Table, presets};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use status::{Flow, Progress, Status};
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time,
+    time::{self, Instant},
 };
 
 /// The key of the probe. It need not exist.
@@ -117,9 +114,8 @@ impl Probe {
 
     async fn fetch(&self, at: &str, path: &str, timeout: Duration) -> anyhow::Result<String> {
         let file = self.http_token_file.clone();
-        // The file may be a pipe without a writer. A signal still ends the program.
         let read = move || file.as_deref().map(transport::read_secret).transpose();
-        let token = tokio::task::spawn_blocking(read).await??;
+        let token = input::read(read).await??;
         Ok(fetch(at, path, token.as_deref(), timeout).await?)
     }
 

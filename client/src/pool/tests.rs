@@ -8,6 +8,7 @@ use model::{
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Condition, Found, Operation, Query, Store, Write},
 };
+use rand::SeedableRng as _;
 use tokio::task::JoinSet;
 
 const PROXY: Address = Address::Proxy(ProxyId::new(1));
@@ -47,7 +48,7 @@ struct Wire(Arc<Mutex<Vec<Vec<Envelope>>>>);
 impl Wire {
     fn pool(&self, config: PoolConfig) -> Pool {
         let wire = self.clone();
-        Pool::new(config, move |envelopes| {
+        Pool::new(config, StdRng::seed_from_u64(1), move |envelopes| {
             assert!(!envelopes.is_empty(), "an empty batch");
             wire.0.lock().unwrap().push(envelopes);
         })

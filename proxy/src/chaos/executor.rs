@@ -245,11 +245,12 @@ mod tests {
     use super::*;
     use serde_json::json;
     use std::time::Duration;
+    use transport::Environment;
 
     /// A proxy for three external servers.
     fn chaos() -> Arc<Chaos> {
         let servers = (1..=3).map(NodeId::new);
-        let event_log = Arc::new(EventLog::new());
+        let event_log = Arc::new(EventLog::new(Environment::system().clock, 1));
         Arc::new(Chaos::new(
             None,
             servers,

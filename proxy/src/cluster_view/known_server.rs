@@ -3,7 +3,7 @@
 use super::MISSES;
 use model::NodeId;
 use serde_json::{Map, Value};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// The state of one server from earlier polls.
 #[derive(Debug, Default)]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
+use tokio::time::Instant;
 use web::Secret;
 
 /// Polls the servers.

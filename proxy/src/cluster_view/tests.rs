@@ -11,16 +11,20 @@ use model::{
     router::{RouterConfig, Sender},
 };
 use node::{Alert, AlertKind};
+use rand::{SeedableRng as _, rngs::StdRng};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use transport::Environment;
 
 /// A view of one server that counts the polls and responds while `is_up`.
 fn cluster_view(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> ClusterView {
-    let driver = Driver::new(RouterConfig {
+    let config = RouterConfig {
         proxy: ProxyConfig::new([NodeId::new(1)].into(), 1, 1),
         attempt_timeout: PATIENCE,
         sender: Sender::Proxy,
-    });
+    };
+    let mut random = StdRng::seed_from_u64(1);
+    let driver = Driver::new(config, &mut random);
     let handle = driver.handle();
     let config = PoolConfig {
         proxy: Address::Proxy(handle.id),
@@ -30,7 +34,7 @@ fn cluster_view(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> ClusterView 
         max_attempts: 1,
         attempt_timeout: PATIENCE,
     };
-    let pool = Pool::new(config, |_| {});
+    let pool = Pool::new(config, random, |_| {});
     let kv_service = KvService::new(pool, Arc::new(Metrics::new()), CancellationToken::new());
     let (asked, is_up) = (Arc::clone(asked), Arc::clone(is_up));
     let ask = move |_| {
@@ -46,7 +50,10 @@ fn cluster_view(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> ClusterView 
         .boxed()
     };
     let sources = BTreeMap::from([(NodeId::new(1), Source::Here(Box::new(ask)))]);
-    let event_log = (Arc::new(EventLog::new()), None);
+    let event_log = (
+        Arc::new(EventLog::new(Environment::system().clock, 1)),
+        None,
+    );
     let services = (kv_service.clone(), kv_service);
     ClusterView::new(
         "test".into(),

@@ -27,11 +27,12 @@ async fn stage(attempt_timeout: Duration, max_attempts: u32) -> Stage {
     let server = loopback().await;
     let (endpoint, inbox) = loopback().await;
     endpoint.set_peer(Address::Node(SERVER), server.0.local_addr().unwrap());
-    let driver = Driver::new(RouterConfig {
+    let config = RouterConfig {
         proxy: ProxyConfig::new([SERVER].into(), max_attempts, 2),
         attempt_timeout,
         sender: Sender::Proxy,
-    });
+    };
+    let driver = Driver::new(config, &mut StdRng::seed_from_u64(1));
     let handle = driver.handle();
     let at = endpoint.local_addr().unwrap();
     server.0.set_peer(Address::Proxy(handle.id), at);

@@ -14,18 +14,16 @@ pub(crate) struct Cursors {
     places: BTreeMap<u64, Vec<u8>>,
 }
 
-impl Default for Cursors {
-    fn default() -> Self {
+impl Cursors {
+    /// `random` determines the first cursor, so that cursors of an earlier run or of another proxy are
+    /// unlikely to match.
+    pub(crate) fn new(random: u64) -> Self {
         Self {
-            // A random start, so that cursors of an earlier run or of another proxy are unlikely to
-            // match.
-            next: rand::random::<u64>() >> 16 | 1,
+            next: random >> 16 | 1,
             places: BTreeMap::new(),
         }
     }
-}
 
-impl Cursors {
     /// Stores a position. If the table is full, it forgets the oldest position.
     pub(crate) fn remember(&mut self, after: Vec<u8>) -> u64 {
         if self.places.len() >= CAPACITY {
@@ -49,7 +47,7 @@ mod tests {
 
     #[test]
     fn places_are_bounded_and_the_oldest_goes() {
-        let mut cursors = Cursors::default();
+        let mut cursors = Cursors::new(0);
         let first = cursors.remember(b"a".to_vec());
         let second = cursors.remember(b"b".to_vec());
         for _ in 2..=CAPACITY {

@@ -24,6 +24,8 @@ pub(super) struct Frontends<'a> {
     pub(super) secrets: Secrets,
     pub(super) services: &'a Services,
     pub(super) sources: BTreeMap<NodeId, Source>,
+    /// A random number for the cursors of listings.
+    pub(super) cursors: u64,
 }
 
 impl Frontends<'_> {
@@ -68,6 +70,7 @@ impl Frontends<'_> {
             (!idle.is_zero()).then_some(idle),
             settings.evict_idle,
             room,
+            self.cursors,
         ));
         let open = metrics.redis_connections.clone();
         let closing = self.services.ending.refuse.clone();
@@ -87,6 +90,7 @@ impl Frontends<'_> {
             secrets,
             services,
             sources,
+            ..
         } = self;
         let closing = services.ending.refuse.clone();
         let sampler = gauges::sample(

@@ -15,6 +15,7 @@ use model::{
     proxy::ProxyConfig,
     router::{RouterConfig, Sender},
 };
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use transport::{Endpoint, Inbox};
@@ -45,13 +46,15 @@ impl Services {
         (endpoint, inbox): (Endpoint, Inbox),
         cluster: &Cluster,
         faults: Option<FaultPlans>,
+        random: &mut StdRng,
     ) -> Self {
         let nodes = cluster.addresses.keys().copied().collect();
-        let driver = Driver::new(RouterConfig {
+        let config = RouterConfig {
             proxy: ProxyConfig::new(nodes, settings.attempts, settings.max_in_flight),
             attempt_timeout: settings.attempt_timeout,
             sender: Sender::Proxy,
-        });
+        };
+        let driver = Driver::new(config, random);
         let handle = driver.handle();
         let config = PoolConfig {
             proxy: Address::Proxy(handle.id),
@@ -63,12 +66,15 @@ impl Services {
             attempt_timeout: settings.patience(),
         };
         let requests = handle.clone();
-        let pool = Pool::new(config.clone(), move |envelopes| requests.carry(envelopes));
+        let pool = Pool::new(config.clone(), StdRng::from_rng(random), move |envelopes| {
+            requests.carry(envelopes);
+        });
         let requests = handle.clone();
-        let uncounted = Pool::new(config, move |envelopes| {
+        let uncounted = Pool::new(config, StdRng::from_rng(random), move |envelopes| {
             requests.carry_uncounted(envelopes);
         });
-        let event_log = Arc::new(EventLog::new());
+        let clock = Arc::clone(&settings.environment.clock);
+        let event_log = Arc::new(EventLog::new(clock, random.random()));
         let chaos = faults.map(|faults| {
             Arc::new(Chaos::new(
                 cluster.embedded.clone(),

@@ -7,9 +7,9 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// The minimum time before a connection without a request is evicted.
@@ -179,7 +179,7 @@ impl Shortage {
 
 /// Waits for a change, but no longer than until `at`.
 async fn until(at: Instant, changed: impl Future<Output = ()>) {
-    let _ = tokio::time::timeout_at(at.into(), changed).await;
+    let _ = tokio::time::timeout_at(at, changed).await;
 }
 
 /// If all places are taken, evicts the connection that has been evictable for the longest time.
