@@ -5,6 +5,7 @@
 //! name that is not allowed ([`web::site`]), and `/status` omits keys and values.
 
 use crate::{
+    error::StartError,
     node::{Inner, Node},
     observability::log_excerpt,
     observability::status_query::StatusQuery,
@@ -19,7 +20,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 use status::AlertKind;
-use std::{collections::BTreeMap, sync::Weak, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Weak, time::Duration};
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -60,6 +61,18 @@ impl Shared {
     fn node(&self) -> Option<Node> {
         Node::upgrade(&self.node)
     }
+}
+
+/// Binds the listener, and returns it with its actual address.
+pub(crate) async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen {
+        address,
+        purpose: "HTTP",
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
 }
 
 /// Serves HTTP until the server is gone. Dropping the future closes all connections.

@@ -4,12 +4,23 @@ mod invariant;
 mod simulated;
 
 use super::*;
-use crate::error::ProposeError;
-use model::Write;
+use crate::{
+    error::ProposeError,
+    runtime::driver::{Command, Driver},
+    storage::{
+        disk::{Disk, DiskError},
+        metadata::Metadata,
+        wal::{Identity, Wal},
+    },
+};
 use model::{
-    NodeId,
+    Durable, NodeId, Write,
     store::{Operation, Query},
 };
+use rand::{SeedableRng as _, rngs::StdRng};
+use std::{net::SocketAddr, task::Waker, time::Duration};
+use tokio::sync::mpsc;
+use transport::Endpoint;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
