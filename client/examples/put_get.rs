@@ -7,7 +7,7 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows its results")]
 
-use client::{Client, Error, Options};
+use client::{Client, Error, KeyValue as _, Options};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,6 +13,7 @@ pub(crate) mod text;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use client::{Client, ConnectError, Error, Key, Keys, Options, Route};
+use model::client::{NotDone, Unknown};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const EXITS: &str = "Exit codes:
@@ -188,14 +189,10 @@ impl Exit {
     pub(crate) fn from_error(error: &anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
-                Error::Unavailable(_)
-                | Error::Overloaded(_)
-                | Error::ClusterOverloaded
-                | Error::SessionsInUse
-                | Error::QuotaExceeded => Self::Unavailable,
-                Error::OutsideLimits(_) => Self::Usage,
-                Error::NotANumber => Self::No,
-                Error::Unknown(_) | Error::Forgotten | Error::Mismatch => Self::Unknown,
+                Error::NotDone(NotDone::OutsideLimits(_)) => Self::Usage,
+                Error::NotDone(_) | Error::QuotaExceeded => Self::Unavailable,
+                Error::NotANumber | Error::Overflow => Self::No,
+                Error::Unknown(_) | Error::Mismatch => Self::Unknown,
             };
         }
         match error.downcast_ref::<ConnectError>() {
@@ -272,8 +269,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
                 .unwrap_or_else(|_| {
                     // A write that was not sent yet is never sent, because its future is dropped.
                     let late = match global.clients.have_sent_write() {
-                        true => Error::Unknown(timeout),
-                        false => Error::Unavailable(timeout),
+                        true => Error::Unknown(Unknown::NotConfirmed),
+                        false => Error::NotDone(NotDone::NoLeader),
                     };
                     Err(late.into())
                 })?;

@@ -1,4 +1,4 @@
-//! A client library: one socket, many concurrent operations, one function per operation.
+//! A client library: one socket, many concurrent operations. [`KeyValue`] has the operations.
 //!
 //! # Time
 //! Every operation ends within [`Options::timeout`] plus 5 %. A request without a response is
@@ -14,21 +14,18 @@
 //! Encryption keys, queues and packets: the transport owns them.
 
 use crate::{
-    ConnectError, Error, Options, Route,
+    ConnectError, KeyValue, Options, Route,
     pool::{Load, Pool, PoolConfig},
     rotation::Rotation,
     wire,
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use model::{
-    Address, Envelope, FoundStale, LogIndex, Message, NodeId, ProxyId,
-    client::{Done, Invocation, NotDone, Outcome, Unknown},
+    Address, Envelope, Message, NodeId, ProxyId,
+    client::{Invocation, Outcome},
     message::ResponseBody,
     proxy::ProxyConfig,
     router::{Event, Router, RouterConfig, Sender},
-    store::{
-        Answer, Condition, Found, Key, MAX_SCAN_BYTES, Operation, Page, Query, Value, Versioned,
-    },
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
@@ -64,7 +61,6 @@ pub struct Client {
 struct Inner {
     pool: Pool,
     timeout: Duration,
-    max_waiting: usize,
     task: JoinHandle<()>,
 }
 
@@ -72,40 +68,6 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// The outcome of a conditional write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// The write took effect.
-    Done {
-        /// The new version.
-        version: LogIndex,
-    },
-    /// The condition did not hold, and nothing changed.
-    ConditionFailed {
-        /// The actual version of the key, `None` if absent.
-        found: Option<LogIndex>,
-    },
-}
-
-/// A stale result: the state of one server after a prefix of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stale<T> {
-    /// The result.
-    pub found: T,
-    /// The last entry that the server had applied; 0 if none, for example directly after its start. Of
-    /// two results, the one with the greater index is newer.
-    pub applied_index: LogIndex,
-}
-
-/// The outcome of an increment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Number {
-    /// The new value of the key.
-    pub value: i64,
-    /// The new version.
-    pub version: LogIndex,
 }
 
 impl Client {
@@ -119,7 +81,7 @@ impl Client {
     /// Outside of a tokio runtime with time and IO enabled.
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         transport::Config::check_cluster(&options.cluster)?;
-        let (timeout, max_waiting) = (options.timeout, options.max_waiting);
+        let timeout = options.timeout;
         let seed = options.environment.seed().map_err(ConnectError::Random)?;
         let random = StdRng::from_seed(seed);
         let (pool, task) = match options.route {
@@ -130,154 +92,9 @@ impl Client {
             inner: Arc::new(Inner {
                 pool,
                 timeout,
-                max_waiting,
                 task,
             }),
         })
-    }
-
-    /// Reads a key. The read is linearizable.
-    ///
-    /// # Errors
-    /// See [`Error`]; the outcome of a read is never unknown.
-    pub async fn get(&self, key: impl Into<Key>) -> Result<Option<Versioned>, Error> {
-        let key = key.into();
-        match self.execute(Invocation::Read(Query::Get { key })).await? {
-            Done::Found(Found::Value(value)) => Ok(value),
-            _ => Err(Error::Mismatch),
-        }
-    }
-
-    /// Reads a key from any one server, even if no majority is reachable. The value may be stale, and
-    /// older than the value of an earlier read. It is always a committed value.
-    ///
-    /// # Errors
-    /// See [`Error`]; the outcome of a read is never unknown.
-    pub async fn get_stale(&self, key: impl Into<Key>) -> Result<Stale<Option<Versioned>>, Error> {
-        let key = key.into();
-        match self.execute_stale(Query::Get { key }).await? {
-            Stale {
-                found: Found::Value(found),
-                applied_index,
-            } => Ok(Stale {
-                found,
-                applied_index,
-            }),
-            _ => Err(Error::Mismatch),
-        }
-    }
-
-    /// Lists keys with a prefix in order: the keys after `after`, at most `limit` keys, and at most as
-    /// many as fit into one response. The read is linearizable. [`Page::more`] reports whether more keys
-    /// exist; the next page begins after the last key of this page.
-    ///
-    /// # Errors
-    /// See [`Error`]; the outcome of a read is never unknown.
-    pub async fn scan(
-        &self,
-        prefix: impl Into<Key>,
-        after: Option<Key>,
-        limit: u32,
-    ) -> Result<Page, Error> {
-        let query = Query::Scan {
-            prefix: prefix.into(),
-            after,
-            limit,
-            bytes: MAX_SCAN_BYTES,
-        };
-        match self.execute(Invocation::Read(query)).await? {
-            Done::Found(Found::Pairs(page)) => Ok(page),
-            _ => Err(Error::Mismatch),
-        }
-    }
-
-    /// Lists keys with a prefix in order, from any one server: see [`Self::get_stale`].
-    ///
-    /// # Errors
-    /// See [`Error`]; the outcome of a read is never unknown.
-    pub async fn scan_stale(
-        &self,
-        prefix: impl Into<Key>,
-        after: Option<Key>,
-        limit: u32,
-    ) -> Result<Stale<Page>, Error> {
-        let query = Query::Scan {
-            prefix: prefix.into(),
-            after,
-            limit,
-            bytes: MAX_SCAN_BYTES,
-        };
-        match self.execute_stale(query).await? {
-            Stale {
-                found: Found::Pairs(found),
-                applied_index,
-            } => Ok(Stale {
-                found,
-                applied_index,
-            }),
-            _ => Err(Error::Mismatch),
-        }
-    }
-
-    /// Sets a key. Returns the new version.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn put(
-        &self,
-        key: impl Into<Key>,
-        value: impl Into<Value>,
-    ) -> Result<LogIndex, Error> {
-        match self.cas(key, value, Condition::Always).await? {
-            Written::Done { version } => Ok(version),
-            Written::ConditionFailed { .. } => Err(Error::Mismatch),
-        }
-    }
-
-    /// Sets a key if a condition holds.
-    ///
-    /// # Errors
-    /// See [`Error`]. A condition that does not hold is not an error.
-    pub async fn cas(
-        &self,
-        key: impl Into<Key>,
-        value: impl Into<Value>,
-        condition: Condition,
-    ) -> Result<Written, Error> {
-        self.write(Operation::Put {
-            key: key.into(),
-            value: value.into(),
-            condition,
-        })
-        .await
-    }
-
-    /// Deletes a key if a condition holds.
-    ///
-    /// # Errors
-    /// See [`Error`]. A condition that does not hold is not an error.
-    pub async fn delete(
-        &self,
-        key: impl Into<Key>,
-        condition: Condition,
-    ) -> Result<Written, Error> {
-        let key = key.into();
-        self.write(Operation::Delete { key, condition }).await
-    }
-
-    /// Adds to the decimal number in a key; an absent key counts as 0.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn increment(&self, key: impl Into<Key>, by: i64) -> Result<Number, Error> {
-        let key = key.into();
-        let operation = Operation::Increment { key, by };
-        match self.execute(Invocation::Write(operation)).await? {
-            Done::Answered(Answer::Number { value, version }) => Ok(Number { value, version }),
-            Done::Answered(Answer::NotANumber | Answer::Overflow) => Err(Error::NotANumber),
-            Done::Answered(Answer::QuotaExceeded) => Err(Error::QuotaExceeded),
-            _ => Err(Error::Mismatch),
-        }
     }
 
     /// Closes the sessions of this client, so that other clients can use their places. Waits only
@@ -303,50 +120,15 @@ impl Client {
     pub fn load(&self) -> Load {
         self.inner.pool.load()
     }
+}
 
-    async fn write(&self, operation: Operation) -> Result<Written, Error> {
-        match self.execute(Invocation::Write(operation)).await? {
-            Done::Answered(Answer::Written { version }) => Ok(Written::Done { version }),
-            Done::Answered(Answer::ConditionFailed { found }) => {
-                Ok(Written::ConditionFailed { found })
-            }
-            Done::Answered(Answer::QuotaExceeded) => Err(Error::QuotaExceeded),
-            _ => Err(Error::Mismatch),
-        }
-    }
-
-    async fn execute_stale(&self, query: Query) -> Result<Stale<Found>, Error> {
-        match self.execute(Invocation::StaleRead(query)).await? {
-            Done::FoundStale(FoundStale {
-                found,
-                applied_index,
-            }) => Ok(Stale {
-                found,
-                applied_index,
-            }),
-            _ => Err(Error::Mismatch),
-        }
-    }
-
-    async fn execute(&self, invocation: Invocation) -> Result<Done, Error> {
+impl KeyValue for Client {
+    async fn execute(&self, invocation: Invocation) -> Outcome {
         let timeout = self.inner.timeout;
         // Longer than all attempts of one request. So the client can distinguish a write that was
         // never sent, because no session could be opened, from a write that was sent.
         let limit = timeout + timeout / 20;
-        match self.inner.pool.execute_within(invocation, limit).await {
-            Outcome::Done(done) => Ok(done),
-            Outcome::NotDone(reason) => Err(match reason {
-                NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
-                    Error::Unavailable(timeout)
-                }
-                NotDone::OutsideLimits(error) => Error::OutsideLimits(error),
-                NotDone::QueueFull => Error::Overloaded(self.inner.max_waiting),
-                NotDone::SessionsInUse => Error::SessionsInUse,
-                NotDone::Overloaded | NotDone::ShuttingDown => Error::ClusterOverloaded,
-            }),
-            Outcome::Unknown(Unknown::NotConfirmed) => Err(Error::Unknown(timeout)),
-            Outcome::Unknown(Unknown::Forgotten) => Err(Error::Forgotten),
-        }
+        self.inner.pool.execute_within(invocation, limit).await
     }
 }
 

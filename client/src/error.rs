@@ -1,65 +1,82 @@
 //! The errors of operations. They distinguish an operation that was certainly not executed from an
 //! operation with an unknown outcome.
 
-use model::{NodeId, store::LimitError};
-use std::{io, time::Duration};
+use model::{
+    NodeId,
+    client::{NotDone, Unknown},
+};
+use std::io;
 
 /// Why an operation has no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// No server executed the operation in time. It was not executed and never will be; a read has no
-    /// effect in any case.
-    #[error(
-        "nothing was done: no server carried it out within {0:?}. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
-    )]
-    Unavailable(Duration),
-    /// Too many operations are queued in this client. The operation was not executed and never will
-    /// be.
-    #[error(
-        "nothing was done: {0} operations wait for a session of this client already. Ask for less at once, or raise max_sessions"
-    )]
-    Overloaded(usize),
-    /// The cluster or the proxy is overloaded. The operation was not executed and never will be.
-    #[error(
-        "nothing was done: the cluster is overloaded, or the proxy has as many requests in flight as it accepts. Try again in a moment, or with fewer requests at once"
-    )]
-    ClusterOverloaded,
-    /// A key or a value exceeds the limits. The operation was not executed and never will be.
-    #[error("nothing was done: {0}")]
-    OutsideLimits(LimitError),
-    /// The cluster opens no session for this client, because other clients use all sessions. The write
-    /// was not executed and never will be.
-    #[error(
-        "nothing was done: all client sessions of the cluster are in use. Close clients or lower their concurrency, or raise --max-sessions of the servers"
-    )]
-    SessionsInUse,
+    /// The operation was not executed and never will be. A read has no effect in any case.
+    #[error("nothing was done: {}", describe(*.0))]
+    NotDone(NotDone),
     /// The write would make the state larger than its quota. Nothing changed.
     #[error(
         "nothing was done: the state has reached its quota. Delete keys, or raise --state-quota of the servers"
     )]
     QuotaExceeded,
+    /// The value of the key is not an integer. Nothing changed.
+    #[error("nothing was done: {NOT_A_NUMBER}")]
+    NotANumber,
+    /// The sum does not fit into 64 bits. Nothing changed.
+    #[error("nothing was done: {NOT_A_NUMBER}")]
+    Overflow,
     /// The outcome of a write is unknown: it may have been executed, may still be executed, or may
     /// never be executed. It is executed at most once.
-    #[error(
-        "the outcome is unknown: no leader confirmed the write within {0:?}. It may have been carried out, or may yet be, at most once. Read the key to find out"
-    )]
-    Unknown(Duration),
-    /// The cluster no longer has the session or the response of the write. If the write was not
-    /// executed before, it never will be.
-    #[error(
-        "the outcome is unknown: the cluster answered that it no longer has the session of the write. The write may have been carried out before that, at most once. Read the key to find out"
-    )]
-    Forgotten,
-    /// The value of the key is not an integer, or the sum would overflow. Nothing changed.
-    #[error(
-        "nothing was done: the key holds no whole number of 64 bits, or would not after adding"
-    )]
-    NotANumber,
+    #[error("the outcome is unknown: {}. Read the key to find out", describe_unknown(*.0))]
+    Unknown(Unknown),
     /// The response does not match the request. A write was executed.
     #[error(
         "the answer does not fit the question: client and cluster are perhaps of different versions"
     )]
     Mismatch,
+}
+
+impl Error {
+    /// Whether the service did not execute the operation, and may execute it later: it was unreachable,
+    /// overloaded or full.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::NotDone(reason) => !matches!(reason, NotDone::OutsideLimits(_)),
+            Self::QuotaExceeded => true,
+            Self::NotANumber | Self::Overflow | Self::Unknown(_) | Self::Mismatch => false,
+        }
+    }
+}
+
+const NOT_A_NUMBER: &str = "the key holds no whole number of 64 bits, or would not after adding";
+
+fn describe(reason: NotDone) -> String {
+    let text = match reason {
+        NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
+            "no server carried it out within the timeout. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
+        }
+        NotDone::QueueFull => {
+            "as many operations wait for a session of this client as may wait. Ask for less at once, or raise max_sessions"
+        }
+        NotDone::Overloaded | NotDone::ShuttingDown => {
+            "the cluster is overloaded, or the proxy has as many requests in flight as it accepts. Try again in a moment, or with fewer requests at once"
+        }
+        NotDone::SessionsInUse => {
+            "all client sessions of the cluster are in use. Close clients or lower their concurrency, or raise --max-sessions of the servers"
+        }
+        NotDone::OutsideLimits(error) => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+fn describe_unknown(reason: Unknown) -> &'static str {
+    match reason {
+        Unknown::NotConfirmed => {
+            "no leader confirmed the write within the timeout. It may have been carried out, or may yet be, at most once"
+        }
+        Unknown::Forgotten => {
+            "the cluster answered that it no longer has the session of the write. The write may have been carried out before that, at most once"
+        }
+    }
 }
 
 /// Why a client could not be created.

@@ -1,7 +1,11 @@
 //! The counters of the frontends, in the text format of Prometheus.
 
 use crate::gauges::Gauges;
-use model::{Address, client::Outcome};
+use model::{
+    Address,
+    client::{Invocation, Outcome},
+    store::{Operation, Query},
+};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -23,6 +27,25 @@ pub enum Verb {
     Put,
     Delete,
     Increment,
+}
+
+impl Verb {
+    /// The kind of an invocation; `None` if it is no operation on keys.
+    pub(crate) fn from_invocation(invocation: &Invocation) -> Option<Self> {
+        Some(match invocation {
+            Invocation::Read(query) | Invocation::StaleRead(query) => match query {
+                Query::Get { .. } => Self::Get,
+                Query::Scan { .. } => Self::Scan,
+            },
+            Invocation::Write(operation) | Invocation::WriteAfterIdle(operation) => match operation
+            {
+                Operation::Put { .. } => Self::Put,
+                Operation::Delete { .. } => Self::Delete,
+                Operation::Increment { .. } => Self::Increment,
+            },
+            Invocation::CloseSession => return None,
+        })
+    }
 }
 
 /// The names of the kinds, by index.

@@ -7,9 +7,8 @@
 //! acknowledged write.
 
 use crate::{Cluster, wait::until};
-use client::{Client, Error, Number, Options, Written};
-use history::{Op, OpResult, Record, True, Versioned};
-use model::{LogIndex, store::Condition};
+use client::{Client, Options, recorded};
+use history::{Op, OpResult, Record};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use std::{
     collections::BTreeMap,
@@ -260,7 +259,8 @@ impl Worker {
     async fn ask(&mut self, op: Op) -> Option<OpResult> {
         let span = self.shared.seen().span;
         let invoke = self.shared.nanos();
-        let result = ask(&self.client, &op).await;
+        let result = recorded::settle(recorded::execute(&self.client, &op).await);
+        let result = result.unwrap_or_else(|error| panic!("{error}"));
         let returned = result.as_ref().map(|_| self.shared.nanos());
         self.note_version(&op, result.as_ref());
         let mut seen = self.shared.seen();
@@ -313,82 +313,6 @@ impl Worker {
 
 fn shared_key(number: u64) -> String {
     format!("shared/{number}")
-}
-
-/// Executes an operation; `None` if the outcome is unknown.
-async fn ask(client: &Client, op: &Op) -> Option<OpResult> {
-    let answered = match op {
-        Op::Put { key, value } => {
-            let put = client.put(key.as_str(), value.as_str()).await;
-            put.map(|version| written(Written::Done { version }))
-        }
-        Op::Get { key } => client.get(key.as_str()).await.map(|found| match found {
-            None => OpResult::Absent(True),
-            Some(found) => OpResult::Value {
-                value: String::from_utf8_lossy(&found.value).into_owned(),
-                version: Some(found.version.get()),
-            },
-        }),
-        Op::StaleGet { key } => {
-            let stale = client.get_stale(key.as_str()).await;
-            stale.map(|stale| OpResult::Stale {
-                found: stale.found.map(|found| Versioned {
-                    value: String::from_utf8_lossy(&found.value).into_owned(),
-                    version: found.version.get(),
-                }),
-                applied_index: stale.applied_index.get(),
-            })
-        }
-        Op::Delete { key } => {
-            let deleted = client.delete(key.as_str(), Condition::Always).await;
-            deleted.map(written)
-        }
-        Op::Increment { key, by } => {
-            let number = client.increment(key.as_str(), *by).await;
-            number.map(|Number { value, version }| OpResult::Number {
-                value,
-                version: Some(version.get()),
-            })
-        }
-        Op::Cas {
-            key,
-            value,
-            version,
-        } => {
-            let condition = version.map_or(Condition::Absent, |version| {
-                Condition::Version(LogIndex::new(version))
-            });
-            client
-                .cas(key.as_str(), value.as_str(), condition)
-                .await
-                .map(written)
-        }
-    };
-    match answered {
-        Ok(result) => Some(result),
-        Err(
-            Error::Unavailable(_)
-            | Error::Overloaded(_)
-            | Error::ClusterOverloaded
-            | Error::SessionsInUse
-            | Error::QuotaExceeded,
-        ) => Some(OpResult::Unavailable(True)),
-        Err(Error::Unknown(_) | Error::Forgotten) => None,
-        Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
-            panic!("{error}")
-        }
-    }
-}
-
-fn written(written: Written) -> OpResult {
-    match written {
-        Written::Done { version } => OpResult::Written {
-            version: Some(version.get()),
-        },
-        Written::ConditionFailed { found } => OpResult::ConditionFailed {
-            found: found.map(LogIndex::get),
-        },
-    }
 }
 
 impl History {

@@ -1,7 +1,7 @@
 //! Networks with a smaller MTU than Ethernet, such as tunnels, and networks whose MTU changes while a
 //! cluster runs: all features work as on Ethernet.
 
-use client::Client;
+use client::{Client, KeyValue as _};
 use harness::{Network, wait::until};
 use std::{future::Future, time::Duration};
 

@@ -4,7 +4,7 @@
 //! Every disk rejects `O_DIRECT`. Its cache outlives a process, so the next process reads data that
 //! the previous process had not made durable.
 
-use client::{Client, Options};
+use client::{Client, KeyValue as _, Options};
 use harness::{Cluster, Load, LossyDisk, NODES, Place, Shape, judge, wait::until};
 use std::{collections::BTreeMap, fs, time::Duration};
 use tokio::{runtime::Runtime, task::JoinHandle};

@@ -1,6 +1,6 @@
 //! Client sessions and the state quota, over every client protocol of real processes.
 
-use client::Client;
+use client::{Client, KeyValue as _};
 use harness::{Cluster, NODES, Shape, judge, wait::until};
 use serde_json::Value;
 use std::thread;

@@ -1,7 +1,7 @@
 //! Log compaction while clients write: a snapshot brings a server up to date that has fallen behind,
 //! and a restarted server begins with its own snapshot.
 
-use client::Client;
+use client::{Client, KeyValue as _};
 use harness::{Cluster, Load, NODES, Shape, judge, wait::until};
 use std::{sync::Arc, time::Duration};
 use tokio::task::JoinSet;

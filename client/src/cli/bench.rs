@@ -9,11 +9,10 @@
 use super::{Consistency, Exit, Global, Output, history::History, proc, text};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use client::{CLOSE_PATIENCE, Client, Error, Written};
+use client::{CLOSE_PATIENCE, Client, Error, KeyValue as _, recorded};
 use comfy_table::{Table, presets};
 use hdrhistogram::Histogram;
-use history::{Op, OpResult, True, Versioned};
-use model::{LogIndex, store::Condition};
+use history::{Op, OpResult};
 use program::output::note;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use serde::Serialize;
@@ -446,25 +445,12 @@ impl Worker {
         let op = self.choose(index);
         let counted = run.counting.load(Relaxed);
         let invoke = Instant::now();
-        let answer = execute(&run.client, &op).await;
+        let answer = recorded::execute(&run.client, &op).await;
         self.count(counted, invoke, answer.as_ref().err());
-        let answer = match answer {
-            Ok(answer) => {
-                self.note_version(index, &op, &answer);
-                Some(answer)
-            }
-            Err(
-                Error::Unavailable(_)
-                | Error::Overloaded(_)
-                | Error::ClusterOverloaded
-                | Error::SessionsInUse
-                | Error::QuotaExceeded,
-            ) => Some(OpResult::Unavailable(True)),
-            Err(Error::Unknown(_) | Error::Forgotten) => None,
-            Err(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
-                return Err(error.into());
-            }
-        };
+        let answer = recorded::settle(answer)?;
+        if let Some(answer) = &answer {
+            self.note_version(index, &op, answer);
+        }
         if let Some(history) = &run.history {
             let recorded = history.record(self.process, op, invoke, answer);
             self.process = recorded.context("the history was not written")?;
@@ -490,10 +476,9 @@ impl Worker {
         };
         self.count(counted, started, failed.as_ref());
         match failed {
-            Some(error @ (Error::NotANumber | Error::Mismatch | Error::OutsideLimits(_))) => {
-                Err(error.into())
-            }
-            _ => Ok(()),
+            Some(Error::Unknown(_)) | None => Ok(()),
+            Some(error) if error.is_unavailable() => Ok(()),
+            Some(error) => Err(error.into()),
         }
     }
 
@@ -505,7 +490,7 @@ impl Worker {
         let mut tally = self.run.tally();
         match failed {
             None => tally.latency.saturating_record(nanos.clamp(1, LONGEST_NS)),
-            Some(Error::Unknown(_) | Error::Forgotten) => tally.unknown += 1,
+            Some(Error::Unknown(_)) => tally.unknown += 1,
             Some(_) => tally.unavailable += 1,
         }
     }
@@ -562,64 +547,6 @@ impl Worker {
             }
         };
         self.seen.insert(index, version);
-    }
-}
-
-/// Executes an operation and returns its result in the format of a history.
-async fn execute(client: &Client, op: &Op) -> Result<OpResult, Error> {
-    Ok(match op {
-        Op::Put { key, value } => written(
-            client
-                .cas(key.as_str(), value.as_str(), Condition::Always)
-                .await?,
-        ),
-        Op::Get { key } => match client.get(key.as_str()).await? {
-            None => OpResult::Absent(True),
-            Some(found) => OpResult::Value {
-                value: text::show(&found.value),
-                version: Some(found.version.get()),
-            },
-        },
-        Op::StaleGet { key } => {
-            let stale = client.get_stale(key.as_str()).await?;
-            OpResult::Stale {
-                found: stale.found.map(|found| Versioned {
-                    value: text::show(&found.value),
-                    version: found.version.get(),
-                }),
-                applied_index: stale.applied_index.get(),
-            }
-        }
-        Op::Delete { key } => written(client.delete(key.as_str(), Condition::Always).await?),
-        Op::Increment { key, by } => {
-            let number = client.increment(key.as_str(), *by).await?;
-            OpResult::Number {
-                value: number.value,
-                version: Some(number.version.get()),
-            }
-        }
-        Op::Cas {
-            key,
-            value,
-            version,
-        } => {
-            let condition = match version {
-                Some(version) => Condition::Version(LogIndex::new(*version)),
-                None => Condition::Absent,
-            };
-            written(client.cas(key.as_str(), value.as_str(), condition).await?)
-        }
-    })
-}
-
-fn written(written: Written) -> OpResult {
-    match written {
-        Written::Done { version } => OpResult::Written {
-            version: Some(version.get()),
-        },
-        Written::ConditionFailed { found } => OpResult::ConditionFailed {
-            found: found.map(LogIndex::get),
-        },
     }
 }
 

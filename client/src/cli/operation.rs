@@ -3,7 +3,7 @@
 use super::{Consistency, input, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use client::{Client, Stale};
+use client::{Client, KeyValue as _, Stale};
 use model::{
     LogIndex,
     store::{Condition, MAX_VALUE_BYTES},

@@ -6,7 +6,9 @@
 
 use super::{Exit, Global, Output, input, output::print_line, text::printable};
 use clap::Args;
+use client::{Error, KeyValue as _};
 use comfy_table::{Table, presets};
+use model::client::NotDone;
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use status::{Flow, Progress, Status};
@@ -321,7 +323,7 @@ async fn probe(global: &Global) -> anyhow::Result<Duration> {
         Ok(started.elapsed())
     };
     // The timeout includes name resolution.
-    let late = || Err(client::Error::Unavailable(global.timeout).into());
+    let late = || Err(Error::NotDone(NotDone::NoLeader).into());
     time::timeout(global.timeout + global.timeout / 10, probe)
         .await
         .unwrap_or_else(|_| late())

@@ -1,19 +1,8 @@
 //! Conversion between values and text.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use std::time::Duration;
 
-/// The prefix of encoded bytes that are not valid text.
-const BASE64: &str = "base64:";
-
-/// Formats bytes as text: valid UTF-8 stays as it is, other bytes become `base64:` and their encoding.
-/// Text that begins with `base64:` is encoded too, so that the result is unambiguous.
-pub(crate) fn show(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.starts_with(BASE64) => text.to_owned(),
-        _ => format!("{BASE64}{}", STANDARD.encode(bytes)),
-    }
-}
+pub(crate) use client::recorded::show;
 
 /// Escapes text for a terminal: control characters and characters that change the text direction, as
 /// in error messages.
@@ -46,13 +35,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_are_shown_without_ambiguity() {
-        assert_eq!(show("größer".as_bytes()), "größer");
-        assert_eq!(show(&[0xff, 0]), "base64:/wA=");
-        assert_eq!(show(b"base64:"), "base64:YmFzZTY0Og==");
-    }
 
     #[test]
     fn durations_have_a_unit_and_a_limit() {

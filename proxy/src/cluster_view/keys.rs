@@ -2,6 +2,7 @@
 
 use super::{PATIENCE, status::Keys};
 use crate::{http::kv, kv_service::KvService};
+use client::KeyValue as _;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,

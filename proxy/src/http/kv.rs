@@ -11,7 +11,6 @@ use super::{
     problem::Problem,
     query::{Parameters, decode},
 };
-use crate::kv_service::Failure;
 use axum::{
     Json,
     body::Bytes,
@@ -23,10 +22,10 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
+use client::{Error, KeyValue as _, Number, Written};
 use model::{
     LogIndex,
-    client::Unknown,
-    store::{Answer, Condition, Key, Page, Versioned},
+    store::{Condition, Key, Page, Versioned},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde_json::{Map, Value};
@@ -168,8 +167,8 @@ pub(crate) async fn write(
     refuse_partial(&headers)?;
     let key = key(&uri)?;
     let change = Change::Put(body[..].into());
-    let answer = conditionally(&http, &key, &preconditions, change).await?;
-    written(&key, answer)
+    let outcome = conditionally(&http, &key, &preconditions, change).await?;
+    written(&key, outcome)
 }
 
 /// `DELETE /v1/kv/{key}`
@@ -182,12 +181,12 @@ pub(crate) async fn remove(
     let preconditions = Preconditions::new(&headers, &parameters)?;
     refuse_dates(&headers)?;
     let key = key(&uri)?;
-    let answer = conditionally(&http, &key, &preconditions, Change::Delete).await?;
-    match answer {
+    let outcome = conditionally(&http, &key, &preconditions, Change::Delete).await?;
+    match outcome {
         // Without a condition, or with a condition that an absent key satisfies: the key does not
         // exist.
-        Answer::ConditionFailed { found: None } if preconditions.hold(None) => Err(not_found()),
-        answer => written(&key, answer),
+        Written::ConditionFailed { found: None } if preconditions.hold(None) => Err(not_found()),
+        outcome => written(&key, outcome),
     }
 }
 
@@ -203,11 +202,11 @@ impl Change {
         http: &Http,
         key: &Key,
         condition: Condition,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Written, Error> {
         match (self, condition) {
             (Self::Put(value), _) => {
                 http.kv_service
-                    .put(key.clone(), value.clone(), condition)
+                    .cas(key.clone(), value.clone(), condition)
                     .await
             }
             // The condition makes the deletion of an absent key detectable, so that the response can
@@ -217,7 +216,7 @@ impl Change {
                     .delete(key.clone(), Condition::Present)
                     .await
             }
-            (Self::Delete, Condition::Absent) => Ok(Answer::ConditionFailed { found: None }),
+            (Self::Delete, Condition::Absent) => Ok(Written::ConditionFailed { found: None }),
             (Self::Delete, _) => http.kv_service.delete(key.clone(), condition).await,
         }
     }
@@ -240,7 +239,7 @@ async fn conditionally(
     key: &Key,
     preconditions: &Preconditions,
     change: Change,
-) -> Result<Answer, Problem> {
+) -> Result<Written, Problem> {
     if let Some(condition) = change.direct(preconditions) {
         return Ok(change.execute(http, key, condition).await?);
     }
@@ -248,12 +247,12 @@ async fn conditionally(
     let mut version = found.map(|found| found.version);
     for _ in 0..CONTENTION {
         if !preconditions.hold(version) {
-            return Ok(Answer::ConditionFailed { found: version });
+            return Ok(Written::ConditionFailed { found: version });
         }
         let condition = version.map_or(Condition::Absent, Condition::Version);
         match change.execute(http, key, condition).await? {
-            Answer::ConditionFailed { found } if found != version => version = found,
-            answer => return Ok(answer),
+            Written::ConditionFailed { found } if found != version => version = found,
+            outcome => return Ok(outcome),
         }
     }
     Err(Problem::new(
@@ -318,10 +317,7 @@ pub(crate) async fn increment(
         ));
     };
     let key = key_of_path(path)?;
-    let answer = http.kv_service.increment(key.clone(), by).await?;
-    let Answer::Number { value, version } = answer else {
-        return written(&key, answer);
-    };
+    let Number { value, version } = http.kv_service.increment(key.clone(), by).await?;
     let mut body = named(&key);
     body.insert("value".to_owned(), value.into());
     body.insert("version".to_owned(), version.get().into());
@@ -437,22 +433,14 @@ fn insert_bytes(body: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
 }
 
 /// The response to an applied write.
-fn written(key: &[u8], answer: Answer) -> Result<Response, Problem> {
-    match answer {
-        Answer::Written { version } => {
+fn written(key: &[u8], outcome: Written) -> Result<Response, Problem> {
+    match outcome {
+        Written::Done { version } => {
             let mut body = named(key);
             body.insert("version".to_owned(), version.get().into());
             Ok(([(header::ETAG, etag(version))], Json(body)).into_response())
         }
-        Answer::ConditionFailed { found } => Err(condition_failed(found)),
-        Answer::NotANumber | Answer::Overflow => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "not_a_number",
-            "the key holds no decimal number, or the sum would overflow 64 bits; nothing was changed",
-        )
-        .with("outcome", "not_done")),
-        // The client library converts all other answers to errors.
-        _ => Err(Failure::Unknown(Unknown::NotConfirmed).into()),
+        Written::ConditionFailed { found } => Err(condition_failed(found)),
     }
 }
 

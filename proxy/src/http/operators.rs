@@ -7,6 +7,7 @@ use axum::{
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use client::KeyValue as _;
 use serde_json::json;
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 

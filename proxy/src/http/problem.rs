@@ -3,12 +3,13 @@
 //! `code` is for programs and stable; `message` is for people and may change. Errors of reads and
 //! writes state the outcome in `outcome`: `not_done` or `unknown`.
 
-use crate::kv_service::{Failure, code};
+use crate::kv_service::{code, message};
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use client::Error;
 use model::{
     client::NotDone,
     store::{LimitError, MAX_KEY_BYTES, MAX_VALUE_BYTES},
@@ -62,21 +63,27 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<Failure> for Problem {
-    fn from(failure: Failure) -> Self {
-        let message = failure.to_string();
-        match failure {
-            Failure::NotDone(NotDone::OutsideLimits(error)) => error.into(),
-            Failure::NotDone(reason) => {
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let message = message(error);
+        match error {
+            Error::NotDone(NotDone::OutsideLimits(error)) => error.into(),
+            Error::NotDone(reason) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code(reason), &message)
                     .with("outcome", "not_done")
             }
             // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
-            Failure::Unknown(_) => {
+            Error::Unknown(_) | Error::Mismatch => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
                     .with("outcome", "unknown")
             }
-            Failure::QuotaExceeded => {
+            Error::NotANumber | Error::Overflow => Self::new(
+                StatusCode::BAD_REQUEST,
+                "not_a_number",
+                "the key holds no decimal number, or the sum would overflow 64 bits; nothing was changed",
+            )
+            .with("outcome", "not_done"),
+            Error::QuotaExceeded => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", &message)
                     .with("outcome", "not_done")
             }

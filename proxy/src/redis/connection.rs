@@ -24,11 +24,13 @@ use super::{
     Redis,
     command::{Command, ConnectionCommand, Touches, client_name, shown},
     eviction::Tracked,
-    execute::{READS_AT_ONCE, value_of},
+    execute::{READS_AT_ONCE, failed, value_of},
     parse::{Bounds, Parsed, Parser},
     reply::{Protocol, Reply, array_header},
 };
+use crate::kv_service::message;
 use bytes::{Bytes, BytesMut};
+use client::KeyValue as _;
 use futures_util::future::join_all;
 use model::store::parse_integer;
 use socket2::{SockRef, TcpKeepalive};
@@ -583,10 +585,10 @@ impl Connection<'_> {
             for found in join_all(reads).await {
                 match found {
                     Ok(found) => value_of(found).encode(protocol, output),
-                    Err(failure) if sent => return Err(io::Error::other(failure)),
-                    Err(failure) => {
+                    Err(error) if sent => return Err(io::Error::other(message(error))),
+                    Err(error) => {
                         output.truncate(start);
-                        super::execute::failed(&failure).encode(protocol, output);
+                        failed(error).encode(protocol, output);
                         return Ok(());
                     }
                 }

@@ -1,12 +1,13 @@
 //! Executes one command and produces its reply.
 
 use super::{Redis, command::Command, reply::Reply};
-use crate::kv_service::{Failure, QUOTA, describe};
+use crate::kv_service::{message, reason};
 use bytes::Bytes;
+use client::{Error, KeyValue as _, Written};
 use futures_util::{StreamExt, future::join_all, stream};
 use model::{
     client::NotDone,
-    store::{Answer, Condition, Page, Versioned},
+    store::{Condition, Page, Versioned},
 };
 use std::sync::{PoisonError, atomic::Ordering::Relaxed};
 
@@ -21,7 +22,7 @@ impl Redis {
         match command {
             Command::Get { key } => match self.kv_service.get(key.to_vec()).await {
                 Ok(found) => value_of(found),
-                Err(failure) => failed(&failure),
+                Err(error) => failed(error),
             },
             Command::Set {
                 key,
@@ -29,21 +30,17 @@ impl Redis {
                 condition,
             } => match self
                 .kv_service
-                .put(key.to_vec(), value[..].into(), condition)
+                .cas(key.to_vec(), &value[..], condition)
                 .await
             {
-                Ok(Answer::ConditionFailed { .. }) => Reply::Null,
-                Ok(_) => Reply::ok(),
-                Err(failure) => failed(&failure),
+                Ok(Written::ConditionFailed { .. }) => Reply::Null,
+                Ok(Written::Done { .. }) => Reply::ok(),
+                Err(error) => failed(error),
             },
             Command::Increment { key, by } => {
                 match self.kv_service.increment(key.to_vec(), by).await {
-                    Ok(Answer::Number { value, .. }) => Reply::Integer(value),
-                    Ok(Answer::Overflow) => {
-                        Reply::error("ERR increment or decrement would overflow")
-                    }
-                    Ok(_) => Reply::error("ERR value is not an integer or out of range"),
-                    Err(failure) => failed(&failure),
+                    Ok(number) => Reply::Integer(number.value),
+                    Err(error) => failed(error),
                 }
             }
             Command::Delete { keys } => self.delete(keys).await,
@@ -71,23 +68,22 @@ impl Redis {
         let (mut removed, mut failure) = (0, None);
         while let Some(result) = deletions.next().await {
             match result {
-                Ok(Answer::Written { .. }) => removed += 1,
-                Ok(_) => {}
+                Ok(Written::Done { .. }) => removed += 1,
+                Ok(Written::ConditionFailed { .. }) => {}
                 // An unknown outcome takes precedence over all other errors.
-                Err(unknown @ Failure::Unknown(_)) => failure = Some(unknown),
+                Err(unknown @ (Error::Unknown(_) | Error::Mismatch)) => failure = Some(unknown),
                 Err(other) => failure = failure.or(Some(other)),
             }
         }
-        let reason = match failure {
-            None => return Reply::Integer(removed),
-            Some(failure @ Failure::Unknown(_)) => return failed(&failure),
-            Some(failure) if removed == 0 => return failed(&failure),
-            Some(Failure::NotDone(reason)) => describe(reason),
-            Some(Failure::QuotaExceeded) => QUOTA.to_owned(),
-        };
-        Reply::error(format!(
-            "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {reason}"
-        ))
+        match failure {
+            None => Reply::Integer(removed),
+            Some(error @ (Error::Unknown(_) | Error::Mismatch)) => failed(error),
+            Some(error) if removed == 0 => failed(error),
+            Some(error) => Reply::error(format!(
+                "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {}",
+                reason(error)
+            )),
+        }
     }
 
     async fn exists(&self, keys: Vec<Bytes>) -> Reply {
@@ -99,7 +95,7 @@ impl Redis {
         while let Some(found) = reads.next().await {
             match found {
                 Ok(found) => present += i64::from(found.is_some()),
-                Err(failure) => return failed(&failure),
+                Err(error) => return failed(error),
             }
         }
         Reply::Integer(present)
@@ -116,7 +112,7 @@ impl Redis {
         {
             match found {
                 Ok(found) => values.push(value_of(found)),
-                Err(failure) => return failed(&failure),
+                Err(error) => return failed(error),
             }
         }
         Reply::Array(values)
@@ -143,7 +139,7 @@ impl Redis {
         if exact {
             return match self.kv_service.get(prefix.clone()).await {
                 Ok(found) => page(0, found.map(|_| prefix)),
-                Err(failure) => failed(&failure),
+                Err(error) => failed(error),
             };
         }
         match self.kv_service.scan(prefix, after, count).await {
@@ -158,7 +154,7 @@ impl Redis {
                 };
                 page(next, pairs.into_iter().map(|(key, _)| key))
             }
-            Err(failure) => failed(&failure),
+            Err(error) => failed(error),
         }
     }
 
@@ -218,12 +214,14 @@ pub(crate) fn value_of(found: Option<Versioned>) -> Reply {
     })
 }
 
-pub(crate) fn failed(failure: &Failure) -> Reply {
-    match failure {
-        Failure::NotDone(NotDone::OutsideLimits(error)) => Reply::error(format!("ERR {error}")),
-        Failure::NotDone(_) => Reply::error(format!("TRYAGAIN {failure}")),
-        Failure::Unknown(_) => Reply::error(format!("UNKNOWN {failure}")),
+pub(crate) fn failed(error: Error) -> Reply {
+    Reply::error(match error {
+        Error::NotDone(NotDone::OutsideLimits(_)) | Error::NotANumber | Error::Overflow => {
+            format!("ERR {}", reason(error))
+        }
+        Error::NotDone(_) => format!("TRYAGAIN {}", message(error)),
+        Error::Unknown(_) | Error::Mismatch => format!("UNKNOWN {}", message(error)),
         // The error code of Redis for a full database, which its clients know.
-        Failure::QuotaExceeded => Reply::error(format!("OOM {failure}")),
-    }
+        Error::QuotaExceeded => format!("OOM {}", message(error)),
+    })
 }
