@@ -10,6 +10,7 @@ use hyper::{Request, body::Incoming};
 use hyper_util::rt::TokioIo;
 use proxy::server::Server;
 use serde_json::{Value, json};
+use status::{Flow, Role, Status};
 use std::{collections::VecDeque, net::SocketAddr};
 
 /// A stream of server-sent events.
@@ -107,30 +108,42 @@ async fn chaos(at: SocketAddr, action: Value) -> Value {
     answer.json()
 }
 
-/// Waits until the state of a server matches, and returns it.
-async fn node(at: SocketAddr, id: u64, like: impl Fn(&Value) -> bool) -> Value {
+/// The status of each server, in order; `None` if it does not respond.
+async fn statuses(at: SocketAddr) -> Vec<Option<Status>> {
+    let mut status = get(at, "/v1/status").await.json();
+    let nodes = status["nodes"].as_array_mut().unwrap().iter_mut();
+    nodes
+        .map(|node| serde_json::from_value(node["status"].take()).unwrap())
+        .collect()
+}
+
+/// Waits until the status of a server matches, and returns it.
+async fn node(at: SocketAddr, id: u64, like: impl Fn(&Status) -> bool) -> Status {
     within(async {
         loop {
-            let status = get(at, "/v1/status").await.json();
-            let node = &status["nodes"][id as usize - 1]["status"];
-            if like(node) {
-                return node.clone();
+            if let Some(status) = statuses(at).await.swap_remove(id as usize - 1)
+                && like(&status)
+            {
+                return status;
             }
         }
     })
     .await
 }
 
+/// Waits until a server does not respond.
+async fn silence(at: SocketAddr, id: u64) {
+    within(async { while statuses(at).await[id as usize - 1].is_some() {} }).await;
+}
+
 /// Waits for a leader in this term or a later one.
 async fn leader(at: SocketAddr, term: u64) -> (u64, u64) {
     within(async {
         loop {
-            let status = get(at, "/v1/status").await.json();
-            for node in status["nodes"].as_array().unwrap() {
-                let held = node["status"]["term"].as_u64().unwrap_or(0);
-                if node["status"]["role"] == "leader" && held >= term {
-                    return (node["id"].as_u64().unwrap(), held);
-                }
+            let statuses = statuses(at).await;
+            let leads = |status: &&Status| status.role == Role::Leader && status.term >= term;
+            if let Some(leader) = statuses.iter().flatten().find(leads) {
+                return (leader.id, leader.term);
             }
         }
     })
@@ -179,15 +192,15 @@ async fn isolated_leader_is_replaced_and_follows_once_it_is_back() {
     // The old leader follows the new one, and has the value that was written without it.
     let (new, term) = leader(at, term + 1).await;
     let follows = node(at, old, |node| {
-        node["role"] == "follower" && node["leader"] == new && node["term"] == term
+        node.role == Role::Follower && node.leader == Some(new) && node.term == term
     })
     .await;
-    assert_eq!(follows["boot"].as_str().unwrap().len(), 16);
+    assert_eq!(follows.boot.len(), 16);
     let caught_up = node(at, new, |node| {
-        node["followers"][old.to_string()]["lag"] == 0
+        (node.followers.get(&old)).is_some_and(|progress| progress.lag == 0)
     })
     .await;
-    assert_eq!(caught_up["followers"][old.to_string()]["flow"], "pipeline");
+    assert_eq!(caught_up.followers[&old].flow, Flow::Pipeline);
     assert_eq!(get(at, "/v1/kv/before").await.json()["value"], "1");
     assert_eq!(get(at, "/v1/kv/during").await.json()["value"], "2");
     server.stop().await;
@@ -207,19 +220,19 @@ async fn killed_and_paused_servers_come_back_with_what_they_acknowledged() {
     .await;
     assert_eq!(active["halted"][0]["how"], "killed");
     assert_eq!(active["halted"][0]["seconds_left"], 3600.0);
-    node(at, first, Value::is_null).await;
+    silence(at, first).await;
     put(at, "k", "2").await;
     let (second, term) = leader(at, term + 1).await;
     // A second server is paused: there is no majority, and nothing is executed until one server
     // returns.
     chaos(at, json!({"do": "pause", "node": second})).await;
-    node(at, second, Value::is_null).await;
+    silence(at, second).await;
     chaos(at, json!({"do": "start", "node": first})).await;
     put(at, "k", "3").await;
     let active = chaos(at, json!({"do": "heal"})).await;
     assert_eq!(active["halted"], json!([]));
     node(at, second, |node| {
-        node["role"] == "follower" && node["term"].as_u64() > Some(term)
+        node.role == Role::Follower && node.term > term
     })
     .await;
     assert_eq!(get(at, "/v1/kv/k").await.json()["value"], "3");

@@ -2,6 +2,7 @@
 
 use crate::{http, process, process::Process, wait::until};
 use serde_json::{Value, json};
+use status::{Role, Status};
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
@@ -360,15 +361,13 @@ impl Cluster {
     }
 
     /// The status of a server, if it responds.
-    pub fn status(&self, id: u64) -> Option<Value> {
-        let (code, text) = http::poll(self.http[&id], "/status").ok()?;
-        (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
+    pub fn status(&self, id: u64) -> Option<Status> {
+        http::status(self.http[&id])
     }
 
-    /// Waits for a server's status, and returns the number in this field.
-    pub fn number(&self, id: u64, name: &str) -> u64 {
-        let what = format!("the {name} of server {id}");
-        until(&what, || self.status(id)?[name].as_u64())
+    /// Waits for a server's status.
+    pub fn wait_for_status(&self, id: u64) -> Status {
+        until(&format!("the status of server {id}"), || self.status(id))
     }
 
     /// Waits for a server's metrics, and returns one of them.
@@ -400,25 +399,23 @@ impl Cluster {
             let statuses = statuses.filter_map(|id| self.status(*id));
             let statuses = Vec::from_iter(statuses);
             let leader = statuses.iter().find(|status| {
-                let believe = |other: &&Value| {
-                    other["term"] == status["term"] && other["leader"] == status["id"]
-                };
+                let believe =
+                    |other: &&Status| other.term == status.term && other.leader == Some(status.id);
                 let believers = statuses.iter().filter(believe).count();
-                status["role"] == "leader" && believers > NODES.len() / 2
+                status.role == Role::Leader && believers > NODES.len() / 2
             });
-            leader.and_then(|status| status["id"].as_u64())
+            leader.map(|status| status.id)
         })
     }
 
     /// Waits until a server has a leader again, and has everything on its disk that the other server
     /// knows to be committed now.
     pub fn catches_up(&self, id: u64, other: u64) {
-        let committed = self.number(other, "commit_index");
+        let committed = self.wait_for_status(other).commit_index;
         until(&format!("server {id} to have {committed} entries"), || {
             let status = self.status(id)?;
-            let is_there = |name: &str| status[name].as_u64().is_some_and(|at| at >= committed);
-            let has_a_leader = !status["leader"].is_null();
-            (has_a_leader && is_there("durable_index") && is_there("applied_index")).then_some(())
+            let has_all = status.durable_index.min(status.applied_index) >= committed;
+            (status.leader.is_some() && has_all).then_some(())
         });
     }
 

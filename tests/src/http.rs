@@ -1,5 +1,6 @@
 //! A minimal HTTP client for the servers under test.
 
+use status::Status;
 use std::{
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -17,6 +18,15 @@ const REQUEST: Duration = Duration::from_secs(60);
 /// If there is no response in time, or it is not HTTP.
 pub fn poll(at: SocketAddr, path: &str) -> io::Result<(u16, String)> {
     ask_within(POLL, at, "GET", path, "")
+}
+
+/// The status of a server, if it responds.
+///
+/// # Panics
+/// If the response is not a status.
+pub(crate) fn status(at: SocketAddr) -> Option<Status> {
+    let (code, text) = poll(at, "/status").ok()?;
+    (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
 }
 
 /// Sends a request to a running process, and returns the status and the body.

@@ -11,7 +11,7 @@ use crate::{
     process::{self, Process},
     wait::until,
 };
-use serde_json::Value;
+use status::{Role, Status};
 use std::{
     collections::BTreeMap,
     io,
@@ -169,9 +169,8 @@ impl Network {
     }
 
     /// The status of a server, if it responds.
-    pub fn status(&self, id: u64) -> Option<Value> {
-        let (code, text) = http::poll(at(id, HTTP), "/status").ok()?;
-        (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
+    pub fn status(&self, id: u64) -> Option<Status> {
+        http::status(at(id, HTTP))
     }
 
     /// Waits for a leader, and returns it with its term.
@@ -179,19 +178,17 @@ impl Network {
         until("a leader", || {
             let leads = |id: &u64| {
                 let status = self.status(*id)?;
-                (status["role"] == "leader").then(|| (*id, status["term"].as_u64()))
+                (status.role == Role::Leader).then_some((*id, status.term))
             };
-            let (id, term) = SERVERS.iter().find_map(leads)?;
-            Some((id, term?))
+            SERVERS.iter().find_map(leads)
         })
     }
 
     /// Waits until a server has applied everything that another server knows to be committed now.
     pub fn catches_up(&self, id: u64, other: u64) {
-        let index = |id, name: &str| self.status(id)?[name].as_u64();
-        let committed = until("a commit index", || index(other, "commit_index"));
+        let committed = until("a commit index", || Some(self.status(other)?.commit_index));
         until(&format!("server {id} to have {committed} entries"), || {
-            (index(id, "applied_index")? >= committed).then_some(())
+            (self.status(id)?.applied_index >= committed).then_some(())
         });
     }
 

@@ -3,6 +3,7 @@
 
 use harness::{Cluster, History, Load, NODES, judge, wait::until};
 use serde_json::{Value, json};
+use status::Role;
 use std::{fs, path::PathBuf};
 
 /// Ends a scenario: checks that the cluster works, no acknowledged write is lost, nothing was executed
@@ -48,21 +49,21 @@ fn leader_stopped_for_seconds_follows_when_it_goes_on() {
     let cluster = Cluster::start();
     let load = Load::start(&cluster);
     let old = cluster.leader();
-    let term = cluster.number(old, "term");
+    let term = cluster.wait_for_status(old).term;
     cluster.pause(old);
     let new = cluster.leader_among(&others(old));
     load.expect_writes(100);
     // The pause exceeds every timer, and the server still considers itself leader when it resumes.
-    let age = cluster.number(new, "uptime_seconds");
+    let age = cluster.wait_for_status(new).uptime_seconds;
     until("the others to be three seconds older", || {
-        (cluster.number(new, "uptime_seconds") >= age + 3).then_some(())
+        (cluster.wait_for_status(new).uptime_seconds >= age + 3).then_some(())
     });
     cluster.resume(old);
-    let later = cluster.number(new, "term");
+    let later = cluster.wait_for_status(new).term;
     assert!(later > term, "the others had an election");
     until("the old leader to know of a later one", || {
         let status = cluster.status(old)?;
-        (status["term"].as_u64() >= Some(later) && !status["leader"].is_null()).then_some(())
+        (status.term >= later && status.leader.is_some()).then_some(())
     });
     judge_all(cluster, load, 200);
 }
@@ -96,18 +97,18 @@ fn leader_cut_off_steps_back_and_rejoins() {
         for id in NODES {
             cluster.chaos(id, &json!(rules));
         }
-        let term = cluster.number(old, "term");
+        let term = cluster.wait_for_status(old).term;
         eprintln!("  server {old} of term {term} {name}");
         // The leader detects the loss of its majority, and steps down.
         until("the leader cut off to step back", || {
-            (cluster.status(old)?["role"] != "leader").then_some(())
+            (cluster.status(old)?.role != Role::Leader).then_some(())
         });
         let new = cluster.leader_among(&others(old));
         load.expect_writes(100);
         if !hears {
             // It sends a pre-vote request before it begins a term, so it begins none.
             assert_eq!(
-                cluster.number(old, "term"),
+                cluster.wait_for_status(old).term,
                 term,
                 "it began terms that nobody needs"
             );
@@ -178,14 +179,14 @@ fn follower_that_missed_a_thousand_entries_catches_up() {
     let load = Load::start(&cluster);
     let leader = cluster.leader();
     let late = others(leader)[0];
-    let had = cluster.number(late, "last_index");
+    let had = cluster.wait_for_status(late).last_index;
     cluster.kill(late);
     until("a thousand entries", || {
-        (cluster.number(leader, "commit_index") > had + 1000).then_some(())
+        (cluster.wait_for_status(leader).commit_index > had + 1000).then_some(())
     });
     cluster.restart(late);
     cluster.catches_up(late, leader);
-    assert!(cluster.number(late, "durable_index") > had + 1000);
+    assert!(cluster.wait_for_status(late).durable_index > had + 1000);
     judge_all(cluster, load, 900);
 }
 
@@ -200,7 +201,7 @@ fn without_a_majority_stale_reads_are_answered_and_others_are_not() {
     let leader = cluster.leader();
     let left = others(leader)[0];
     until("the follower to apply the write", || {
-        (cluster.status(left)?["applied_index"].as_u64()? >= version).then_some(())
+        (cluster.status(left)?.applied_index >= version).then_some(())
     });
     for id in others(left) {
         cluster.kill(id);

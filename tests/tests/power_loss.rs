@@ -164,7 +164,7 @@ fn vote_of_a_server_killed_within_its_sync_outlives_a_power_loss() {
     let mut servers = Servers::start_calm();
     let (leader, voter, other) = servers.roles();
     servers.cluster.catches_up(voter, leader);
-    let before = servers.cluster.number(leader, "term");
+    let before = servers.cluster.wait_for_status(leader).term;
     let hanging = servers.disk(voter).hang_syncs();
     servers.cluster.kill(leader);
     servers.disk(voter).wait_for_a_hanging_sync();
@@ -173,9 +173,8 @@ fn vote_of_a_server_killed_within_its_sync_outlives_a_power_loss() {
     servers.cluster.kill(other);
     servers.cluster.restart(voter);
     let vote = |cluster: &Cluster| {
-        let term = cluster.number(voter, "term");
-        let status = cluster.status(voter).expect("it responds");
-        (term, status["voted_for"].clone())
+        let status = cluster.wait_for_status(voter);
+        (status.term, status.voted_for)
     };
     let seen = vote(&servers.cluster);
     assert!(seen.0 > before, "its cache has the vote: {seen:?}");
@@ -216,7 +215,7 @@ fn followers_whose_syncs_hang_keep_their_leader_and_reads_are_answered() {
     servers.cluster.catches_up(one, leader);
     servers.cluster.catches_up(other, leader);
     let cluster = &servers.cluster;
-    let term = cluster.number(leader, "term");
+    let term = cluster.wait_for_status(leader).term;
     let [first, second] = [one, other].map(|id| servers.disk(id).hang_syncs());
     let put = writer.begin_put("x", value());
     for id in [one, other] {
@@ -236,13 +235,13 @@ fn followers_whose_syncs_hang_keep_their_leader_and_reads_are_answered() {
     assert_eq!(read.value.as_ref(), b"1");
     assert!(!put.is_finished(), "no follower has it on its disk");
     for id in NODES {
-        assert_eq!(cluster.number(id, "term"), term, "server {id}");
+        assert_eq!(cluster.wait_for_status(id).term, term, "server {id}");
     }
     assert_eq!(cluster.leader(), leader);
     first.succeed();
     second.succeed();
     writer.expect_acknowledged(put);
-    assert_eq!(cluster.number(leader, "term"), term);
+    assert_eq!(cluster.wait_for_status(leader).term, term);
 }
 
 /// Under load, one server after the other is killed within a sync, or one of its syncs fails, and then

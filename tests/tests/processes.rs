@@ -186,11 +186,11 @@ fn server_that_comes_back_elsewhere_is_found_by_its_name() {
     let other = if leader == 1 { 3 } else { 1 };
     cluster.kill(other);
     cluster.leader_among(&[leader, 2]);
-    let committed = cluster.number(leader, "commit_index");
+    let committed = cluster.wait_for_status(leader).commit_index;
     cluster.kill(leader);
     cluster.restart(other);
     cluster.leader_among(&[other, 2]);
-    assert!(cluster.number(2, "last_index") >= committed);
+    assert!(cluster.wait_for_status(2).last_index >= committed);
     cluster.restart(leader);
     cluster.leader();
     cluster.assert_all_run();

@@ -36,19 +36,19 @@ fn words(words: &[&str]) -> Vec<String> {
 fn clients_that_write_once_leave_no_session_behind() {
     let mut cluster = Cluster::start_with(&["--max-sessions=16"]);
     assert_all_put(&put_together(&cluster, 12));
-    let held = cluster.number(cluster.leader(), "sessions");
+    let held = cluster.wait_for_status(cluster.leader()).sessions;
     for nth in 0..60 {
         cluster.client(&words(&["put", "s", &nth.to_string()]));
     }
     let leader = cluster.leader();
     until("the sessions of the clients to be closed", || {
-        (cluster.number(leader, "sessions") <= held).then_some(())
+        (cluster.wait_for_status(leader).sessions <= held).then_some(())
     });
     assert_all_put(&put_together(&cluster, 12));
     // A proxy that stops closes its sessions too.
     assert_eq!(cluster.stop_proxy(), Some(0));
     until("the sessions of the proxy to be closed", || {
-        (cluster.number(leader, "sessions") == 0).then_some(())
+        (cluster.wait_for_status(leader).sessions == 0).then_some(())
     });
     cluster.assert_all_run();
     cluster.kill_all();
@@ -63,13 +63,13 @@ fn interrupted_bench_leaves_no_session_behind() {
     let bench = cluster.start_client(&arguments);
     let leader = cluster.leader();
     until("the sessions to be open", || {
-        (cluster.number(leader, "sessions") >= 200).then_some(())
+        (cluster.wait_for_status(leader).sessions >= 200).then_some(())
     });
     let (code, said) = bench.interrupt();
     assert_eq!(code, Some(130), "{said}");
     assert!(said.contains("stopped by SIGINT"), "{said}");
     until("the sessions to be closed", || {
-        (cluster.number(cluster.leader(), "sessions") == 0).then_some(())
+        (cluster.wait_for_status(cluster.leader()).sessions == 0).then_some(())
     });
 }
 
@@ -104,7 +104,7 @@ fn sessions_in_use_are_kept_and_others_are_told() {
     };
     write_together();
     until("all sessions to be open", || {
-        (cluster.number(cluster.leader(), "sessions") == 3).then_some(())
+        (cluster.wait_for_status(cluster.leader()).sessions == 3).then_some(())
     });
 
     let (code, text) = cluster.ask_proxy("PUT", "/v1/kv/k", "value");
@@ -131,7 +131,7 @@ fn sessions_in_use_are_kept_and_others_are_told() {
     write_together();
     runtime.block_on(user.close());
     until("the sessions to be closed", || {
-        (cluster.number(cluster.leader(), "sessions") == 0).then_some(())
+        (cluster.wait_for_status(cluster.leader()).sessions == 0).then_some(())
     });
     assert_eq!(cluster.ask_proxy("PUT", "/v1/kv/k", "value").0, 200);
     cluster.client(&words(&["put", "k", "v"]));

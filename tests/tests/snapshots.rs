@@ -26,13 +26,13 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot_and_all_restart_from_thei
 
     let late = NODES.into_iter().find(|id| *id != leader);
     let late = late.expect("a follower");
-    let had = cluster.number(late, "last_index");
+    let had = cluster.wait_for_status(late).last_index;
     cluster.kill(late);
     until("the others to have no log that goes back so far", || {
         let mut others = NODES.into_iter().filter(|id| *id != late);
         let is_past = |id| {
             let kept = cluster.metric(id, "raft_log_entries");
-            cluster.number(id, "last_index").saturating_sub(kept) > had + 50
+            cluster.wait_for_status(id).last_index.saturating_sub(kept) > had + 50
         };
         others.all(is_past).then_some(())
     });
@@ -47,7 +47,7 @@ fn follower_behind_the_log_is_brought_up_by_a_snapshot_and_all_restart_from_thei
     for id in NODES {
         cluster.restart(id);
         assert!(
-            cluster.number(id, "snapshot_index") > had,
+            cluster.wait_for_status(id).snapshot_index > had,
             "server {id} started from its whole log"
         );
     }
@@ -107,7 +107,7 @@ fn follower_behind_a_state_of_64_mib_is_brought_up_while_clients_write() {
 
     let load = Load::start(&cluster);
     load.expect_writes(50);
-    let before = cluster.number(leader, "term");
+    let before = cluster.wait_for_status(leader).term;
     cluster.restart(late);
     let mut served = 0;
     while cluster.metric(late, INSTALLED) == 0 {
@@ -116,7 +116,7 @@ fn follower_behind_a_state_of_64_mib_is_brought_up_while_clients_write() {
     }
     let leader = cluster.leader();
     cluster.catches_up(late, leader);
-    let elections = cluster.number(leader, "term") - before;
+    let elections = cluster.wait_for_status(leader).term - before;
     eprintln!("  {served} writes while it was sent, {elections} elections");
     assert!(cluster.metric(late, "raft_snapshot_bytes") > 64 << 20);
     for id in NODES {
