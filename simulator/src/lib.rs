@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 use transport::{Clock, Entropy, Environment, Threads};
 
 /// The calendar time at the start of each simulation, in seconds since 1970.
@@ -39,6 +39,8 @@ struct Shared {
     state: Mutex<State>,
     /// A datagram was sent.
     sent: Notify,
+    /// A datagram arrived.
+    arrived: Notify,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,7 @@ impl Simulation {
             is_in_runtime,
             state: Mutex::new(state),
             sent: Notify::new(),
+            arrived: Notify::new(),
         };
         Self {
             shared: Arc::new(shared),
@@ -129,14 +132,23 @@ impl Simulation {
         state.datagrams.deliver(now);
     }
 
+    /// Waits, within a runtime, until datagrams arrive from now on. For processes that do not poll
+    /// their sockets as tasks.
+    pub fn arrivals(&self) -> Notified<'_> {
+        self.shared.arrived.notified()
+    }
+
     async fn deliver_in_runtime(self) {
         loop {
             let elapsed = self.elapsed();
-            let next = {
+            let (has_arrivals, next) = {
                 let mut state = self.lock();
-                state.datagrams.deliver(elapsed);
-                state.datagrams.next_arrival()
+                let has_arrivals = state.datagrams.deliver(elapsed);
+                (has_arrivals, state.datagrams.next_arrival())
             };
+            if has_arrivals {
+                self.shared.arrived.notify_waiters();
+            }
             let sent = self.shared.sent.notified();
             match next {
                 Some(at) => {

@@ -4,12 +4,14 @@ use crate::{Simulation, State, lock};
 use std::{
     collections::{BTreeMap, VecDeque},
     io::{self, ErrorKind, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use transport::{DatagramSocket, LivenessProbe, Network, RecvMeta};
+use transport::{DatagramSocket, LivenessProbe, Network, RecvMeta, canonical};
 
+/// The source of datagrams from sockets that are bound to an unspecified address.
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 0, 1));
 /// The first port that the network assigns to a socket without one.
 const FIRST_PORT: u16 = 10_000;
 /// The largest payload of a UDP datagram over IPv4, in bytes.
@@ -66,8 +68,10 @@ impl Datagrams {
         self.in_transit.keys().next().map(|(at, _)| *at)
     }
 
-    /// Delivers the datagrams that have arrived by now. Those for an unbound address are lost.
-    pub(crate) fn deliver(&mut self, now: Duration) {
+    /// Delivers the datagrams that have arrived by now, and returns whether there are any. Those for
+    /// an unbound address are lost.
+    pub(crate) fn deliver(&mut self, now: Duration) -> bool {
+        let mut has_arrivals = false;
         while let Some(next) = self.in_transit.first_entry()
             && next.key().0 <= now
         {
@@ -77,8 +81,10 @@ impl Datagrams {
                 if let Some(waker) = socket.waker.take() {
                     waker.wake();
                 }
+                has_arrivals = true;
             }
         }
+        has_arrivals
     }
 }
 
@@ -114,16 +120,24 @@ impl Network for Simulation {
     fn bind(&self, listen: SocketAddr) -> io::Result<Box<dyn DatagramSocket>> {
         let mut state = self.lock();
         let sockets = &mut state.datagrams.sockets;
+        let ip = if listen.ip().is_unspecified() {
+            HOST
+        } else {
+            listen.ip().to_canonical()
+        };
         let ports = match listen.port() {
             0 => FIRST_PORT..=u16::MAX,
             port => port..=port,
         };
-        let mut free = ports.map(|port| SocketAddr::new(listen.ip(), port));
+        let mut free = ports.map(|port| SocketAddr::new(ip, port));
         let at = free.find(|at| !sockets.contains_key(at));
         let at = at.ok_or(ErrorKind::AddrInUse)?;
         sockets.insert(at, Received::default());
-        let simulation = self.clone();
-        Ok(Box::new(SimulatedSocket { at, simulation }))
+        Ok(Box::new(SimulatedSocket {
+            at,
+            local: SocketAddr::new(listen.ip(), at.port()),
+            simulation: self.clone(),
+        }))
     }
 
     fn path_payload(&self, _: SocketAddr, _: SocketAddr) -> Option<usize> {
@@ -156,7 +170,10 @@ impl LivenessProbe for SimulatedProbe {
 /// A socket in memory. Its address is free again once it is dropped.
 #[derive(Debug)]
 struct SimulatedSocket {
+    /// The source of its datagrams.
     at: SocketAddr,
+    /// The same port, with the address that was bound.
+    local: SocketAddr,
     simulation: Simulation,
 }
 
@@ -168,14 +185,14 @@ impl Drop for SimulatedSocket {
 
 impl DatagramSocket for SimulatedSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.at)
+        Ok(self.local)
     }
 
     fn send(&self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
         let now = self.simulation.elapsed();
         let mut state = self.simulation.lock();
         for datagram in bytes.chunks(segment.max(1)) {
-            state.send(now, self.at, to, datagram);
+            state.send(now, self.at, canonical(to), datagram);
         }
         drop(state);
         self.simulation.shared.sent.notify_one();

@@ -2,6 +2,7 @@
 
 mod invariant;
 mod simulated;
+mod simulated_stack;
 
 use super::*;
 use crate::{

@@ -18,17 +18,17 @@ use transport::Clock as _;
 
 /// The simulated time after which a test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-const VOTERS: std::ops::RangeInclusive<u64> = 1..=3;
+pub(super) const VOTERS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// The time, the server, whether it leads, its term and its commit index.
 type Observation = (Duration, u64, bool, u64, u64);
 type PendingResult = oneshot::Receiver<Result<Done, ProposeError>>;
 
-fn at(id: u64) -> SocketAddr {
+pub(super) fn at(id: u64) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, id as u8], 7101))
 }
 
-struct Server {
+pub(super) struct Server {
     id: u64,
     driver: Driver,
     handed_out: Started,
@@ -37,7 +37,7 @@ struct Server {
 }
 
 impl Server {
-    fn start(simulation: &Simulation, id: u64, files: Memory) -> Self {
+    pub(super) fn start(simulation: &Simulation, id: u64, files: Memory) -> Self {
         let mut config = Config::new(NodeId::new(id), "simulated", format!("simulated-{id}"));
         config.listen = at(id);
         config.voters = VOTERS.map(NodeId::new).collect();
@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// Runs one turn, and the disk: a sync takes 1 to 5 ms.
-    fn run(&mut self, simulation: &Simulation) {
+    pub(super) fn run(&mut self, simulation: &Simulation) {
         let now = simulation.now();
         self.driver.turn(TurnScope::Everything(Wakeup::Otherwise));
         let writer = Arc::clone(self.driver.writer());
@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// The next time at which something happens without a message.
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         let synced = self.at_the_disk.as_ref().map(|(end, _)| *end);
         synced
             .into_iter()
