@@ -19,7 +19,7 @@ mod snapshot;
 
 pub use jsonl::{BadTrace, SCHEMA, read_jsonl};
 pub(crate) use jsonl::{Read, TraceKind, read_each, write_run};
-pub use snapshot::Snapshot;
+pub use snapshot::ProcessSnapshot;
 
 use anyhow::{Context, Result, bail, ensure};
 use model::{

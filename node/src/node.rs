@@ -4,7 +4,7 @@ use crate::{
     error::{Failure, ProposeError},
     observability::{metrics::Metrics, status_query::StatusQuery},
     runtime::{
-        driver::{Command, Liveness},
+        driver::{DriverCommand, Liveness},
         fault_switch::{FaultSwitch, Pause},
     },
 };
@@ -36,7 +36,7 @@ pub struct Node {
 /// The state that the handles share.
 pub(crate) struct Inner {
     pub(crate) id: NodeId,
-    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<DriverCommand>,
     /// Dropped after the commands, so that the server notices that all handles are gone.
     pub(crate) waker: WakeOnDrop,
     pub(crate) ended: watch::Receiver<Option<Ended>>,
@@ -99,7 +99,7 @@ impl Node {
         let action = Box::new(move |endpoint: &Endpoint| {
             let _ = reply.send(action(endpoint));
         });
-        self.command(Command::Endpoint(action)).await?;
+        self.command(DriverCommand::Endpoint(action)).await?;
         answer.await.ok()
     }
 
@@ -145,7 +145,7 @@ impl Node {
         match self
             .inner
             .commands
-            .try_send(Command::Execute { invocation, reply })
+            .try_send(DriverCommand::Execute { invocation, reply })
         {
             Ok(()) => {
                 self.inner.waker.0.wake_by_ref();
@@ -165,12 +165,12 @@ impl Node {
     /// stopped.
     pub async fn look(&self, query: StatusQuery) -> Option<Status> {
         let (reply, answer) = oneshot::channel();
-        self.command(Command::Status(query, reply)).await?;
+        self.command(DriverCommand::Status(query, reply)).await?;
         answer.await.ok()
     }
 
     /// Sends a command to the driver. `None` once the server has stopped.
-    pub(crate) async fn command(&self, command: Command) -> Option<()> {
+    pub(crate) async fn command(&self, command: DriverCommand) -> Option<()> {
         self.inner.commands.send(command).await.ok()?;
         self.inner.waker.0.wake_by_ref();
         Some(())
@@ -204,7 +204,7 @@ impl Node {
 
     /// Makes the driver run another turn.
     fn wake(&self) {
-        let nothing = Command::Endpoint(Box::new(|_| {}));
+        let nothing = DriverCommand::Endpoint(Box::new(|_| {}));
         // If the queue is full, a turn follows anyway; if it is closed, none ever will.
         let _ = self.inner.commands.try_send(nothing);
         self.inner.waker.0.wake_by_ref();
@@ -240,7 +240,7 @@ impl Node {
     /// If the server had failed before, or failed now.
     pub async fn stop(&self) -> Result<(), Arc<Failure>> {
         // Returns `None` if the server has already ended.
-        self.command(Command::Stop).await;
+        self.command(DriverCommand::Stop).await;
         let ended = self.ended().await;
         self.inner.helpers.lock().await.shutdown().await;
         ended

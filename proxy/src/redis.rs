@@ -53,21 +53,19 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Creates a frontend on top of this service, with this maximum number of connections. A known
-    /// client that has been idle for `evict_idle` may be evicted in favor of a new client. `random`
+    /// Creates a frontend on top of this service, which admits connections by `evictions`. `random`
     /// determines the first cursor.
-    pub fn new(
+    pub(crate) fn new(
         kv_service: KvService,
         password: Option<Secret>,
         gauges: Arc<Gauges>,
         client_timeout: Duration,
         idle_timeout: Option<Duration>,
-        evict_idle: Duration,
-        room: usize,
+        evictions: Arc<Evictions>,
         random: u64,
     ) -> Self {
         Self {
-            evictions: Evictions::new(room, evict_idle),
+            evictions,
             kv_service,
             password,
             gauges,

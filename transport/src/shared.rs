@@ -221,9 +221,9 @@ impl Shared {
                     self.counters.add(Count::DatagramsSent, datagrams);
                     self.counters.add(Count::BytesSent, length);
                 }
-                Err(error) => match Refusal::of(&error) {
-                    Refusal::Full => return Err(batch),
-                    Refusal::TooLong => {
+                Err(error) => match SendRefusal::of(&error) {
+                    SendRefusal::Full => return Err(batch),
+                    SendRefusal::TooLong => {
                         if batches_failed {
                             // Some kernels return EINVAL for a batch of datagrams that are too
                             // long: they do not refuse batches.
@@ -238,7 +238,7 @@ impl Shared {
                         batches_failed = true;
                         continue;
                     }
-                    Refusal::Pending if pending => {
+                    SendRefusal::Pending if pending => {
                         pending = false;
                         continue;
                     }
@@ -253,8 +253,8 @@ impl Shared {
     }
 
     /// Counts datagrams that the system refused, and logs a remedy.
-    fn refused(&self, refusal: Refusal, error: &io::Error, to: SocketAddr, datagrams: usize) {
-        if refusal == Refusal::NoRoute {
+    fn refused(&self, refusal: SendRefusal, error: &io::Error, to: SocketAddr, datagrams: usize) {
+        if refusal == SendRefusal::NoRoute {
             lock(&self.routes).unreachable(to);
         }
         let (cause, advice) = refusal.advice(error, self.local, to);
@@ -355,7 +355,7 @@ impl Shared {
 
 /// The reason why the system did not send a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refusal {
+enum SendRefusal {
     /// The socket's send buffer is full.
     Full,
     /// The datagram exceeds the MTU of the interface.
@@ -371,7 +371,7 @@ enum Refusal {
     Other,
 }
 
-impl Refusal {
+impl SendRefusal {
     fn of(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         if quinn_udp::is_msg_size_err(error) {
@@ -428,19 +428,19 @@ mod tests {
     #[test]
     fn errors_of_sending_are_told_apart() {
         for (errno, refusal) in [
-            (Errno::AGAIN, Refusal::Full),
-            (Errno::MSGSIZE, Refusal::TooLong),
-            (Errno::NETUNREACH, Refusal::NoRoute),
-            (Errno::HOSTUNREACH, Refusal::NoRoute),
-            (Errno::NETDOWN, Refusal::NoRoute),
-            (Errno::PERM, Refusal::Filtered),
-            (Errno::ACCESS, Refusal::Filtered),
-            (Errno::NOBUFS, Refusal::NoBuffers),
-            (Errno::NOMEM, Refusal::NoBuffers),
-            (Errno::CONNREFUSED, Refusal::Pending),
-            (Errno::INVAL, Refusal::Other),
+            (Errno::AGAIN, SendRefusal::Full),
+            (Errno::MSGSIZE, SendRefusal::TooLong),
+            (Errno::NETUNREACH, SendRefusal::NoRoute),
+            (Errno::HOSTUNREACH, SendRefusal::NoRoute),
+            (Errno::NETDOWN, SendRefusal::NoRoute),
+            (Errno::PERM, SendRefusal::Filtered),
+            (Errno::ACCESS, SendRefusal::Filtered),
+            (Errno::NOBUFS, SendRefusal::NoBuffers),
+            (Errno::NOMEM, SendRefusal::NoBuffers),
+            (Errno::CONNREFUSED, SendRefusal::Pending),
+            (Errno::INVAL, SendRefusal::Other),
         ] {
-            assert_eq!(Refusal::of(&errno.into()), refusal, "{errno}");
+            assert_eq!(SendRefusal::of(&errno.into()), refusal, "{errno}");
         }
     }
 
@@ -454,7 +454,7 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.2:7101", false),
             ("0.0.0.0:1", "192.0.2.1:7101", false),
         ] {
-            let (cause, advice) = Refusal::of(&invalid).advice(&invalid, at(local), at(to));
+            let (cause, advice) = SendRefusal::of(&invalid).advice(&invalid, at(local), at(to));
             assert_eq!(cause, Cause::SendFailed);
             assert_eq!(
                 advice.contains("listens on loopback"),
@@ -465,10 +465,11 @@ mod tests {
         // The system itself refuses such a datagram with this error.
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Err(error) = socket.send_to(&[0], "192.0.2.1:7101") {
-            let refusal = Refusal::of(&error);
+            let refusal = SendRefusal::of(&error);
             let local = socket.local_addr().unwrap();
             let (_, advice) = refusal.advice(&error, local, at("192.0.2.1:7101"));
-            let is_known = refusal == Refusal::NoRoute || advice.contains("listens on loopback");
+            let is_known =
+                refusal == SendRefusal::NoRoute || advice.contains("listens on loopback");
             assert!(is_known, "{error}: {advice}");
         }
     }

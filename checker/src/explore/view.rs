@@ -6,7 +6,7 @@ use super::{
     walk::{Choice, Effect, Walk, WalkStep},
     world::bounds_of,
 };
-use crate::trace::{SCHEMA, Snapshot};
+use crate::trace::{ProcessSnapshot, SCHEMA};
 use model::{
     Address,
     mutant::Mutant,
@@ -17,7 +17,11 @@ use serde_json::{Value, json};
 /// The response to a walk: its header, its start, the steps after the first `from`, and the current
 /// state.
 pub(super) fn walk(walk: &Walk, from: usize) -> Value {
-    let start: Vec<Snapshot> = walk.start().iter().map(Snapshot::from_process).collect();
+    let start: Vec<ProcessSnapshot> = walk
+        .start()
+        .iter()
+        .map(ProcessSnapshot::from_process)
+        .collect();
     json!({
         "header": header(walk),
         "start": start,
@@ -72,7 +76,7 @@ fn step(walk: &Walk, number: usize, step: &WalkStep) -> Value {
         "event": event,
         "sent": sent,
         "witnesses": names(step.witnesses),
-        "state": Snapshot::from_process(&step.after),
+        "state": ProcessSnapshot::from_process(&step.after),
         "key": step.key.to_string(),
         "story": step.story,
         "broken": step

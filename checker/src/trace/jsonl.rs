@@ -12,7 +12,7 @@ use crate::{
     lines::read_object,
 };
 
-use super::{Snapshot, Trace, TraceStep, real_system};
+use super::{ProcessSnapshot, Trace, TraceStep, real_system};
 use model::{
     Envelope,
     mutant::Mutant,
@@ -172,7 +172,7 @@ impl<'a, W: Write> Lines<'a, W> {
             why: broken.map(|broken| broken.cause.to_string()),
             cause: broken.map(|broken| broken.cause.clone()),
             steps,
-            start: serde_json::to_value(Snapshot::all(start))?,
+            start: serde_json::to_value(ProcessSnapshot::all(start))?,
         };
         let mut seal = DigestChain::default();
         writeln!(out, "{}", seal.close(serde_json::to_string(&header)?))?;
@@ -192,7 +192,7 @@ impl<'a, W: Write> Lines<'a, W> {
             event: step.action.local.clone(),
             sent: step.sent.clone(),
             witnesses: names(step.witnesses),
-            state: serde_json::to_value(Snapshot::from_process(process))?,
+            state: serde_json::to_value(ProcessSnapshot::from_process(process))?,
         };
         let text = self.seal.close(serde_json::to_string(&line)?);
         writeln!(self.out, "{text}")
@@ -335,7 +335,7 @@ fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), St
     }
     scope.validate().map_err(|error| error.to_string())?;
     let start = real_system(&scope).start();
-    differs("start", &header.start, &Snapshot::all(&start))?;
+    differs("start", &header.start, &ProcessSnapshot::all(&start))?;
     Ok((header, scope))
 }
 
@@ -366,7 +366,7 @@ fn read_step(
     if names(step.witnesses) != line.witnesses {
         return Err("\"witnesses\" are not those of this step".into());
     }
-    let state = Snapshot::from_process(&step.state.processes[process]);
+    let state = ProcessSnapshot::from_process(&step.state.processes[process]);
     differs("state", &line.state, &state)?;
     Ok(step)
 }

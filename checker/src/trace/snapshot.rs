@@ -12,7 +12,7 @@ use serde::Serialize;
 /// The state of one process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Snapshot {
+pub enum ProcessSnapshot {
     /// A server and its disk.
     Server {
         /// The server id.
@@ -103,7 +103,7 @@ pub struct PairSnapshot {
     pub version: LogIndex,
 }
 
-impl Snapshot {
+impl ProcessSnapshot {
     /// The snapshot of one process.
     pub fn from_process(process: &Process) -> Self {
         match process {

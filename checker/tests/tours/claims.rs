@@ -6,7 +6,7 @@
 
 use crate::script::{self, Card, Part};
 use anyhow::{Context, Result, bail, ensure};
-use checker::trace::{Snapshot, Trace};
+use checker::trace::{ProcessSnapshot, Trace};
 use serde_json::Value;
 
 /// Checks every card of a part.
@@ -95,7 +95,7 @@ impl Scene<'_> {
         let found = processes
             .find(|process| process.address().to_string() == name)
             .with_context(|| format!("there is no {name}"))?;
-        Ok(serde_json::to_value(Snapshot::from_process(found))?)
+        Ok(serde_json::to_value(ProcessSnapshot::from_process(found))?)
     }
 
     fn holds(&self, claim: &str) -> Result<bool> {

@@ -6,7 +6,7 @@
 //!
 //! Everything runs on one thread, so that the load generator costs little compared with the cluster.
 
-use super::{Consistency, Exit, Global, Output, history::History, proc, text};
+use super::{Consistency, Exit, Global, Output, history::HistoryFile, proc, text};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use client::{CLOSE_PATIENCE, Client, Error, KeyValue as _, recorded};
@@ -146,7 +146,7 @@ impl Bench {
         let history = match &self.history {
             Some(path) => {
                 let now = Environment::system().clock.calendar();
-                let create = History::create(path, now);
+                let create = HistoryFile::create(path, now);
                 Some(create.with_context(|| format!("cannot write {}", path.display()))?)
             }
             None => None,
@@ -250,7 +250,7 @@ impl Bench {
         op: OperationKind,
         clients: u32,
         size: u32,
-        history: Option<Arc<History>>,
+        history: Option<Arc<HistoryFile>>,
     ) -> anyhow::Result<Measurement> {
         let run = Arc::new(Run {
             client: self.connect(global, clients).await?,
@@ -369,7 +369,7 @@ struct Run {
     counting: AtomicBool,
     ended: AtomicBool,
     tally: Mutex<Tally>,
-    history: Option<Arc<History>>,
+    history: Option<Arc<HistoryFile>>,
 }
 
 struct Tally {

@@ -14,14 +14,14 @@ use std::{
 use tokio::time::Instant;
 
 /// A file to which completed operations are appended.
-pub(crate) struct History {
+pub(crate) struct HistoryFile {
     file: Mutex<BufWriter<File>>,
     processes: AtomicU64,
     started: Instant,
     started_ns: u64,
 }
 
-impl History {
+impl HistoryFile {
     /// Creates the file, or empties it. `now` is the time of the calendar.
     pub(crate) fn create(path: &Path, now: SystemTime) -> io::Result<Self> {
         let since = now.duration_since(UNIX_EPOCH);
@@ -85,7 +85,7 @@ mod tests {
     fn process_ends_with_an_operation_whose_outcome_is_unknown() {
         let name = format!("raft-client-processes-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        let history = History::create(&path, UNIX_EPOCH).unwrap();
+        let history = HistoryFile::create(&path, UNIX_EPOCH).unwrap();
         let (first, other) = (history.new_process(), history.new_process());
         let op = Op::Get {
             key: "k".to_owned(),

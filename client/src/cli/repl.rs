@@ -29,13 +29,13 @@ pub(crate) struct Repl {
 
 #[derive(Debug, Parser)]
 #[command(multicall = true, disable_help_subcommand = true)]
-struct Line {
+struct PromptLine {
     #[command(subcommand)]
-    command: Command,
+    command: PromptCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum PromptCommand {
     #[command(flatten)]
     Operation(Operation),
     /// Show the commands
@@ -111,26 +111,26 @@ async fn run_line(line: &str, client: &Client, global: &Global) -> bool {
         }
     };
     let operation = match command {
-        Command::Exit => return false,
-        Command::Help { command: None } => {
+        PromptCommand::Exit => return false,
+        PromptCommand::Help { command: None } => {
             // Help is not a result: if it cannot be printed, the prompt continues.
             let _ = output::print_line(&HELP);
             return true;
         }
-        Command::Help {
+        PromptCommand::Help {
             command: Some(command),
         } => {
-            let asked = Line::try_parse_from([command.as_str(), "--help"]);
+            let asked = PromptLine::try_parse_from([command.as_str(), "--help"]);
             if let Err(answer) = asked {
                 let _ = output::print_line(&answer.render());
             }
             return true;
         }
-        Command::Operation(Operation::Put { key, value: None }) => {
+        PromptCommand::Operation(Operation::Put { key, value: None }) => {
             note(format_args!("the value is missing: put {key} VALUE"));
             return true;
         }
-        Command::Operation(operation) => operation,
+        PromptCommand::Operation(operation) => operation,
     };
     let done = match operation.run(client, global.consistency, None).await {
         Ok(reply) => reply.show(global.output, &mut std::io::stdout().lock()),
@@ -142,11 +142,11 @@ async fn run_line(line: &str, client: &Client, global: &Global) -> bool {
     true
 }
 
-fn parse(line: &str) -> Result<Command, String> {
+fn parse(line: &str) -> Result<PromptCommand, String> {
     let Some(words) = shlex::split(line) else {
         return Err("a quote is open: close it, or write \\\" for a quote itself".to_owned());
     };
-    match Line::try_parse_from(words) {
+    match PromptLine::try_parse_from(words) {
         Ok(line) => Ok(line.command),
         Err(error) => Err(format!("{}\n`help` shows what there is.", error.render())),
     }
@@ -158,13 +158,14 @@ mod tests {
 
     #[test]
     fn lines_are_understood_with_quotes() {
-        let Ok(Command::Operation(Operation::Put { key, value })) = parse("put k 'two words'")
+        let Ok(PromptCommand::Operation(Operation::Put { key, value })) =
+            parse("put k 'two words'")
         else {
             panic!("not understood");
         };
         assert_eq!((key.as_str(), value.as_deref()), ("k", Some("two words")));
-        assert!(matches!(parse("quit"), Ok(Command::Exit)));
-        assert!(matches!(parse("help get"), Ok(Command::Help { .. })));
+        assert!(matches!(parse("quit"), Ok(PromptCommand::Exit)));
+        assert!(matches!(parse("help get"), Ok(PromptCommand::Help { .. })));
     }
 
     #[test]

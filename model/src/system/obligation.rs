@@ -148,7 +148,7 @@ struct Observed {
     early: Vec<Observation>,
 }
 
-type Verdict<T = ()> = Result<T, String>;
+type Checked<T = ()> = Result<T, String>;
 
 impl Obligations {
     /// The obligations of a scope.
@@ -182,7 +182,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The change that the message causes.
-    pub fn has_no_effect(&self, receiver: &Process, envelope: &Envelope) -> Verdict<Vec<Response>> {
+    pub fn has_no_effect(&self, receiver: &Process, envelope: &Envelope) -> Checked<Vec<Response>> {
         match receiver {
             Process::Server(server) => self.server_ignores(server, envelope),
             Process::Proxy(_) | Process::Client(_) => {
@@ -198,7 +198,7 @@ impl Obligations {
         }
     }
 
-    fn server_ignores(&self, server: &Server, envelope: &Envelope) -> Verdict<Vec<Response>> {
+    fn server_ignores(&self, server: &Server, envelope: &Envelope) -> Checked<Vec<Response>> {
         let Some(running) = &server.running else {
             return Ok(Vec::new());
         };
@@ -285,7 +285,7 @@ impl Obligations {
         receiver: &Process,
         one: &Envelope,
         other: &Envelope,
-    ) -> Verdict {
+    ) -> Checked {
         let Some(running) = receiver.server().and_then(|server| server.running.as_ref()) else {
             return Ok(());
         };
@@ -318,7 +318,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The term.
-    pub fn is_in_terms(&self, process: &Process) -> Verdict {
+    pub fn is_in_terms(&self, process: &Process) -> Checked {
         let term = process.server().map(|server| match &server.running {
             Some(running) => running.raft.current_term,
             None => server.disk.hard_state.current_term,
@@ -358,7 +358,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The remaining difference.
-    pub fn is_lost_without_trace(&self, step: &MergedStep) -> Verdict {
+    pub fn is_lost_without_trace(&self, step: &MergedStep) -> Checked {
         if disk_of(&step.pending) != disk_of(&step.before) {
             return Err("the step is on the disk before its sync".into());
         }
@@ -386,7 +386,7 @@ impl Obligations {
         local: &Local,
         mut without: impl FnMut(&Envelope) -> bool,
         mut is_equal: impl FnMut(&Envelope, &Envelope),
-    ) -> Verdict {
+    ) -> Checked {
         if matches!(local, Local::Sync | Local::Crash) || self.is_ignored(&step.pending, local) {
             return Ok(());
         }
@@ -438,7 +438,7 @@ impl Obligations {
         sent: &[Envelope],
         without: &mut impl FnMut(&Envelope) -> bool,
         is_equal: &mut impl FnMut(&Envelope, &Envelope),
-    ) -> Verdict {
+    ) -> Checked {
         let never = self.plain.local_step(&step.before, local);
         let never = never.filter(|never| disk_of(&never.next) == disk_of(&step.before));
         let never = never.map_or_else(Vec::new, |never| never.sent);
@@ -556,7 +556,7 @@ impl Obligations {
         after: &Process,
         sent: &Envelope,
         others: &[Envelope],
-    ) -> Verdict {
+    ) -> Checked {
         let Message::AppendEntriesRequest(request) = &sent.message else {
             return Ok(());
         };
@@ -612,7 +612,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The difference.
-    pub fn is_idle_restart(&self, process: &Process) -> Verdict {
+    pub fn is_idle_restart(&self, process: &Process) -> Checked {
         let Some(merged) = self.reduced.local_step(process, &Local::Crash) else {
             return Ok(());
         };
@@ -659,7 +659,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The difference.
-    pub fn needs_no_hint(&self, process: &Process, local: &Local) -> Verdict {
+    pub fn needs_no_hint(&self, process: &Process, local: &Local) -> Checked {
         let without = self.hinted.local_step(process, local).map(self.hintless());
         for hint in self.scope().nodes() {
             let mut hinted = process.clone();
@@ -701,7 +701,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The change that the step causes.
-    pub fn only_sends(&self, process: &Process, local: &Local, eager: &[Envelope]) -> Verdict {
+    pub fn only_sends(&self, process: &Process, local: &Local, eager: &[Envelope]) -> Checked {
         let step = self.plain.local_step(process, local);
         let step = step.ok_or("the step is not possible without reductions")?;
         if step.next != *process {
@@ -721,7 +721,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The difference.
-    pub fn commutes(&self, process: &Process, local: &Local, names: &Relabelling) -> Verdict {
+    pub fn commutes(&self, process: &Process, local: &Local, names: &Relabelling) -> Checked {
         let renamed = self
             .reduced
             .local_step(&process.relabel(names), &local.relabel(names));

@@ -28,7 +28,7 @@ const TAIL: u64 = 1 << 16;
 const SPARE: usize = 1 << 20;
 
 /// The writer of a trace.
-pub(crate) struct Trace {
+pub(crate) struct TraceWriter {
     file: File,
     step: u64,
     /// The buffer for a line.
@@ -54,7 +54,7 @@ struct StepLine<'a> {
     effects: &'a Effects,
 }
 
-impl Trace {
+impl TraceWriter {
     /// Starts the trace of a run at the end of this file.
     ///
     /// # Errors
@@ -178,10 +178,10 @@ mod tests {
     use serde_json::Value;
     use std::fs;
 
-    fn begin(path: &Path) -> Trace {
+    fn begin(path: &Path) -> TraceWriter {
         let id = NodeId::new(1);
         let config = Config::new([id].into());
-        Trace::begin(path, id, 7, &config, &Durable::default()).unwrap()
+        TraceWriter::begin(path, id, 7, &config, &Durable::default()).unwrap()
     }
 
     fn lines(path: &Path) -> Vec<Option<Value>> {

@@ -14,7 +14,7 @@ use crate::{
     observability::log_excerpt,
     observability::metrics::Metrics,
     observability::status_query::StatusQuery,
-    observability::trace::Trace,
+    observability::trace::TraceWriter,
     runtime::fault_switch::FaultSwitch,
     runtime::leader_probe::LeaderProbe,
     runtime::local::{Local, Reply},
@@ -56,7 +56,7 @@ const SILENT: Duration = Duration::from_secs(5);
 const COMMANDS: usize = 1024;
 
 /// Commands from the handle to the driver.
-pub(crate) enum Command {
+pub(crate) enum DriverCommand {
     /// Execute an operation.
     Execute {
         invocation: Invocation,
@@ -131,12 +131,12 @@ pub(crate) struct Parts {
     pub(crate) endpoint: Endpoint,
     pub(crate) socket: Socket,
     pub(crate) writer: Arc<Writer>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: mpsc::Receiver<DriverCommand>,
     pub(crate) local: Local,
     pub(crate) timers: Timers,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) liveness: Arc<Liveness>,
-    pub(crate) trace: Option<Trace>,
+    pub(crate) trace: Option<TraceWriter>,
     /// The path of the crash report, written when an invariant is violated.
     pub(crate) crash_report_path: PathBuf,
     /// The random id of this run.
@@ -156,14 +156,14 @@ pub(crate) struct Driver {
     endpoint: Endpoint,
     socket: Socket,
     writer: Arc<Writer>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<DriverCommand>,
     local: Local,
     timers: Timers,
     leader_probe: LeaderProbe,
     observer: Observer,
     metrics: Arc<Metrics>,
     liveness: Arc<Liveness>,
-    trace: Option<Trace>,
+    trace: Option<TraceWriter>,
     crash_report_path: PathBuf,
     buffers: TurnBuffers,
     boot: u64,
@@ -216,7 +216,7 @@ pub(crate) struct TurnBuffers {
     messages: Vec<Received>,
     /// Whether the peers were requested to identify themselves.
     greeted: bool,
-    commands: Vec<Command>,
+    commands: Vec<DriverCommand>,
     requests: Vec<(Address, ClientRequest)>,
     sends: Vec<Envelope>,
     /// The latest time to end, once the server is stopping.
@@ -347,7 +347,7 @@ impl Driver {
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     // All handles were dropped.
                     if self.buffers.stop_by.is_none() {
-                        self.buffers.commands.push(Command::Stop);
+                        self.buffers.commands.push(DriverCommand::Stop);
                     }
                     break;
                 }
@@ -599,20 +599,20 @@ impl Driver {
         let mut commands = std::mem::take(&mut self.buffers.commands);
         for command in commands.drain(..) {
             match command {
-                Command::Execute { reply, .. } if self.buffers.stop_by.is_some() => {
+                DriverCommand::Execute { reply, .. } if self.buffers.stop_by.is_some() => {
                     let _ = reply.send(Err(crate::ProposeError::Stopped));
                 }
-                Command::Execute { invocation, reply } => {
+                DriverCommand::Execute { invocation, reply } => {
                     self.local
                         .execute(invocation, reply, now, &mut self.buffers.requests);
                 }
-                Command::Status(query, reply) => {
+                DriverCommand::Status(query, reply) => {
                     let _ = reply.send(self.status(query));
                 }
-                Command::Endpoint(action) => action(&self.endpoint),
+                DriverCommand::Endpoint(action) => action(&self.endpoint),
                 #[cfg(test)]
-                Command::LoseMemory => self.loses_memory = true,
-                Command::Stop => {
+                DriverCommand::LoseMemory => self.loses_memory = true,
+                DriverCommand::Stop => {
                     self.local.refuse_waiting(now);
                     self.buffers.stop_by.get_or_insert(now + LINGER);
                 }

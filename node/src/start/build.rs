@@ -5,10 +5,10 @@ use crate::{
     config::Config,
     error::StartError,
     identities::Identities,
-    observability::{metrics::Metrics, trace::Trace},
+    observability::{metrics::Metrics, trace::TraceWriter},
     runtime::{
         busy_poll::BusyPoll,
-        driver::{Command, Driver, Liveness, Parts},
+        driver::{Driver, DriverCommand, Liveness, Parts},
         fault_switch::FaultSwitch,
         local::Local,
         snapshot_policy::SnapshotPolicy,
@@ -44,7 +44,7 @@ const COMMANDS: usize = 4096;
 
 /// The values that the server's thread returns once it runs.
 pub(super) struct Started {
-    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) commands: mpsc::Sender<DriverCommand>,
     pub(super) waker: Waker,
     pub(super) address: SocketAddr,
     pub(super) liveness: Arc<Liveness>,
@@ -113,7 +113,7 @@ pub(super) fn build<F: Files>(
     let boot = boot_id.random;
     let trace = match &config.trace {
         Some(path) => {
-            let trace = Trace::begin(path, config.id, boot, &model_config, &durable);
+            let trace = TraceWriter::begin(path, config.id, boot, &model_config, &durable);
             Some(trace.map_err(|source| StartError::Trace {
                 path: path.clone(),
                 source,

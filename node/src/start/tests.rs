@@ -7,7 +7,7 @@ mod simulated_stack;
 use super::*;
 use crate::{
     error::ProposeError,
-    runtime::driver::{Command, Driver},
+    runtime::driver::{Driver, DriverCommand},
     storage::{
         disk::{Disk, DiskError},
         metadata::Metadata,

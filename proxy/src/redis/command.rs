@@ -12,7 +12,7 @@ use model::store::{Condition, check_key, parse_integer};
 
 /// A command.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Command {
+pub(crate) enum RedisCommand {
     Get {
         key: Bytes,
     },
@@ -113,11 +113,11 @@ pub(crate) enum Touches<'a> {
 }
 
 /// Why a command is rejected. The text begins with the error code and a space.
-pub(crate) type Refusal = String;
+pub(crate) type CommandError = String;
 
-impl Command {
+impl RedisCommand {
     /// Parses a command. `arguments` is not empty and begins with the name.
-    pub(crate) fn new(arguments: &[Bytes]) -> Result<Self, Refusal> {
+    pub(crate) fn new(arguments: &[Bytes]) -> Result<Self, CommandError> {
         let Some((name, rest)) = arguments.split_first() else {
             return Err("ERR unknown command ''".into());
         };
@@ -208,14 +208,14 @@ impl Command {
 
 /// Checks all keys of a command with several keys. Otherwise the command could fail after a part of it
 /// was executed.
-fn within_limits(keys: &[Bytes]) -> Result<Vec<Bytes>, Refusal> {
+fn within_limits(keys: &[Bytes]) -> Result<Vec<Bytes>, CommandError> {
     match keys.iter().find_map(|key| check_key(key).err()) {
         Some(outside) => Err(format!("ERR {outside}")),
         None => Ok(keys.to_vec()),
     }
 }
 
-fn wrong_arity(name: &str) -> Refusal {
+fn wrong_arity(name: &str) -> CommandError {
     format!("ERR wrong number of arguments for '{name}' command")
 }
 
@@ -227,7 +227,7 @@ fn served() -> String {
     names.collect()
 }
 
-fn unknown_subcommand(name: &[u8], of: &str, served: &str) -> Refusal {
+fn unknown_subcommand(name: &[u8], of: &str, served: &str) -> CommandError {
     format!(
         "ERR unknown subcommand '{}': {of} serves {served}",
         shown(name)
@@ -236,7 +236,7 @@ fn unknown_subcommand(name: &[u8], of: &str, served: &str) -> Refusal {
 
 /// The settings from which clients derive the durability of writes, in Redis's terms: no periodic
 /// snapshots, and an append-only file. Other names match nothing, like unknown names in Redis.
-fn config(rest: &[Bytes]) -> Result<Command, Refusal> {
+fn config(rest: &[Bytes]) -> Result<RedisCommand, CommandError> {
     const SETTINGS: [(&str, &str); 2] = [("save", ""), ("appendonly", "yes")];
     let (what, patterns) = rest.split_first().ok_or_else(|| wrong_arity("config"))?;
     if !what.eq_ignore_ascii_case(b"get") {
@@ -252,13 +252,13 @@ fn config(rest: &[Bytes]) -> Result<Command, Refusal> {
     };
     let found = SETTINGS.into_iter().filter(|(name, _)| is_asked(name));
     let found = found.map(|(name, value)| (Reply::text(name), Reply::text(value)));
-    Ok(Command::Known(Reply::Map(found.collect())))
+    Ok(RedisCommand::Known(Reply::Map(found.collect())))
 }
 
-fn command(rest: &[Bytes]) -> Result<Command, Refusal> {
+fn command(rest: &[Bytes]) -> Result<RedisCommand, CommandError> {
     let Some((what, names)) = rest.split_first() else {
         let rows = TABLE.iter().map(described);
-        return Ok(Command::Known(Reply::Array(rows.collect())));
+        return Ok(RedisCommand::Known(Reply::Array(rows.collect())));
     };
     let reply = match &what.to_ascii_lowercase()[..] {
         b"count" if names.is_empty() => {
@@ -283,7 +283,7 @@ fn command(rest: &[Bytes]) -> Result<Command, Refusal> {
         b"count" | b"list" => return Err(wrong_arity("command")),
         _ => return Err(unknown_subcommand(what, "COMMAND", "COUNT DOCS INFO LIST")),
     };
-    Ok(Command::Known(reply))
+    Ok(RedisCommand::Known(reply))
 }
 
 /// Formats a row as Redis 7 does. The fields after the step between keys (categories, tips, key
@@ -304,9 +304,9 @@ fn described((name, arity, flags, first, last): &Row) -> Reply {
     ])
 }
 
-fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
+fn client(rest: &[Bytes]) -> Result<RedisCommand, CommandError> {
     let (what, rest) = rest.split_first().ok_or_else(|| wrong_arity("client"))?;
-    let connection = |command| Ok(Command::Connection(command));
+    let connection = |command| Ok(RedisCommand::Connection(command));
     let name = String::from_utf8_lossy(what).to_ascii_lowercase();
     match (&name[..], rest) {
         ("id", []) => connection(ConnectionCommand::ClientId),
@@ -323,12 +323,12 @@ fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
                 return Err(format!("ERR Unrecognized option '{}'", shown(attribute)));
             }
             client_name(value)?;
-            Ok(Command::Known(Reply::ok()))
+            Ok(RedisCommand::Known(Reply::ok()))
         }
         ("no-evict" | "no-touch", [switch])
             if switch.eq_ignore_ascii_case(b"on") || switch.eq_ignore_ascii_case(b"off") =>
         {
-            Ok(Command::Known(Reply::ok()))
+            Ok(RedisCommand::Known(Reply::ok()))
         }
         ("no-evict" | "no-touch", [_]) => Err("ERR syntax error".into()),
         ("id" | "getname" | "setname" | "info" | "setinfo" | "no-evict" | "no-touch", _) => {
@@ -344,14 +344,14 @@ fn client(rest: &[Bytes]) -> Result<Command, Refusal> {
 
 /// Parses the name of a client: printable ASCII without spaces, as in Redis. The result is a copy: a
 /// slice would keep the whole read buffer in memory for as long as the connection has this name.
-pub(crate) fn client_name(name: &Bytes) -> Result<Bytes, Refusal> {
+pub(crate) fn client_name(name: &Bytes) -> Result<Bytes, CommandError> {
     if name.iter().all(u8::is_ascii_graphic) {
         return Ok(Bytes::copy_from_slice(name));
     }
     Err("ERR Client names cannot contain spaces, newlines or special characters.".into())
 }
 
-fn set(key: &Bytes, value: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {
+fn set(key: &Bytes, value: &Bytes, options: &[Bytes]) -> Result<RedisCommand, CommandError> {
     let mut condition = Condition::Always;
     for option in options {
         condition = match (condition, &option.to_ascii_uppercase()[..]) {
@@ -368,19 +368,19 @@ fn set(key: &Bytes, value: &Bytes, options: &[Bytes]) -> Result<Command, Refusal
             }
         };
     }
-    Ok(Command::Set {
+    Ok(RedisCommand::Set {
         key: key.clone(),
         value: value.clone(),
         condition,
     })
 }
 
-fn increment(key: &Bytes, by: i64) -> Result<Command, Refusal> {
+fn increment(key: &Bytes, by: i64) -> Result<RedisCommand, CommandError> {
     let key = key.clone();
-    Ok(Command::Increment { key, by })
+    Ok(RedisCommand::Increment { key, by })
 }
 
-fn scan(cursor: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {
+fn scan(cursor: &Bytes, options: &[Bytes]) -> Result<RedisCommand, CommandError> {
     let cursor = str::from_utf8(cursor)
         .ok()
         .and_then(|text| text.parse().ok());
@@ -407,7 +407,7 @@ fn scan(cursor: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {
     if !options.remainder().is_empty() {
         return Err("ERR syntax error: an option of SCAN lacks its value".into());
     }
-    Ok(Command::Scan {
+    Ok(RedisCommand::Scan {
         cursor,
         prefix,
         exact,
@@ -416,7 +416,7 @@ fn scan(cursor: &Bytes, options: &[Bytes]) -> Result<Command, Refusal> {
 }
 
 /// The text before a trailing star, and whether there was no star.
-fn pattern_prefix(pattern: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
+fn pattern_prefix(pattern: &[u8]) -> Result<(Vec<u8>, bool), CommandError> {
     let mut prefix = Vec::with_capacity(pattern.len());
     let mut bytes = pattern.iter();
     while let Some(byte) = bytes.next() {
@@ -438,7 +438,7 @@ fn pattern_prefix(pattern: &[u8]) -> Result<(Vec<u8>, bool), Refusal> {
     Ok((prefix, true))
 }
 
-fn number(text: &[u8]) -> Result<i64, Refusal> {
+fn number(text: &[u8]) -> Result<i64, CommandError> {
     parse_integer(text).ok_or_else(|| "ERR value is not an integer or out of range".to_owned())
 }
 
@@ -452,11 +452,11 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn command(line: &str) -> Result<Command, Refusal> {
+    fn command(line: &str) -> Result<RedisCommand, CommandError> {
         let words = line
             .split(' ')
             .map(|word| Bytes::copy_from_slice(word.as_bytes()));
-        Command::new(&words.collect::<Vec<_>>())
+        RedisCommand::new(&words.collect::<Vec<_>>())
     }
 
     #[test]
@@ -469,7 +469,7 @@ mod tests {
 
     fn scanned(line: &str) -> (String, bool, u32) {
         match command(line).unwrap() {
-            Command::Scan {
+            RedisCommand::Scan {
                 prefix,
                 exact,
                 count,
@@ -482,7 +482,7 @@ mod tests {
     #[test]
     fn set_options_become_conditions() {
         let condition = |line| match command(line).unwrap() {
-            Command::Set { condition, .. } => condition,
+            RedisCommand::Set { condition, .. } => condition,
             other => panic!("{other:?}"),
         };
         assert_eq!(condition("set k v"), Condition::Always);
@@ -520,7 +520,7 @@ mod tests {
     #[test]
     fn numbers_are_checked() {
         let by = |line| match command(line) {
-            Ok(Command::Increment { by, .. }) => Some(by),
+            Ok(RedisCommand::Increment { by, .. }) => Some(by),
             _ => None,
         };
         assert_eq!(by("INCR k"), Some(1));

@@ -22,7 +22,7 @@
 
 use super::{
     Redis,
-    command::{Command, ConnectionCommand, Touches, client_name, shown},
+    command::{ConnectionCommand, RedisCommand, Touches, client_name, shown},
     eviction::Tracked,
     execute::{READS_AT_ONCE, failed, value_of},
     parse::{Bounds, Parsed, Parser},
@@ -87,7 +87,7 @@ enum Work {
     /// The reply is known already.
     Reply(Reply),
     /// The command must be executed.
-    Run(Command),
+    Run(RedisCommand),
 }
 
 /// The state of a connection.
@@ -352,8 +352,8 @@ impl Connection<'_> {
                 },
             };
             match self.parser.parse(&mut self.input, bounds) {
-                Ok(Some(Parsed::Command(arguments))) if arguments.is_empty() => {}
-                Ok(Some(Parsed::Command(arguments))) => break arguments,
+                Ok(Some(Parsed::RedisCommand(arguments))) if arguments.is_empty() => {}
+                Ok(Some(Parsed::RedisCommand(arguments))) => break arguments,
                 Ok(Some(Parsed::Refused(reason))) => {
                     return Some(self.reply(Reply::error(format!("ERR {reason}"))));
                 }
@@ -366,11 +366,11 @@ impl Connection<'_> {
             }
         };
         self.stranger_replies += 1;
-        let work = match Command::new(&arguments) {
-            Ok(Command::Connection(command)) => Work::Reply(self.connection_command(command)),
+        let work = match RedisCommand::new(&arguments) {
+            Ok(RedisCommand::Connection(command)) => Work::Reply(self.connection_command(command)),
             _ if !self.authenticated => Work::Reply(Reply::error(NOT_AUTHENTICATED)),
             _ if self.in_refused_multi => Work::Reply(Reply::error(IN_REFUSED_MULTI)),
-            Ok(Command::Known(reply)) => {
+            Ok(RedisCommand::Known(reply)) => {
                 self.known = true;
                 Work::Reply(reply)
             }
@@ -541,7 +541,7 @@ impl Connection<'_> {
         if let [
             PendingReply {
                 protocol,
-                work: Work::Run(Command::GetMany { keys }),
+                work: Work::Run(RedisCommand::GetMany { keys }),
             },
         ] = &mut wave[..]
             && keys.len() * READ_WEIGHT > MAX_WAVE
@@ -616,7 +616,7 @@ struct Touched {
 
 impl Touched {
     /// Adds a command, unless the reordering could be observed or the wave would become too heavy.
-    fn admit(&mut self, command: &Command, is_first: bool) -> bool {
+    fn admit(&mut self, command: &RedisCommand, is_first: bool) -> bool {
         let (keys, writes, weight) = match command.touches() {
             Touches::None => return true,
             Touches::ReadsAll if self.any_write => return false,
@@ -648,20 +648,20 @@ mod tests {
     use super::*;
     use model::store::Condition;
 
-    fn get(key: &'static str) -> Command {
-        Command::Get { key: key.into() }
+    fn get(key: &'static str) -> RedisCommand {
+        RedisCommand::Get { key: key.into() }
     }
 
-    fn set(key: &'static str) -> Command {
-        Command::Set {
+    fn set(key: &'static str) -> RedisCommand {
+        RedisCommand::Set {
             key: key.into(),
             value: Bytes::new(),
             condition: Condition::Always,
         }
     }
 
-    fn scan() -> Command {
-        Command::Scan {
+    fn scan() -> RedisCommand {
+        RedisCommand::Scan {
             cursor: 0,
             prefix: vec![],
             exact: false,
@@ -670,7 +670,7 @@ mod tests {
     }
 
     /// The number of commands in the first wave.
-    fn first_wave(commands: &[Command]) -> usize {
+    fn first_wave(commands: &[RedisCommand]) -> usize {
         let mut touched = Touched::default();
         let admitted = commands
             .iter()
@@ -685,17 +685,17 @@ mod tests {
         assert_eq!(first_wave(&[set("a"), set("a")]), 1);
         assert_eq!(first_wave(&[set("a"), get("a")]), 1);
         assert_eq!(first_wave(&[get("a"), set("b"), set("a")]), 2);
-        let info = Command::Info(Vec::new());
+        let info = RedisCommand::Info(Vec::new());
         assert_eq!(first_wave(&[get("a"), scan(), info, set("b")]), 3);
         assert_eq!(first_wave(&[set("a"), scan()]), 1);
         let keys = vec!["b".into(), "a".into()];
-        assert_eq!(first_wave(&[set("a"), Command::GetMany { keys }]), 1);
+        assert_eq!(first_wave(&[set("a"), RedisCommand::GetMany { keys }]), 1);
     }
 
     #[test]
     fn wave_is_bounded_but_never_empty() {
         let keys = (0..2 * MAX_WAVE).map(|n| Bytes::from(n.to_string()));
-        let many = Command::GetMany {
+        let many = RedisCommand::GetMany {
             keys: keys.collect(),
         };
         assert_eq!(first_wave(&[many.clone(), get("a")]), 1);

@@ -1,6 +1,6 @@
 //! Executes one command and produces its reply.
 
-use super::{Redis, command::Command, reply::Reply};
+use super::{Redis, command::RedisCommand, reply::Reply};
 use crate::kv_service::{message, reason};
 use bytes::Bytes;
 use client::{Error, KeyValue as _, Written};
@@ -18,13 +18,13 @@ const REMOVALS_AT_ONCE: usize = 64;
 
 impl Redis {
     /// Executes a command that touches keys, or `INFO`.
-    pub(crate) async fn execute(&self, command: Command) -> Reply {
+    pub(crate) async fn execute(&self, command: RedisCommand) -> Reply {
         match command {
-            Command::Get { key } => match self.kv_service.get(key.to_vec()).await {
+            RedisCommand::Get { key } => match self.kv_service.get(key.to_vec()).await {
                 Ok(found) => value_of(found),
                 Err(error) => failed(error),
             },
-            Command::Set {
+            RedisCommand::Set {
                 key,
                 value,
                 condition,
@@ -37,24 +37,24 @@ impl Redis {
                 Ok(Written::Done { .. }) => Reply::ok(),
                 Err(error) => failed(error),
             },
-            Command::Increment { key, by } => {
+            RedisCommand::Increment { key, by } => {
                 match self.kv_service.increment(key.to_vec(), by).await {
                     Ok(number) => Reply::Integer(number.value),
                     Err(error) => failed(error),
                 }
             }
-            Command::Delete { keys } => self.delete(keys).await,
-            Command::Exists { keys } => self.exists(keys).await,
-            Command::GetMany { keys } => self.get_many(keys).await,
-            Command::Scan {
+            RedisCommand::Delete { keys } => self.delete(keys).await,
+            RedisCommand::Exists { keys } => self.exists(keys).await,
+            RedisCommand::GetMany { keys } => self.get_many(keys).await,
+            RedisCommand::Scan {
                 cursor,
                 prefix,
                 exact,
                 count,
             } => self.scan(cursor, prefix, exact, count).await,
-            Command::Info(sections) => Reply::Verbatim(self.info(&sections)),
-            Command::Known(reply) => reply,
-            Command::Connection(command) => {
+            RedisCommand::Info(sections) => Reply::Verbatim(self.info(&sections)),
+            RedisCommand::Known(reply) => reply,
+            RedisCommand::Connection(command) => {
                 unreachable!("the connection answers {command:?} itself")
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     kv_service::KvService,
     listen::{RESERVE, accept, room},
     metrics::Metrics,
-    redis::Redis,
+    redis::{Redis, eviction::Evictions},
     settings::Settings,
     status_source::Source,
 };
@@ -68,8 +68,7 @@ impl Frontends<'_> {
             Arc::clone(&self.services.gauges),
             settings.client_timeout,
             (!idle.is_zero()).then_some(idle),
-            settings.evict_idle,
-            room,
+            Evictions::new(room, settings.evict_idle),
             self.cursors,
         ));
         let open = metrics.redis_connections.clone();

@@ -26,7 +26,7 @@ use std::{
 };
 
 /// The cause of a pending write.
-struct Cause {
+struct WriteCause {
     from: u8,
     message: u32,
     /// The part of the leader's log that the message reveals.
@@ -188,7 +188,7 @@ impl Ledger<'_> {
         &self,
         node: usize,
         step: &MergedStep,
-        cause: &Cause,
+        cause: &WriteCause,
         sendable: &mut Option<FxHashSet<(usize, u32)>>,
         checked: &mut Checked,
         revealed: &mut FxHashSet<Revealed>,
@@ -228,7 +228,7 @@ impl Ledger<'_> {
     fn examine_pending(
         &self,
         node: usize,
-        cause: &Cause,
+        cause: &WriteCause,
         pending: &Process,
         checked: &mut Checked,
     ) {
@@ -243,12 +243,12 @@ impl Ledger<'_> {
         }
     }
 
-    fn cause(&self, receiver: &Process, from: u8, message: u32, local: &Local) -> Cause {
+    fn cause(&self, receiver: &Process, from: u8, message: u32, local: &Local) -> WriteCause {
         let log = match message {
             OWN => None,
             _ => LeaderLog::shown_to(receiver, &self.tables.message(message)),
         };
-        Cause {
+        WriteCause {
             from,
             message,
             log,
@@ -257,7 +257,7 @@ impl Ledger<'_> {
     }
 
     /// Whether no run has both this cause and this message.
-    fn excludes(&self, cause: &Cause, from: u8, message: u32) -> bool {
+    fn excludes(&self, cause: &WriteCause, from: u8, message: u32) -> bool {
         message != OWN
             && cause.log.as_ref().is_some_and(|log| {
                 log.is_contradicted_by(&self.tables.message(message), from == cause.from)

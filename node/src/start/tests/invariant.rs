@@ -34,7 +34,7 @@ async fn broken_invariant_stops_the_server_and_leaves_a_report() {
         }
     };
     tokio::time::timeout(DEADLINE, committed).await.unwrap();
-    node.command(Command::LoseMemory).await.unwrap();
+    node.command(DriverCommand::LoseMemory).await.unwrap();
     let ended = tokio::time::timeout(DEADLINE, node.ended()).await;
     let failure = ended.unwrap().unwrap_err();
     assert!(

@@ -53,22 +53,24 @@ impl Server {
             handed_out,
             at_the_disk: None,
         };
-        server.command(Command::Endpoint(Box::new(move |endpoint: &Endpoint| {
-            for other in VOTERS.filter(|other| *other != id) {
-                endpoint.set_peer(Address::Node(NodeId::new(other)), at(other));
-            }
-        })));
+        server.command(DriverCommand::Endpoint(Box::new(
+            move |endpoint: &Endpoint| {
+                for other in VOTERS.filter(|other| *other != id) {
+                    endpoint.set_peer(Address::Node(NodeId::new(other)), at(other));
+                }
+            },
+        )));
         server
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: DriverCommand) {
         let sent = self.handed_out.commands.try_send(command);
         assert!(sent.is_ok());
     }
 
     fn execute(&self, invocation: Invocation) -> PendingResult {
         let (reply, result) = oneshot::channel();
-        self.command(Command::Execute { invocation, reply });
+        self.command(DriverCommand::Execute { invocation, reply });
         result
     }
 
@@ -108,7 +110,7 @@ impl Server {
             entries: 10,
             since: 0,
         };
-        self.command(Command::Status(query, reply));
+        self.command(DriverCommand::Status(query, reply));
         self.driver.turn(TurnScope::Everything(Wakeup::Otherwise));
         serde_json::to_string(&status.try_recv().unwrap()).unwrap()
     }

@@ -77,7 +77,7 @@ async fn observe(simulation: &Simulation, route: Route) -> Vec<Observation> {
             let note = |result| {
                 observations
                     .borrow_mut()
-                    .push((simulation.elapsed(), result))
+                    .push((simulation.elapsed(), result));
             };
             for _ in 0..INCREMENTS {
                 note(format!("{:?}", client.increment("n", 1).await));
