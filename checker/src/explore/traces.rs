@@ -197,7 +197,7 @@ fn of_scope(input: &Input) -> Result<String, String> {
     let start: Vec<_> = walk
         .start()
         .iter()
-        .map(trace::Snapshot::from_process)
+        .map(trace::ProcessSnapshot::from_process)
         .collect();
     let mut header = view::header(&walk);
     // The property for which the trace was checked, even if its last step violates others too.
