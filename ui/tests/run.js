@@ -15,6 +15,7 @@ const files = [
   'language',
   'keys',
   'alerts',
+  'actions',
 ];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');
