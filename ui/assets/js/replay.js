@@ -3,16 +3,20 @@
 // `#/replay?step=12`. An opened file stays in the page only. The trace that the server was started with
 // (`raft-checker replay --serve FILE..`) is available again after a reload, and its address can be
 // shared. Of a long run the page shows a part, and requests another part when the reader moves there.
+//
+// This file connects the parts in `replay/`: `door` (the form that accepts traces), `drop` (files dropped
+// on the window), `open` (reads and executes traces), `player` (the opened run).
 
-import { getJson, messageOf } from './api.js';
+import { messageOf } from './api.js';
 import { h, replace, style } from './dom.js';
 import { loadStrings, t } from './i18n.js';
+import { Door } from './replay/door.js';
+import { acceptDrops } from './replay/drop.js';
 import { execute, readFiles, Refusal, served } from './replay/open.js';
 import { Player } from './replay/player.js';
 import { format } from './router.js';
 import { scrubberShortcuts } from './scrubber.js';
 
-const EXAMPLE = 'figure-8-bug';
 /** The number of steps shown before a requested step. */
 const BEFORE = 500;
 /**
@@ -21,181 +25,93 @@ const BEFORE = 500;
  */
 let kept = null;
 
-/**
- * @param {HTMLElement} host
- * @param {PageContext} context
- */
-export default function page(host, { params, navigate, app, shortcuts }) {
-  const box = h('div', { class: 'replay-page' });
-  host.append(box);
-  const ended = new AbortController();
-  const { signal } = ended;
+class ReplayPage {
+  #box = h('div', { class: 'replay-page' });
+  #ended = new AbortController();
   /** @type {ReturnType<typeof Player> | null} */
-  let player = null;
+  #player = null;
   /** @type {Opened | null} */
-  let shown = null;
-  let usedDisks = false;
+  #shown = null;
+  #usedDisks = false;
 
-  addEventListener(
-    'dragover',
-    (event) => {
-      if (!event.dataTransfer?.types.includes('Files')) return;
-      event.preventDefault();
-      box.classList.add('is-over');
-    },
-    { signal },
-  );
-  addEventListener(
-    'dragleave',
-    (event) => {
-      if (!event.relatedTarget) box.classList.remove('is-over');
-    },
-    { signal },
-  );
-  addEventListener(
-    'drop',
-    (event) => {
-      const files = [...(event.dataTransfer?.files ?? [])];
-      if (!files.length) return;
-      event.preventDefault();
-      box.classList.remove('is-over');
-      open(() => readFiles(files));
-    },
-    { signal },
-  );
+  /**
+   * @param {HTMLElement} host
+   * @param {PageContext} context
+   */
+  constructor(host, { params, navigate, app, shortcuts }) {
+    this.app = app;
+    this.navigate = navigate;
+    this.shortcuts = shortcuts;
+    this.signal = this.#ended.signal;
+    host.append(this.#box);
+    const onFiles = (/** @type {File[]} */ files) => this.#open(() => readFiles(files));
+    acceptDrops(this.#box, { onFiles, signal: this.signal });
+    this.#begin(params);
+  }
 
-  begin();
-
-  async function begin() {
+  /** @param {Params} params */
+  async #begin({ step }) {
+    const { signal } = this;
     await Promise.all([style('replay'), loadStrings('sift')]);
     if (kept) {
-      visit(kept, Number(params.step ?? 0));
+      this.#visit(kept, Number(step ?? 0));
       return;
     }
-    if (!app.traces_served) {
-      door(params.step === undefined ? null : t('replay.not-here'));
+    if (!this.app.traces_served) {
+      this.#showDoor(step === undefined ? null : t('replay.not-here'));
       return;
     }
-    replace(box, h('p', { class: 'loading' }, t('replay.loading')));
+    replace(this.#box, h('p', { class: 'loading' }, t('replay.loading')));
     try {
       const run = await served(signal);
-      if (!signal.aborted) visit(run, params.step === undefined ? worth(run) : Number(params.step));
+      if (!signal.aborted) this.#visit(run, step === undefined ? worth(run) : Number(step));
     } catch (error) {
-      if (!signal.aborted) door(t('replay.failed-served', { why: messageOf(error) }));
+      if (!signal.aborted) this.#showDoor(t('replay.failed-served', { why: messageOf(error) }));
     }
   }
 
   /**
-   * The form that accepts traces, with the last error.
+   * Shows the form that accepts traces, with the last error.
    * @param {string | null} [wrong]
    */
-  function door(wrong = null) {
-    player?.destroy();
-    player = null;
+  #showDoor(wrong = null) {
+    this.#closePlayer();
     document.title = `${t('replay.title')} · Stateraft`;
-    shortcuts([]);
-    const input = h('input', {
-      type: 'file',
-      multiple: true,
-      class: 'sr-only',
-      id: 'replay-files',
-      tabindex: '-1',
-      'aria-label': t('replay.choose'),
-      accept: '.jsonl,.json,.ndjson,.txt,application/jsonl',
-      onchange: () => {
-        const files = [...(input.files ?? [])];
-        if (files.length) open(() => readFiles(files));
+    this.shortcuts([]);
+    const door = Door({
+      wrong,
+      usedDisks: this.#usedDisks,
+      onDisks: (isUsed) => {
+        this.#usedDisks = isUsed;
       },
+      onOpen: (read) => this.#open(read),
     });
-    const pasted = h('textarea', {
-      rows: 6,
-      spellcheck: 'false',
-      'aria-label': t('replay.paste-about'),
-      placeholder: '{"schema":"stateraft-trace/2",…',
-    });
-    /** @param {string} words */
-    const command = (words) => h('code', {}, words);
-    replace(
-      box,
-      h(
-        'div',
-        { class: 'replay-door' },
-        h('h1', {}, t('replay.title')),
-        h('p', { class: 'replay-lead' }, t('replay.lead')),
-        wrong && h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, wrong)),
-        h(
-          'div',
-          { class: 'replay-drop' },
-          input,
-          h(
-            'button',
-            { type: 'button', class: 'primary', onclick: () => input.click() },
-            t('replay.choose'),
-          ),
-          h('p', {}, t('replay.drop')),
-          h(
-            'ul',
-            { class: 'small dim' },
-            h('li', {}, around(t('replay.what-scope'), command('raft-checker check --trace FILE'))),
-            h('li', {}, around(t('replay.what-nodes'), command('raft-node --trace FILE'))),
-          ),
-        ),
-        h(
-          'label',
-          { class: 'replay-disks small' },
-          h('input', {
-            type: 'checkbox',
-            checked: usedDisks,
-            onchange: (/** @type {{target: HTMLInputElement}} */ event) => {
-              usedDisks = event.target.checked;
-            },
-          }),
-          ' ',
-          t('replay.used-disks'),
-        ),
-        h(
-          'details',
-          { class: 'replay-paste' },
-          h('summary', {}, t('replay.paste')),
-          pasted,
-          h(
-            'button',
-            {
-              type: 'button',
-              onclick: () => open(async () => [{ name: t('replay.pasted'), text: pasted.value }]),
-            },
-            t('replay.open'),
-          ),
-        ),
-        h(
-          'p',
-          {},
-          h(
-            'button',
-            { type: 'button', class: 'link', onclick: () => open(example) },
-            t('replay.example'),
-          ),
-        ),
-      ),
-    );
+    replace(this.#box, door);
   }
 
-  /** @param {() => Promise<TraceFile[]>} read */
-  async function open(read) {
-    const before = player;
-    player = null;
-    before?.destroy();
-    replace(box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
+  #closePlayer() {
+    this.#player?.destroy();
+    this.#player = null;
+  }
+
+  #showExecuting() {
+    this.#closePlayer();
+    replace(this.#box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
+  }
+
+  /** @param {import('./replay/door.js').ReadTraces} read */
+  async #open(read) {
+    const { signal } = this;
+    this.#showExecuting();
     try {
-      const run = await execute(await read(), { usedDisks, signal });
+      const run = await execute(await read(), { usedDisks: this.#usedDisks, signal });
       if (signal.aborted) return;
       kept = run;
-      show(run, worth(run));
+      this.#show(run, worth(run));
     } catch (error) {
       if (signal.aborted) return;
-      door(
-        error instanceof Refusal ? error.message : t('replay.refused', { why: messageOf(error) }),
-      );
+      const isRefusal = error instanceof Refusal;
+      this.#showDoor(isRefusal ? error.message : t('replay.refused', { why: messageOf(error) }));
     }
   }
 
@@ -204,14 +120,14 @@ export default function page(host, { params, navigate, app, shortcuts }) {
    * @param {Opened} run
    * @param {number} step
    */
-  function visit(run, step) {
+  #visit(run, step) {
     const { timeline } = run;
     const isAhead = step > timeline.last && step <= run.of;
     const isBehind = step > 0 && step < timeline.offset;
     if (run.kind === 'nodes' && (isAhead || isBehind))
-      move(run, { from: Math.max(1, step - BEFORE) }, step);
-    else if (player && shown === run) player.go(step);
-    else show(run, step);
+      this.#move(run, { from: Math.max(1, step - BEFORE) }, step);
+    else if (this.#player && this.#shown === run) this.#player.go(step);
+    else this.#show(run, step);
   }
 
   /**
@@ -220,19 +136,18 @@ export default function page(host, { params, navigate, app, shortcuts }) {
    * @param {Part} part
    * @param {number} step
    */
-  async function move(run, part, step) {
-    player?.destroy();
-    player = null;
-    replace(box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
+  async #move(run, part, step) {
+    const { signal } = this;
+    this.#showExecuting();
     try {
       const next = run.files
         ? await execute(run.files, { usedDisks: run.usedDisks, part, signal })
         : await served(signal, part);
       if (signal.aborted) return;
       if (run.files) kept = next;
-      show(next, step);
+      this.#show(next, step);
     } catch (error) {
-      if (!signal.aborted) door(t('replay.refused', { why: messageOf(error) }));
+      if (!signal.aborted) this.#showDoor(t('replay.refused', { why: messageOf(error) }));
     }
   }
 
@@ -240,45 +155,52 @@ export default function page(host, { params, navigate, app, shortcuts }) {
    * @param {Opened} run
    * @param {number} step
    */
-  function show(run, step) {
-    box.replaceChildren();
-    shown = run;
+  #show(run, step) {
+    this.#box.replaceChildren();
+    this.#shown = run;
     document.title = `${t('replay.title')} · Stateraft`;
-    shortcuts([
+    this.shortcuts([
       ...scrubberShortcuts(),
       { keys: 'L', what: t('replay.key-broken') },
       { keys: 'O', what: t('replay.key-open') },
     ]);
-    player = Player(box, {
+    this.#player = Player(this.#box, {
       run,
-      canExplore: app.pages.includes('explore'),
-      onMove: (n) =>
-        navigate(format({ page: 'replay', params: { step: n || null } }), {
-          replace: true,
-          quiet: true,
-        }),
-      onVisit: (n) => visit(run, n),
-      onPart: (part, n) => move(run, part, n),
+      canExplore: this.app.pages.includes('explore'),
+      onMove: (n) => this.#writeAddress({ page: 'replay', params: { step: n || null } }),
+      onVisit: (n) => this.#visit(run, n),
+      onPart: (part, n) => this.#move(run, part, n),
       onAnother: () => {
         kept = null;
-        navigate('#/replay', { replace: true, quiet: true });
-        door();
+        this.#writeAddress({ page: 'replay' });
+        this.#showDoor();
       },
     });
-    player.go(Number.isFinite(step) ? Math.trunc(step) : 0);
+    this.#player.go(Number.isFinite(step) ? Math.trunc(step) : 0);
   }
 
-  return {
-    go: (/** @type {{params: Params}} */ next) => {
-      if (player && shown) visit(shown, Number(next.params.step ?? 0));
-    },
-    destroy() {
-      ended.abort();
-      player?.destroy();
-      box.remove();
-    },
-  };
+  /** @param {Place} place */
+  #writeAddress(place) {
+    this.navigate(format(place), { replace: true, quiet: true });
+  }
+
+  /** @param {{params: Params}} place */
+  go({ params }) {
+    if (this.#player && this.#shown) this.#visit(this.#shown, Number(params.step ?? 0));
+  }
+
+  destroy() {
+    this.#ended.abort();
+    this.#player?.destroy();
+    this.#box.remove();
+  }
 }
+
+/**
+ * @param {HTMLElement} host
+ * @param {PageContext} context
+ */
+export default (host, context) => new ReplayPage(host, context);
 
 /**
  * The first step to show: the step that violates a property, or the last valid step.
@@ -287,20 +209,4 @@ export default function page(host, { params, navigate, app, shortcuts }) {
 function worth({ timeline, verdict }) {
   const broken = timeline.marks.find((mark) => mark.kind === 'broken');
   return broken?.step ?? (verdict.accepted ? 0 : timeline.last);
-}
-
-async function example() {
-  return [
-    { name: `${EXAMPLE}.jsonl`, text: await getJson(`/ui/tours/${EXAMPLE}.jsonl`, { raw: true }) },
-  ];
-}
-
-/**
- * A sentence with an element in place of `{command}`.
- * @param {string} sentence
- * @param {Node} element
- */
-function around(sentence, element) {
-  const [before, after = ''] = sentence.split('{command}');
-  return [before, element, after];
 }
