@@ -16,6 +16,7 @@ const files = [
   'keys',
   'alerts',
   'actions',
+  'spacetime',
 ];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');

@@ -11,17 +11,16 @@
 // the line above or below.
 //
 // Only the visible part is drawn (`spacetime/draw.js`), so the length of a run does not matter.
+// `spacetime/lanes.js` has the state of the lines, `spacetime/names.js` their buttons, and
+// `spacetime/scale.js` the positions of the steps.
 
-import { event, initial, the } from './describe.js';
-import { closest, drawing, h, keyed, replace, set, svg } from './dom.js';
+import { event } from './describe.js';
+import { closest, drawing, h, set, svg } from './dom.js';
 import { t } from './i18n.js';
-import { DX, drawRun } from './spacetime/draw.js';
-
-const LEFT = 18;
-const TOP = 22;
-const TALL = 44;
-const LOW = 16;
-/** @typedef {import('./spacetime/draw.js').Lane & {top: number, height: number}} Lane */
+import { drawRun } from './spacetime/draw.js';
+import { Lanes, TOP } from './spacetime/lanes.js';
+import { LaneNames } from './spacetime/names.js';
+import { DX, LEFT, RIGHT, Scale, stepOfKey } from './spacetime/scale.js';
 
 /** The number of steps between two numbers of the axis. */
 const EVERY = 5;
@@ -34,7 +33,8 @@ const EVERY = 5;
  * }} [options]
  */
 export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}) {
-  const names = h('div', { class: 'st-names' });
+  const lanes = new Lanes();
+  const laneNames = LaneNames(lanes, { onChange: redo });
   const picture = svg('svg', { class: 'st-picture', 'aria-hidden': 'true' });
   const space = h('div', { class: 'st-space' }, picture);
   const slider = { tabindex: 0, role: 'slider', 'aria-label': t('stage.st-title') };
@@ -43,19 +43,14 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     { class: 'st-scroll', ...slider, onkeydown: keys, onclick: click },
     space,
   );
-  const body = h('div', { class: 'st-body' }, names, scroll);
-  const hiddenList = h('div', { class: 'st-hidden row', hidden: true });
-  const box = h('div', { class: 'spacetime' }, body, hiddenList);
+  const body = h('div', { class: 'st-body' }, laneNames.names, scroll);
+  const box = h('div', { class: 'spacetime' }, body, laneNames.hidden);
   host.append(box);
 
   /** @type {RunView} */
   let view;
-  /** @type {Set<string>} */
-  const low = new Set();
-  /** @type {Set<string>} */
-  const gone = new Set();
-  /** @type {Lane[]} */
-  let lanes = [];
+  /** @type {Scale} */
+  let scale;
   const sheet = drawing(scroll, () => {
     if (view) draw();
   });
@@ -69,83 +64,11 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
   };
   scroll.addEventListener('scroll', onScroll, { passive: true });
 
-  /** @param {number} step */
-  const x = (step) => LEFT + (step - view.timeline.offset) * DX;
-  /** @param {number} n */
-  const within = (n) => Math.max(view.timeline.offset, Math.min(view.timeline.last, n));
-  /** @param {number} px */
-  const stepAt = (px) => within(view.timeline.offset + Math.round((px - LEFT) / DX));
-
   function layOut() {
-    let y = TOP;
-    lanes = view.timeline.names
-      .filter((name) => !gone.has(name))
-      .map((name) => {
-        const isLow = low.has(name);
-        const height = isLow ? LOW : TALL;
-        const lane = { name, isLow, y: y + height / 2, top: y, height };
-        y += height;
-        return lane;
-      });
-    space.style.width = `${x(view.timeline.last) + 40}px`;
-    space.style.height = `${y + 8}px`;
-    names.style.height = `${y + 8}px`;
-    keyed(names, lanes, ({ name }) => name, makeName, drawName);
-    hiddenList.hidden = gone.size === 0;
-    /** @param {string} name */
-    const back = (name) => () => {
-      gone.delete(name);
-      redo();
-    };
-    /** @param {string} name */
-    const button = (name) =>
-      h('button', { type: 'button', onclick: back(name) }, `${initial(name)} ↩`);
-    replace(hiddenList, t('stage.st-hidden'), [...gone].map(button));
-  }
-
-  /** @param {Lane} lane */
-  function makeName({ name }) {
-    const collapse = () => {
-      if (!low.delete(name)) low.add(name);
-      redo();
-    };
-    const hide = () => {
-      if (lanes.length > 1) gone.add(name);
-      redo();
-    };
-    const about = t('stage.st-hide', { who: the(name) });
-    const hiding = { class: 'quiet st-hide', 'aria-label': about, title: about, onclick: hide };
-    return h(
-      'div',
-      { class: 'st-name' },
-      h('button', { type: 'button', class: 'quiet', onclick: collapse }, initial(name)),
-      h('button', { type: 'button', ...hiding }, '×'),
-    );
-  }
-
-  /**
-   * @param {PageElement} element
-   * @param {Lane} lane
-   */
-  function drawName(element, { name, isLow, top, height }) {
-    element.style.top = `${top}px`;
-    element.style.height = `${height}px`;
-    const words = t(isLow ? 'stage.st-expand' : 'stage.st-collapse', { who: the(name) });
-    const state = { 'aria-expanded': String(!isLow), 'aria-label': words, title: words };
-    set(element.firstChild, state);
-  }
-
-  /**
-   * The scroll position at which a step is in view, with some of the steps after it.
-   * @param {number} n
-   */
-  function inSight(n) {
-    const { width } = sheet.size;
-    const here = x(n);
-    const most = Math.max(0, x(view.timeline.last) + 40 - width);
-    if (here < left + 30) return Math.max(0, Math.min(most, here - width * 0.3));
-    if (here > left + width - 60) return Math.max(0, Math.min(most, here - width * 0.7));
-    return left;
+    lanes.layOut(view.timeline.names);
+    space.style.width = `${scale.width}px`;
+    space.style.height = `${lanes.height + 8}px`;
+    laneNames.draw();
   }
 
   function redo() {
@@ -155,22 +78,22 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
 
   function draw() {
     const { timeline, at, selected } = view;
+    const { width } = sheet.size;
     // Without a width there is no scroll position.
-    const target = isAstray && sheet.size.width ? Math.round(inSight(at.n)) : left;
-    if (sheet.size.width) isAstray = false;
-    const from = Math.max(timeline.offset, stepAt(target) - 4);
-    const to = Math.min(timeline.last, stepAt(target + sheet.size.width) + 4);
-    const offset = x(from) - LEFT;
-    const width = (to - from) * DX + LEFT + 40;
-    const lowest = lanes.at(-1);
-    const height = lowest ? lowest.top + lowest.height + 8 : 40;
-    set(picture, { width, height, viewBox: `${offset} 0 ${width} ${height}` });
+    const target = isAstray && width ? Math.round(scale.inSight(at.n, { left, width })) : left;
+    if (width) isAstray = false;
+    const { from, to } = scale.part(target, width);
+    const offset = scale.x(from) - LEFT;
+    const size = { width: (to - from) * DX + LEFT + RIGHT, height: lanes.height + 8 };
+    set(picture, { ...size, viewBox: `${offset} 0 ${size.width} ${size.height}` });
     picture.style.left = `${offset}px`;
+    const now = { x: scale.x(at.n) - DX / 2, y: 0, width: DX, height: size.height };
+    const { x } = scale;
     picture.replaceChildren(
-      svg('rect', { class: 'st-now', x: x(at.n) - DX / 2, y: 0, width: DX, height }),
-      ...axis(from, to),
-      ...drawRun({ timeline, lanes, x, from, to, n: at.n, selected }),
-      ...later(at.n, to, height),
+      svg('rect', { class: 'st-now', ...now }),
+      ...axis(scale, from, to),
+      ...drawRun({ timeline, lanes: lanes.list, x, from, to, n: at.n, selected }),
+      ...later(scale, at.n, to, size.height),
     );
     // Last, when the content has its final width.
     if (target !== left) {
@@ -179,62 +102,21 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
     }
   }
 
-  /**
-   * @param {number} from
-   * @param {number} to
-   */
-  function axis(from, to) {
-    const numbers = [];
-    for (let n = Math.ceil(from / EVERY) * EVERY; n <= to; n += EVERY) {
-      const place = { class: 'st-axis', x: x(n), y: 13, 'text-anchor': 'middle' };
-      numbers.push(svg('text', place, String(n)));
-    }
-    return numbers;
-  }
-
-  /**
-   * The area after the current step.
-   * @param {number} n
-   * @param {number} to
-   * @param {number} height
-   */
-  function later(n, to, height) {
-    if (n >= view.timeline.last) return [];
-    const width = Math.max(0, x(to) + 40 - x(n));
-    return [svg('rect', { class: 'st-later', x: x(n) + DX / 2, y: TOP - 4, width, height })];
-  }
-
   /** @param {MouseEvent} clicked */
   function click(clicked) {
     const message = closest(clicked, '[data-message]');
     if (message && onPickMessage) onPickMessage(Number(message.dataset.message));
-    else onGoto(stepAt(clicked.clientX - space.getBoundingClientRect().left));
+    else onGoto(scale.stepAt(clicked.clientX - space.getBoundingClientRect().left));
   }
 
   /** @param {KeyboardEvent} pressed */
   function keys(pressed) {
-    const { at, timeline } = view;
-    const lane = lanes.findIndex(({ name }) => name === at.step?.process);
-    /** @param {number} by */
-    const beside = (by) => {
-      const next = lanes[Math.max(0, Math.min(lanes.length - 1, lane + by))];
-      return (next && timeline.lastStepOf(next.name, at.n)) || at.n;
-    };
-    const run = {
-      ArrowLeft: () => at.n - 1,
-      ArrowRight: () => at.n + 1,
-      ArrowUp: () => beside(-1),
-      ArrowDown: () => beside(1),
-      PageUp: () => at.n - 20,
-      PageDown: () => at.n + 20,
-      Home: () => timeline.offset,
-      End: () => timeline.last,
-    }[pressed.key];
-    if (!run) return;
+    const step = stepOfKey(pressed.key, view, lanes.list);
+    if (step === null) return;
     pressed.preventDefault();
     pressed.stopPropagation();
-    const n = within(run());
-    if (n !== at.n) onGoto(n);
+    const n = scale.within(step);
+    if (n !== view.at.n) onGoto(n);
   }
 
   return {
@@ -243,9 +125,9 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       const before = view;
       view = next;
       const { timeline, at } = next;
+      scale = new Scale(timeline);
       const isOther = before?.timeline !== timeline;
-      const shown = lanes.length + gone.size;
-      if (isOther || before.at.last !== at.last || before.at.names.length !== shown) layOut();
+      if (isOther || before.at.last !== at.last || before.at.names.length !== lanes.count) layOut();
       set(scroll, {
         'aria-valuemin': timeline.offset,
         'aria-valuemax': timeline.last,
@@ -261,4 +143,32 @@ export function SpaceTime(host, { onGoto = () => {}, onPickMessage = null } = {}
       box.remove();
     },
   };
+}
+
+/**
+ * The numbers of the steps.
+ * @param {Scale} scale
+ * @param {number} from
+ * @param {number} to
+ */
+function axis({ x }, from, to) {
+  const numbers = [];
+  for (let n = Math.ceil(from / EVERY) * EVERY; n <= to; n += EVERY) {
+    const place = { class: 'st-axis', x: x(n), y: 13, 'text-anchor': 'middle' };
+    numbers.push(svg('text', place, String(n)));
+  }
+  return numbers;
+}
+
+/**
+ * The area after the current step.
+ * @param {Scale} scale
+ * @param {number} n
+ * @param {number} to
+ * @param {number} height
+ */
+function later({ x, last }, n, to, height) {
+  if (n >= last) return [];
+  const width = Math.max(0, x(to) + RIGHT - x(n));
+  return [svg('rect', { class: 'st-later', x: x(n) + DX / 2, y: TOP - 4, width, height })];
 }

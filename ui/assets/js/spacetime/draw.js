@@ -8,6 +8,7 @@
 import { event, family, label, who } from '../describe.js';
 import { svg } from '../dom.js';
 import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
+import { DX } from './scale.js';
 
 /**
  * @typedef {{name: string, isLow: boolean, y: number}} Lane
@@ -18,8 +19,6 @@ import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
  * @typedef {{message: Sent, cls: string, sender: Lane, receiver: Lane}} Arrow
  */
 
-/** The width of a step. */
-export const DX = 26;
 /** The number of messages that only pass through the visible part, up to which they are drawn. */
 const PASSING = 40;
 /** @type {Record<string, string>} */
