@@ -17,6 +17,7 @@ const files = [
   'alerts',
   'actions',
   'spacetime',
+  'chart',
 ];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');

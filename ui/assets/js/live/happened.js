@@ -3,7 +3,7 @@
 
 import { h, keyed, set, text } from '../dom.js';
 import { list, t } from '../i18n.js';
-import { clock } from './chart.js';
+import { clock } from './chart-scale.js';
 import { reason } from './servers.js';
 
 /**
