@@ -18,6 +18,7 @@ const files = [
   'actions',
   'spacetime',
   'chart',
+  'chaos',
 ];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');

@@ -9,11 +9,12 @@
 import { events, setToken, token } from './api.js';
 import { closest, eachFrame, h, replace, set, style } from './dom.js';
 import { t } from './i18n.js';
-import { ChaosPanel, said } from './live/chaos.js';
+import { ChaosPanel } from './live/chaos.js';
 import { Happened } from './live/happened.js';
 import { Keys } from './live/keys.js';
 import { Links } from './live/links.js';
 import { Load } from './live/load.js';
+import { problemText } from './live/problem.js';
 import { Servers } from './live/servers.js';
 import { State } from './live/state.js';
 import { Summary } from './live/summary.js';
@@ -52,7 +53,7 @@ export default function page(host, { app, shortcuts }) {
         h(
           'div',
           { class: 'notice is-bad', role: 'alert' },
-          h('p', {}, said(error)),
+          h('p', {}, problemText(error)),
           h('button', { type: 'button', onclick: begin }, t('shell.again')),
         ),
       );

@@ -4,7 +4,7 @@
 
 import { token } from '../api.js';
 import { t } from '../i18n.js';
-import { saidBy } from './chaos.js';
+import { problemOf } from './problem.js';
 
 /**
  * A response; `status` is 0 if none arrived.
@@ -45,7 +45,7 @@ export async function ask(method, url, body, more = {}) {
     return {
       status: answer.status,
       body: told,
-      words: saidBy(told) ?? t('shell.status', { status: answer.status }),
+      words: problemOf(told) ?? t('shell.status', { status: answer.status }),
     };
   } catch {
     return { status: 0, body: null, words: t('shell.gone') };
