@@ -19,6 +19,7 @@ const files = [
   'spacetime',
   'chart',
   'chaos',
+  'scrubber',
 ];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');
