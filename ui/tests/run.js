@@ -20,6 +20,7 @@ const files = [
   'chart',
   'chaos',
   'scrubber',
+  'log-grid',
 ];
 const results = { passed: 0, failed: [] };
 const out = document.getElementById('out');
