@@ -86,7 +86,7 @@ export function ActionGroups({ onAct }) {
         onclick: () => onAct(action),
       },
       content,
-      action.why_not && h('span', { class: 'act-why' }, reason(action.why_not)),
+      action.why_not && h('span', { class: 'act-why' }, reason(action)),
     );
 
   /**

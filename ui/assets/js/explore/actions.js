@@ -14,10 +14,12 @@ import { roleOf } from '../timeline.js';
  */
 
 /**
- * The reason why an action is forbidden, in the language of the page if the sentence is known.
- * @param {string} why
+ * The reason why an action is forbidden, in the language of the page if the sentence is known; null if it
+ * is allowed.
+ * @param {Action} action
  */
-export function reason(why) {
+export function reason({ why_not: why }) {
+  if (!why) return null;
   for (const [pattern, key] of REASONS) {
     const found = why.match(pattern);
     if (found)
@@ -110,7 +112,7 @@ export function sentenceOf(action, { at, timeline }) {
   const words = told();
   return [
     `${words.charAt(0).toUpperCase()}${words.slice(1)}.`,
-    action.why_not && t('explore.forbidden', { why: reason(action.why_not) }),
+    action.why_not && t('explore.forbidden', { why: reason(action) }),
     isIdle(action) && t('explore.no-effect'),
   ]
     .filter(Boolean)
@@ -138,7 +140,7 @@ export function offersOf(selected, here, onAct) {
       words: ask ? `${name} (${t('explore.ask', { id: ask })})` : name,
       run: () => onAct(action),
       disabled: !action.allowed,
-      why: action.why_not && reason(action.why_not),
+      why: reason(action),
       cls: action.kind === 'deliver' ? 'primary' : '',
     };
   });
