@@ -1,9 +1,11 @@
 // The editor for one key: get, put, delete, and conditional put and delete. The outcome of a write has
 // the words of docs/http.md: done, the condition did not hold, not done, or unknown.
+//
+// `key-form.js` has the inputs.
 
-import { h, replace, set } from '../dom.js';
 import { t } from '../i18n.js';
-import { ask, fromBase64, keyPath, toBase64, utf8 } from './key-value.js';
+import { KeyForm } from './key-form.js';
+import { ask, fromBase64, keyPath, utf8 } from './key-value.js';
 
 /** @param {{onWritten: () => void}} options */
 export function KeyEditor({ onWritten }) {
@@ -12,64 +14,13 @@ export function KeyEditor({ onWritten }) {
    * @type {{shown: string, bytes: Uint8Array} | null}
    */
   let chosen = null;
-
-  const key = h('input', {
-    id: 'live-key',
-    type: 'text',
-    required: true,
-    autocomplete: 'off',
-    spellcheck: 'false',
+  const form = KeyForm({
+    get: () => act(get),
+    put: () => act(put),
+    delete: () => act(remove),
   });
-  const value = h('textarea', { id: 'live-value', rows: 4, spellcheck: 'false' });
-  const binary = h('input', { type: 'checkbox' });
-  const condition = h(
-    'select',
-    { id: 'live-condition', onchange: () => conditionChanged() },
-    ['always', 'absent', 'present', 'version'].map((name) =>
-      h('option', { value: name }, t(`live.if-${name}`)),
-    ),
-  );
-  const version = h('input', {
-    type: 'number',
-    min: 1,
-    'aria-label': t('live.version'),
-    hidden: true,
-  });
-  const outcome = h('p', { class: 'outcome', role: 'status', 'aria-live': 'polite' });
-  /** @param {string} name @param {string} cls @param {() => Promise<void>} run */
-  const button = (name, cls, run) =>
-    h('button', { type: 'button', class: cls, onclick: () => act(run) }, t(`live.${name}`));
-  const buttons = h(
-    'div',
-    { class: 'row' },
-    button('get', '', get),
-    button('put', 'primary', put),
-    button('delete', 'danger', remove),
-  );
-  const element = h(
-    'form',
-    {
-      class: 'keys-editor',
-      onsubmit: (/** @type {Event} */ event) => {
-        event.preventDefault();
-        act(get);
-      },
-    },
-    h('label', { for: 'live-key' }, t('live.key')),
-    key,
-    h('label', { for: 'live-value' }, t('live.value')),
-    value,
-    h('label', { class: 'small row' }, binary, t('live.base64')),
-    h('label', { for: 'live-condition' }, t('live.only')),
-    h('div', { class: 'row' }, condition, version),
-    buttons,
-    outcome,
-  );
+  const { key, say } = form;
   say('plain', t('live.editor-hint'));
-
-  function conditionChanged() {
-    version.hidden = condition.value !== 'version';
-  }
 
   function path() {
     return keyPath(chosen?.shown === key.value ? chosen.bytes : utf8(key.value));
@@ -82,96 +33,54 @@ export function KeyEditor({ onWritten }) {
       key.focus();
       return;
     }
-    setBusy(true);
+    form.setBusy(true);
     say('plain', t('live.asking'));
     try {
       await run();
     } finally {
-      setBusy(false);
+      form.setBusy(false);
     }
-  }
-
-  /** @param {boolean} isBusy */
-  function setBusy(isBusy) {
-    for (const each of buttons.querySelectorAll('button')) each.disabled = isBusy;
   }
 
   async function get() {
-    const answer = await ask('GET', path());
-    if (answer.status === 404) {
-      say('plain', t('live.absent'));
-      return;
+    const { status, body, words } = await ask('GET', path());
+    if (status === 404) say('plain', t('live.absent'));
+    else if (status !== 200) say('bad', words);
+    else {
+      form.fill(body);
+      say('good', t('live.got', { version: body.version }));
     }
-    if (answer.status !== 200) {
-      say('bad', answer.words);
-      return;
-    }
-    value.value = answer.body.value;
-    binary.checked = answer.body.value_encoding === 'base64';
-    if (value.value !== answer.body.value) {
-      // A text area changes line endings. Encoded as base64, the value survives being written back.
-      value.value = toBase64(utf8(answer.body.value));
-      binary.checked = true;
-    }
-    version.value = answer.body.version;
-    say('good', t('live.got', { version: answer.body.version }));
   }
 
   async function put() {
-    /** @type {string | Uint8Array<ArrayBuffer>} */
-    let held = value.value;
-    if (binary.checked) {
-      try {
-        held = fromBase64(value.value);
-      } catch {
-        say('bad', t('live.not-base64'));
-        return;
-      }
+    let value;
+    try {
+      value = form.value();
+    } catch {
+      say('bad', t('live.not-base64'));
+      return;
     }
-    wrote(await ask('PUT', path(), held, conditions()));
+    showWritten(await ask('PUT', path(), value, form.conditions()));
   }
 
   async function remove() {
-    wrote(await ask('DELETE', path(), undefined, conditions()));
-  }
-
-  /** @returns {Record<string, string>} */
-  function conditions() {
-    switch (condition.value) {
-      case 'absent':
-        return { 'if-none-match': '*' };
-      case 'present':
-        return { 'if-match': '*' };
-      case 'version':
-        return { 'if-match': `"${Number(version.value) || 0}"` };
-      default:
-        return {};
-    }
+    showWritten(await ask('DELETE', path(), undefined, form.conditions()));
   }
 
   /** @param {import('./key-value.js').Answer} answer */
-  function wrote(answer) {
-    if (answer.status === 200) {
-      version.value = answer.body.version;
-      say('good', t('live.written', { version: answer.body.version }));
-      onWritten();
+  function showWritten(answer) {
+    if (answer.status !== 200) {
+      say(...failureOf(answer));
       return;
     }
-    const [kind, words] = failureOf(answer);
-    say(kind, words);
-  }
-
-  /**
-   * @param {string} kind
-   * @param {Content} words
-   */
-  function say(kind, words) {
-    set(outcome, { class: `outcome is-${kind}` });
-    replace(outcome, h('b', {}, t(`live.outcome-${kind}`)), ' ', words);
+    const { version } = answer.body;
+    form.setVersion(version);
+    say('good', t('live.written', { version }));
+    onWritten();
   }
 
   return {
-    element,
+    element: form.element,
     /**
      * Shows an item of the list, with its complete value.
      * @param {KeyItem} item
