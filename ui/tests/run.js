@@ -16,6 +16,7 @@ const files = [
   'keys',
   'alerts',
   'actions',
+  'visited',
   'spacetime',
   'chart',
   'chaos',

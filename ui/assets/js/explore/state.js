@@ -9,7 +9,7 @@
 
 import { ApiError, postJson } from '../api.js';
 import { Timeline } from '../timeline.js';
-import { Visited } from './tree.js';
+import { Visited } from './visited.js';
 import { asked, worldKey } from './world.js';
 
 /**
