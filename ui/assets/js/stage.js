@@ -12,18 +12,16 @@
 // for the keyboard.
 //
 // The drawing uses pixels of the host, so that text has the same size at every width.
-// `stage/layout.js` computes all positions, `stage/messages.js` and `stage/processes.js` draw.
+// `stage/layout.js` computes all positions, `stage/messages.js`, `stage/processes.js` and
+// `stage/list.js` draw.
 // `onDrawn(layout)` is called after each drawing, for code that adds to the picture.
 
-import { family, initial, label, sentence } from './describe.js';
-import { drawing, h, replace, set, svg } from './dom.js';
+import { drawing, h, set, svg } from './dom.js';
 import { t } from './i18n.js';
 import { arrange } from './stage/layout.js';
+import { StageList } from './stage/list.js';
 import { Messages, arrowHeads, routesOf } from './stage/messages.js';
 import { Processes, itemsOf } from './stage/processes.js';
-
-/** The number of messages in the list of a count. */
-const LISTED = 60;
 
 /**
  * @param {HTMLElement} host
@@ -49,8 +47,8 @@ export function Stage(
     messages.labels,
     messages.sparks,
   );
-  const list = h('div', { class: 'stage-list', hidden: true, role: 'dialog' });
-  const box = h('div', { class: 'stage' }, picture, list);
+  const list = StageList({ onPickMessage, onClose: close });
+  const box = h('div', { class: 'stage' }, picture, list.element);
   host.append(box);
 
   /** @type {Omit<RunView, 'timeline'>} */
@@ -82,75 +80,33 @@ export function Stage(
     processes.draw({ names, at, selected, accused, places: layout.places, width });
     onDrawn({ ...layout, width, height });
     if (opened) showStack();
-    else offer(width, height);
+    else showActions({ width, height });
     if (isMoved) messages.animate(routes);
   }
 
-  /* The list beside the picture: the messages of a count, or the actions for the selected message. */
+  /** @param {Size} size */
+  function showActions(size) {
+    const id = view.selected?.message;
+    const picked = routes.drawn.find(({ message }) => message.id === id);
+    list.showActions(view.actions ?? [], picked, size);
+  }
 
   /** @param {string} pair */
   function open(pair) {
     opened = opened === pair ? null : pair;
     if (opened) showStack();
-    else list.hidden = true;
+    else list.hide();
   }
 
   function close() {
     opened = null;
-    list.hidden = true;
+    list.hide();
   }
 
   function showStack() {
     const stack = routes.stacks.find(({ pair }) => pair === opened);
-    list.hidden = !stack;
-    list.classList.remove('is-offer');
-    set(list, { style: { left: '', top: '' } });
-    if (!stack) {
-      opened = null;
-      return;
-    }
-    const title = h('strong', {}, `${initial(stack.from)} → ${initial(stack.to)}`);
-    const end = { type: 'button', class: 'quiet', 'aria-label': t('shell.close'), onclick: close };
-    /** @param {SentAt} sent */
-    const row = ({ id, message }) =>
-      h(
-        'button',
-        {
-          type: 'button',
-          class: `is-${family(message)}`,
-          title: sentence(message),
-          onclick: () => onPickMessage(id),
-        },
-        label(message),
-      );
-    replace(
-      list,
-      h('div', { class: 'row' }, title, h('span', { class: 'spacer' }), h('button', end, '×')),
-      stack.messages.slice(-LISTED).map(row),
-    );
-  }
-
-  /**
-   * The actions for the selected message, beside it.
-   * @param {number} width
-   * @param {number} height
-   */
-  function offer(width, height) {
-    const id = view.selected?.message;
-    const picked = routes.drawn.find(({ message }) => message.id === id);
-    const actions = view.actions ?? [];
-    list.hidden = !picked || actions.length === 0;
-    list.classList.toggle('is-offer', !list.hidden);
-    if (!picked || list.hidden) return;
-    /** @param {Offer} offer */
-    const button = ({ cls = '', disabled, why = null, run, words }) =>
-      h('button', { type: 'button', class: cls, disabled, title: why, onclick: run }, words);
-    replace(list, actions.map(button));
-    const { offsetWidth, offsetHeight } = list;
-    const x = Math.max(4, Math.min(width - offsetWidth - 4, picked.x - offsetWidth / 2));
-    const fitsBelow = picked.y + 14 + offsetHeight < height;
-    const top = fitsBelow ? picked.y + 14 : picked.y - 14 - offsetHeight;
-    set(list, { style: { left: `${x}px`, top: `${top}px` } });
+    if (stack) list.showStack(stack);
+    else close();
   }
 
   return {

@@ -9,6 +9,7 @@
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { Splitter } from '../splitter.js';
+import { TabBar } from './tabs.js';
 
 const TABS = ['actions', 'properties', 'details', 'tree', 'logs', 'time'];
 /** The panels at the side of a wide window. */
@@ -46,8 +47,10 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     time: panel('time'),
     scrub: h('div', { class: 'p-scrub' }),
   };
+  const wideTabs = TabBar(SIDE, { cls: 'is-wide', onPick: (name) => pickTab(name) });
+  const narrowTabs = TabBar(TABS, { cls: 'is-narrow', onPick: (name) => pickTab(name) });
   const frame = h('div', { class: 'explore', 'data-tab': 'properties', 'data-narrow': 'actions' });
-  const side = h('div', { class: 'p-side' }, tabBar(SIDE, 'is-wide'), [
+  const side = h('div', { class: 'p-side' }, wideTabs.element, [
     panels.properties,
     panels.details,
     panels.tree,
@@ -84,36 +87,10 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     bench,
     line('bench', { panel: bench, axis: 'y', side: 1, least: 320, most: 0.85 }),
     panels.scrub,
-    tabBar(TABS, 'is-narrow'),
+    narrowTabs.element,
     h('div', { class: 'below' }, fold('logs'), fold('time')),
   );
   host.append(frame);
-
-  /**
-   * @param {string[]} names
-   * @param {string} cls
-   */
-  function tabBar(names, cls) {
-    /** @param {string} name */
-    const tab = (name) =>
-      h(
-        'button',
-        {
-          type: 'button',
-          role: 'tab',
-          class: 'quiet',
-          'data-name': name,
-          onclick: () => pickTab(name),
-        },
-        t(`explore.tab-${name}`),
-      );
-    const label = t('explore.panels');
-    return h(
-      'div',
-      { class: `tabbar ${cls}`, role: 'tablist', 'aria-label': label, onkeydown: tabKeys },
-      names.map(tab),
-    );
-  }
 
   /** @param {'logs' | 'time'} name */
   function fold(name) {
@@ -128,29 +105,9 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
   function pickTab(name, narrow = name) {
     if (SIDE.includes(name)) frame.dataset.tab = name;
     frame.dataset.narrow = narrow;
-    /** @type {NodeListOf<HTMLElement>} */
-    const tabs = frame.querySelectorAll('[role="tab"]');
-    for (const tab of tabs) {
-      const isWide = tab.parentElement?.classList.contains('is-wide');
-      const isOn = tab.dataset.name === (isWide ? frame.dataset.tab : frame.dataset.narrow);
-      tab.setAttribute('aria-selected', String(isOn));
-      tab.tabIndex = isOn ? 0 : -1;
-    }
+    wideTabs.mark(frame.dataset.tab ?? '');
+    narrowTabs.mark(narrow);
     onTab(name);
-  }
-
-  /** @param {KeyboardEvent} event */
-  function tabKeys(event) {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const bar = /** @type {HTMLElement} */ (event.currentTarget);
-    const all = /** @type {HTMLElement[]} */ ([...bar.children]);
-    const next =
-      all[(all.findIndex((one) => one === document.activeElement) + by + all.length) % all.length];
-    pickTab(next.dataset.name ?? '');
-    next.focus();
   }
 
   return { frame, panels, pickTab };
