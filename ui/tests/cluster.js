@@ -1,6 +1,12 @@
 // A running cluster as its proxy tells of it, made up: for looking at the live page and for testing it.
 
-/** The state. `isolated` and `killed` are servers, `links` as the proxy lists them. */
+/**
+ * The state. `isolated` and `killed` are servers, `links` as the proxy lists them.
+ * @param {{
+ *   servers?: number, index?: number, term?: number, leader?: number, isolated?: number[],
+ *   killed?: number[], links?: Chaos['links'], lag?: number, silent?: number, role?: string,
+ * }} [options]
+ */
 export function cluster({
   servers = 3,
   index = 123_456,
@@ -28,7 +34,7 @@ export function cluster({
     messages_out: 912_399,
     steps: 9,
   };
-  const status = (id) => ({
+  const status = (/** @type {number} */ id) => ({
     id,
     term,
     leader,

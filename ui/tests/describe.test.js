@@ -3,8 +3,9 @@ import { changes, command, event, label, short, tell, text } from '/ui/js/descri
 import { Timeline } from '/ui/js/timeline.js';
 import { append, ask, run, vote } from './samples.js';
 
-const bytes = (text) => [...new TextEncoder().encode(text)];
+const bytes = (/** @type {string} */ text) => [...new TextEncoder().encode(text)];
 
+/** @type {PageTests} */
 export const tests = {
   async labels_are_short_and_say_what_matters(equal) {
     await setLanguage('en');

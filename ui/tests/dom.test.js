@@ -1,5 +1,6 @@
 import { h, keyed } from '/ui/js/dom.js';
 
+/** @type {PageTests} */
 export const tests = {
   element_has_attributes_listeners_and_children(equal) {
     let clicks = 0;
@@ -30,7 +31,7 @@ export const tests = {
   },
   list_keeps_the_elements_of_what_stays(equal) {
     const list = h('ul', {});
-    const show = (items) =>
+    const show = (/** @type {string[]} */ items) =>
       keyed(
         list,
         items,

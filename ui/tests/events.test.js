@@ -1,12 +1,18 @@
 import { eventParser } from '/ui/js/api.js';
 
+/**
+ * The events of a stream that arrives in pieces.
+ * @param {string[]} pieces
+ */
 function read(...pieces) {
+  /** @type {unknown[]} */
   const found = [];
   const parse = eventParser((event) => found.push(event));
   for (const piece of pieces) parse(piece);
   return found;
 }
 
+/** @type {PageTests} */
 export const tests = {
   events_come_whole_however_they_are_cut(equal) {
     const text =

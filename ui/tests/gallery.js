@@ -6,26 +6,37 @@ import { h } from '/ui/js/dom.js';
 import { readJsonl } from '/ui/js/timeline.js';
 import { Stage } from '/ui/js/stage.js';
 import { LogGrid } from '/ui/js/log-grid.js';
+import { present } from './present.js';
 
 const asked = new URLSearchParams(location.search);
-if (asked.get('theme')) document.documentElement.dataset.theme = asked.get('theme');
+const theme = asked.get('theme');
+if (theme) document.documentElement.dataset.theme = theme;
 await loadStrings('shell', 'stage');
-const host = document.getElementById('gallery');
+const host = present(document.getElementById('gallery'));
 const began = performance.now();
-const timeline = readJsonl(await (await fetch(asked.get('trace'))).text());
+const timeline = readJsonl(await (await fetch(present(asked.get('trace')))).text());
 const read = performance.now() - began;
 
+/** @type {{n: number, selected: Picked | null}} */
 const view = { n: Number(asked.get('at') ?? 0), selected: null };
+/** @param {number} n */
+function go(n) {
+  view.n = n;
+  draw();
+}
+/** @param {Picked} what */
+function pick(what) {
+  view.selected = what;
+  draw();
+}
+const onPickMessage = (/** @type {number} */ id) => pick({ message: id });
+const onPickProcess = (/** @type {string} */ name) => pick({ process: name });
+
 const stageHost = h('div', { style: { height: `${asked.get('height') ?? 460}px` } });
 const logHost = h('div', { style: { padding: '8px' } });
 host.append(stageHost, logHost);
-const parts = [
-  Stage(stageHost, {
-    onPickMessage: (id) => pick({ message: id }),
-    onPickProcess: (name) => pick({ process: name }),
-  }),
-  LogGrid(logHost, {}),
-];
+/** @type {{update: (view: RunView) => void}[]} */
+const parts = [Stage(stageHost, { onPickMessage, onPickProcess }), LogGrid(logHost)];
 for (const [name, place] of [
   ['spacetime', 'SpaceTime'],
   ['inspector', 'Inspector'],
@@ -36,22 +47,9 @@ for (const [name, place] of [
 
   const there = h('div', { style: { padding: '8px' } });
   host.append(there);
-  parts.push(
-    module[place](there, {
-      onGoto: (n) => {
-        view.n = n;
-        draw();
-      },
-      onPickMessage: (id) => pick({ message: id }),
-      onPickProcess: (name) => pick({ process: name }),
-    }),
-  );
+  parts.push(module[place](there, { onGoto: go, onPickMessage, onPickProcess }));
 }
 
-function pick(what) {
-  view.selected = what;
-  draw();
-}
 function draw() {
   const at = timeline.at(view.n);
   for (const part of parts)
@@ -63,14 +61,4 @@ function draw() {
     });
 }
 draw();
-window.gallery = {
-  parts,
-  timeline,
-  view,
-  draw,
-  read,
-  go(n) {
-    view.n = n;
-    draw();
-  },
-};
+window.gallery = { parts, timeline, view, draw, read, go };

@@ -15,7 +15,8 @@ async function pairs() {
       ['en', 'es'].map((language) => import(`/ui/js/lang/${language}/${name}.js`)),
     );
     for (const [key, words] of Object.entries(es.default)) {
-      const forms = (held) => (typeof held === 'string' ? { other: held } : (held ?? {}));
+      const forms = (/** @type {any} */ held) =>
+        typeof held === 'string' ? { other: held } : (held ?? {});
       for (const [form, text] of Object.entries(forms(words)))
         all.push([key, forms(en.default[key])[form] ?? '', text]);
     }
@@ -23,7 +24,7 @@ async function pairs() {
   const names = await (await fetch('/ui/tours/index.json')).json();
   for (const name of names) {
     const tour = await (await fetch(`/ui/tours/${name}.json`)).json();
-    const walk = (held) => {
+    const walk = (/** @type {any} */ held) => {
       if (held === null || typeof held !== 'object') return;
       if (typeof held.en === 'string' && typeof held.es === 'string')
         all.push([`tour ${name}`, held.en, held.es]);
@@ -34,13 +35,14 @@ async function pairs() {
   return all;
 }
 
+/** @type {PageTests} */
 export const tests = {
   async every_text_is_there_in_both_languages(equal) {
     for (const name of FILES) {
       const [en, es] = await Promise.all(
         ['en', 'es'].map((language) => import(`/ui/js/lang/${language}/${name}.js`)),
       );
-      const keys = (file) =>
+      const keys = (/** @type {{default: object}} */ file) =>
         Object.keys(file.default)
           .filter((key) => !SERVED.test(key))
           .sort();
@@ -48,7 +50,7 @@ export const tests = {
     }
   },
   async every_text_takes_the_same_values_in_both_languages(equal) {
-    const values = (text) =>
+    const values = (/** @type {string} */ text) =>
       [...text.matchAll(/\{(\w+)\}/g)]
         .map(([, value]) => value)
         .filter((value) => value !== 'done')

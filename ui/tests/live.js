@@ -4,6 +4,7 @@
 import { loadStrings } from '/ui/js/i18n.js';
 import page from '/ui/js/live.js';
 import { cluster } from './cluster.js';
+import { present } from './present.js';
 
 const asked = decodeURIComponent(location.search.slice(1).split('&')[0] || '{}');
 const told = `event: message\ndata: ${JSON.stringify(cluster(JSON.parse(asked)))}\n\n`;
@@ -19,7 +20,10 @@ window.fetch = (address, options) => {
   return Promise.resolve(new Response(body, { headers: { 'content-type': 'text/event-stream' } }));
 };
 await loadStrings('shell', 'stage', 'live');
-page(document.getElementById('page'), {
-  app: { chaos: true, token: false, pages: ['live', 'tour'], home: 'live' },
+page(present(document.getElementById('page')), {
+  app: { app: 'proxy', chaos: true, token: false, pages: ['live', 'tour'], home: 'live' },
+  params: {},
+  rest: [],
+  navigate() {},
   shortcuts() {},
 });

@@ -1,5 +1,6 @@
 import { format, parse } from '/ui/js/router.js';
 
+/** @type {PageTests} */
 export const tests = {
   address_is_taken_apart(equal) {
     equal(parse('#/tour/figure-8?step=3'), {

@@ -1,6 +1,8 @@
 // Runs the tests of every module, in the browser itself. `window.results` is `{passed, failed}` when
 // they are done, and the page lists them. Not embedded: served by whoever tests.
 
+import { present } from './present.js';
+
 const files = [
   'timeline',
   'describe',
@@ -23,16 +25,19 @@ const files = [
   'scrubber',
   'log-grid',
 ];
+/** @type {TestResults} */
 const results = { passed: 0, failed: [] };
-const out = document.getElementById('out');
+const out = present(document.getElementById('out'));
 out.textContent = '';
 
+/** @type {Equal} */
 export function equal(found, expected) {
   const [one, other] = [JSON.stringify(found), JSON.stringify(expected)];
   if (one !== other) throw new Error(`expected ${other}, found ${one}`);
 }
 
 for (const file of files) {
+  /** @type {{tests: PageTests}} */
   const { tests } = await import(`./${file}.test.js`);
   for (const [name, run] of Object.entries(tests)) {
     let line = 'ok';
@@ -40,8 +45,9 @@ for (const file of files) {
       await run(equal);
       results.passed += 1;
     } catch (error) {
-      line = `FAILED: ${error.message}`;
-      results.failed.push(`${file}: ${name}: ${error.message}`);
+      const why = error instanceof Error ? error.message : String(error);
+      line = `FAILED: ${why}`;
+      results.failed.push(`${file}: ${name}: ${why}`);
     }
     out.append(`${file}: ${name}: ${line}\n`);
   }

@@ -1,5 +1,11 @@
 // A short run, made by hand: server 1 is elected, its first heartbeat is lost and sent again, server 2 crashes.
 
+/**
+ * A follower in term 1 with an empty log.
+ * @param {number} id
+ * @param {Partial<Running>} [more]
+ * @returns {Snapshot}
+ */
 export const server = (id, more = {}) => ({
   kind: 'server',
   id,
@@ -15,13 +21,17 @@ export const server = (id, more = {}) => ({
     durable_index: 0,
     unsynced: [],
     followers: [],
-    writes: [],
     reads: [],
-    read_round: 0,
     store: [],
     ...more,
   },
 });
+/**
+ * @param {number} from
+ * @param {number} to
+ * @param {Message} message
+ * @returns {Envelope}
+ */
 const between = (from, to, message) => ({ from: { Node: from }, to: { Node: to }, message });
 
 export const ask = between(1, 2, {
@@ -48,6 +58,7 @@ const askAgain = {
   from: { Node: 1 },
 };
 
+/** @returns {SampleRun} */
 export const run = () => ({
   header: { schema: 'stateraft-trace/2' },
   start: [server(1), server(2)],
@@ -115,7 +126,11 @@ export const run = () => ({
   ],
 });
 
-/** A long run: the same six steps, each time in terms of their own. */
+/**
+ * A long run: the same six steps, each time in terms of their own.
+ * @param {number} times
+ * @returns {SampleRun}
+ */
 export function long(times) {
   const { header, start, steps } = run();
   const all = [];

@@ -4,7 +4,7 @@ import { Timeline } from '/ui/js/timeline.js';
 import { server } from './samples.js';
 
 /** A follower whose log is as long as a busy cluster's is after a day. */
-const busy = (id) =>
+const busy = (/** @type {number} */ id) =>
   server(id, {
     leader: 1,
     commit_index: 12_345_678,
@@ -12,6 +12,7 @@ const busy = (id) =>
     log: [{ term: 1, payload: 'Noop' }],
   });
 
+/** @type {PageTests} */
 export const tests = {
   async words_beside_a_server_stay_in_the_picture(equal) {
     await loadStrings('stage');

@@ -1,18 +1,24 @@
 import { propertyName } from '/ui/js/properties.js';
 import { accusedBy } from '/ui/js/story.js';
+import { Timeline } from '/ui/js/timeline.js';
+import { run } from './samples.js';
 
+/** @type {PageTests} */
 export const tests = {
   violation_accuses_the_servers_and_the_entry_of_its_cause(equal) {
-    const at = { step: { process: 'server 3' } };
-    equal(accusedBy({ cause: { code: 'LeaderLacksEntry', server: 2, term: 5, index: 2 } }, at), {
+    const [start] = run().steps;
+    const at = { ...new Timeline(run()).at(0), step: { ...start, process: 'server 3' } };
+    /** @param {Cause & Record<string, unknown>} cause */
+    const accused = (cause) => accusedBy({ property: 'LogMatching', why: '', cause }, at);
+    equal(accused({ code: 'LeaderLacksEntry', server: 2, term: 5, index: 2 }), {
       servers: ['server 2'],
       index: 2,
     });
-    equal(accusedBy({ cause: { code: 'LogsDiffer', server: 1, other: 3, index: 4 } }, at), {
+    equal(accused({ code: 'LogsDiffer', server: 1, other: 3, index: 4 }), {
       servers: ['server 1', 'server 3'],
       index: 4,
     });
-    equal(accusedBy({ cause: { code: 'NotLinearizable', operations: [] } }, at), {
+    equal(accused({ code: 'NotLinearizable', operations: [] }), {
       servers: ['server 3'],
       index: null,
     });

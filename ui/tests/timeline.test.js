@@ -1,7 +1,13 @@
 import { Timeline, isDown, logOf, readJsonl, roleOf } from '/ui/js/timeline.js';
-import { append, long, run, vote } from './samples.js';
+import { present } from './present.js';
+import { append, long, run, server, vote } from './samples.js';
 
-const ids = (at) => at.inFlight.map((message) => message.id);
+const ids = (/** @type {Picture} */ at) => at.inFlight.map((message) => message.id);
+/**
+ * The error of a function that must fail, with all its fields.
+ * @param {() => unknown} run
+ * @returns {any}
+ */
 const fails = (run) => {
   try {
     run();
@@ -11,6 +17,7 @@ const fails = (run) => {
   throw new Error('it did not fail');
 };
 
+/** @type {PageTests} */
 export const tests = {
   states_are_those_after_each_step(equal) {
     const timeline = new Timeline(run());
@@ -32,7 +39,7 @@ export const tests = {
         [3, 'server 1', 'server 2', 3],
       ],
     );
-    equal(timeline.message(1, 2).deliveredAt, [2]);
+    equal(timeline.message(1, 2)?.deliveredAt, [2]);
   },
   message_is_in_flight_until_it_is_delivered_or_lost_and_again_when_sent_again(equal) {
     const timeline = new Timeline(run());
@@ -48,7 +55,10 @@ export const tests = {
       ],
       [true, false, true],
     );
-    equal([timeline.message(3, 4).droppedAt, timeline.message(3, 5).droppedAt], [4, null]);
+    equal(
+      [4, 5].map((n) => timeline.message(3, n)?.droppedAt),
+      [4, null],
+    );
   },
   message_delivered_without_being_sent_was_there_at_the_start(equal) {
     const { header, start, steps } = run();
@@ -72,7 +82,7 @@ export const tests = {
       [0, 240],
     ]) {
       const touched = new Set(timeline.touched(from, to));
-      const within = (n) => n >= Math.max(from, 1) && n <= to;
+      const within = (/** @type {number} */ n) => n >= Math.max(from, 1) && n <= to;
       for (const { id, sentAt, sentAgain, delivered, dropped } of timeline.all) {
         const ends = [sentAt, ...sentAgain, ...delivered, ...dropped].some(within);
         const passes = sentAt < from && delivered.some((n) => n > to);
@@ -116,7 +126,7 @@ export const tests = {
     const data = long(40);
     const whole = new Timeline(data);
     const offset = 100;
-    const start = whole.names.map((name) => whole.state(name, offset));
+    const start = whole.names.map((name) => present(whole.state(name, offset)));
     const part = new Timeline({ ...data, start, steps: data.steps.slice(offset), offset });
     equal(
       [part.length, part.last, part.at(7).n, part.at(999).n],
@@ -131,7 +141,7 @@ export const tests = {
       equal(part.at(n).processes, whole.at(n).processes);
       // What was sent before and arrives nowhere in the part is not known there.
       const known = new Set(part.all.map(({ envelope }) => JSON.stringify(envelope)));
-      const envelopes = (at) =>
+      const envelopes = (/** @type {Picture} */ at) =>
         at.inFlight
           .map(({ envelope }) => JSON.stringify(envelope))
           .filter((text) => known.has(text))
@@ -145,18 +155,20 @@ export const tests = {
     equal(part.lastStepOf(part.names[0], offset), offset);
   },
   state_of_a_node_is_what_it_was_and_what_changed(equal) {
-    const start = [
-      {
-        kind: 'server',
-        id: 1,
-        disk: { hard_state: { current_term: 1 }, log_start: 3, log: ['c', 'd'] },
-        running: { term: 1, log_start: 3, log: ['c', 'd', 'e'], store: ['a'] },
-      },
-    ];
+    // Letters in place of entries.
+    const started = {
+      kind: 'server',
+      id: 1,
+      disk: { hard_state: { current_term: 1 }, log_start: 3, log: ['c', 'd'] },
+      running: { term: 1, log_start: 3, log: ['c', 'd', 'e'], store: ['a'] },
+    };
+    const start = [/** @type {any} */ (started)];
+    /** @param {{disk: object, running: object | null}} state */
     const step = (state) => ({
+      step: 1,
       process: 'server 1',
       event: 'Sync',
-      state: { kind: 'server', id: 1, ...state },
+      state: /** @type {Snapshot} */ ({ kind: 'server', id: 1, ...state }),
     });
     const steps = [
       step({ disk: { log_start: 4, log_from: 5, log: ['e'] }, running: {} }),
@@ -166,9 +178,9 @@ export const tests = {
       step({ disk: {}, running: { log_start: 9, log_from: 9, log: ['i'] } }),
     ];
     const timeline = new Timeline({ source: 'nodes', start, steps });
-    const running = (n) => {
-      const held = timeline.state('server 1', n).running;
-      return held && [held.term, held.log_start, held.log.join(''), held.store.join('')];
+    const running = (/** @type {number} */ n) => {
+      const held = timeline.state('server 1', n)?.running;
+      return held && [held.term, held.log_start, held.log.join(''), held.store?.join('')];
     };
     equal([1, 2, 3, 4, 5].map(running), [
       [1, 3, 'cde', 'a'],
@@ -177,8 +189,8 @@ export const tests = {
       [2, 4, 'de', ''],
       [2, 9, 'i', ''],
     ]);
-    const { disk } = timeline.state('server 1', 5);
-    equal([disk.hard_state.current_term, disk.log_start, disk.log.join('')], [1, 4, 'de']);
+    const disk = present(timeline.state('server 1', 5)?.disk);
+    equal([disk.hard_state?.current_term, disk.log_start, disk.log?.join('')], [1, 4, 'de']);
   },
   marks_tell_elections_leaders_and_crashes(equal) {
     equal(
@@ -199,17 +211,16 @@ export const tests = {
     );
   },
   log_of_a_tail_knows_its_indexes(equal) {
-    const held = logOf({
-      kind: 'server',
-      running: {
-        log: [{}, {}],
+    const entry = { term: 1, payload: 'Noop' };
+    const held = logOf(
+      server(1, {
+        log: [entry, entry],
         log_start: 7,
         commit_index: 7,
         durable_index: 8,
         snapshot_index: 6,
-      },
-      disk: {},
-    });
+      }),
+    );
     equal([held.start, held.last, held.commit, held.durable, held.snapshot], [7, 8, 7, 8, 6]);
   },
   file_that_is_none_says_what_is_wrong_with_it(equal) {
@@ -224,6 +235,6 @@ export const tests = {
     const text = [{ ...header, start, property: 'LogMatching', why: 'because' }, ...steps]
       .map((line) => JSON.stringify(line))
       .join('\n');
-    equal(readJsonl(text).at(6).step.broken, [{ property: 'LogMatching', why: 'because' }]);
+    equal(readJsonl(text).at(6).step?.broken, [{ property: 'LogMatching', why: 'because' }]);
   },
 };

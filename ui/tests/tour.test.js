@@ -7,6 +7,7 @@ import { Timeline } from '/ui/js/timeline.js';
 import { exploreHash, loadTour, lookedAt, pathOf, tours, walkOf } from '/ui/js/tour/walk.js';
 import { run } from './samples.js';
 
+/** @type {PageTests} */
 export const tests = {
   path_has_a_key_for_each_step(equal) {
     equal(pathOf(new Timeline(run())), ['1e', '2d1', '1d2', 'x3', '1h', '2c']);
@@ -47,8 +48,8 @@ export const tests = {
     const [pattern, between, ...lines] = shiviz(new Timeline(run())).split('\n');
     equal([pattern, between], [PATTERN, '']);
     const read = [...lines.join('\n').matchAll(new RegExp(pattern, 'g'))].map(({ groups }) => [
-      groups.host,
-      JSON.parse(groups.clock),
+      groups?.host,
+      JSON.parse(groups?.clock ?? ''),
     ]);
     equal(read, [
       ['server-1', { 'server-1': 1 }],
@@ -63,7 +64,7 @@ export const tests = {
     const text = spacetimeSvg(new Timeline(run()), { title: 'a < b & "c"' });
     const drawn = new DOMParser().parseFromString(text, 'image/svg+xml');
     equal(drawn.querySelector('parsererror'), null);
-    equal(drawn.querySelector('title').textContent, 'a < b & "c"');
+    equal(drawn.querySelector('title')?.textContent, 'a < b & "c"');
     equal(
       [
         drawn.querySelectorAll('circle').length,
@@ -113,18 +114,18 @@ export const tests = {
     const host = document.createElement('div');
     host.innerHTML = text.slice(text.indexOf('<svg'));
     document.body.append(host);
-    const picture = host.firstElementChild;
+    const picture = /** @type {SVGSVGElement} */ (host.firstElementChild);
     const { x, y, width, height } = picture.viewBox.baseVal;
     const cut = [...picture.querySelectorAll('text')]
-      .map((one) => [one.textContent, one.getBBox()])
+      .map((one) => ({ words: one.textContent, box: one.getBBox() }))
       .filter(
-        ([, box]) =>
+        ({ box }) =>
           box.x < x ||
           box.y < y ||
           box.x + box.width > x + width ||
           box.y + box.height > y + height,
       )
-      .map(([words]) => words);
+      .map(({ words }) => words);
     host.remove();
     equal(cut, []);
   },
