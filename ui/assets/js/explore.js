@@ -6,9 +6,10 @@
 // states. If the current step is before the end of the path, the steps after it are the steps of the
 // earlier walk. A different action creates a branch, and the tree leads back to the earlier one.
 //
-// This file connects the parts in `explore/`: `state` (the walk, and its requests), `workbench` (the
-// panels), `layout`, `keys`, `welcome` (the first screen), `world` (the selection of the world),
-// `actions`, `verdicts`, `tree`, `jobs`, `banner` (the result of a search), `share`.
+// This file connects the parts in `explore/`: `state` (the walk, and its requests), `visited` (the
+// visited states), `workbench` (the panels), `layout`, `keys`, `welcome` (the first screen), `world` (the
+// selection of the world), `action-panel` (with `actions`, their words), `verdicts`, `tree`, `jobs`,
+// `banner` (the result of a search), `share`.
 
 import { ApiError, getJson, messageOf } from './api.js';
 import { h, replace, style } from './dom.js';
