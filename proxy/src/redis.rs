@@ -21,7 +21,7 @@ pub(crate) mod execute;
 pub(crate) mod parse;
 pub(crate) mod reply;
 
-use crate::{gauges::Gauges, kv_service::KvService, listen::Frontend};
+use crate::{gauges::Gauges, kv_service::KvService, listen::Frontend, settings::Settings};
 use cursors::Cursors;
 use eviction::{Evictions, Tracked};
 use std::{
@@ -53,24 +53,25 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Creates a frontend on top of this service, which admits connections by `evictions`. `random`
-    /// determines the first cursor.
-    pub(crate) fn new(
+    /// Creates a frontend on top of this service, with this maximum number of connections. A known
+    /// client that has been idle for [`Settings::evict_idle`] may be evicted in favor of a new client.
+    /// `random` determines the first cursor.
+    pub fn new(
         kv_service: KvService,
         password: Option<Secret>,
         gauges: Arc<Gauges>,
-        client_timeout: Duration,
-        idle_timeout: Option<Duration>,
-        evictions: Arc<Evictions>,
+        settings: &Settings,
+        room: usize,
         random: u64,
     ) -> Self {
+        let idle = settings.idle_timeout;
         Self {
-            evictions,
+            evictions: Evictions::new(room, settings.evict_idle),
             kv_service,
             password,
             gauges,
-            client_timeout,
-            idle_timeout,
+            client_timeout: settings.client_timeout,
+            idle_timeout: (!idle.is_zero()).then_some(idle),
             cursors: Mutex::new(Cursors::new(random)),
             next_client: AtomicI64::new(1),
         }

@@ -8,7 +8,7 @@ use crate::{
     kv_service::KvService,
     listen::{RESERVE, accept, room},
     metrics::Metrics,
-    redis::{Redis, eviction::Evictions},
+    redis::Redis,
     settings::Settings,
     status_source::Source,
 };
@@ -60,15 +60,12 @@ impl Frontends<'_> {
         room: usize,
         tasks: &TaskTracker,
     ) {
-        let settings = self.settings;
-        let idle = settings.idle_timeout;
         let frontend = Arc::new(Redis::new(
             kv_service,
             self.secrets.password.clone(),
             Arc::clone(&self.services.gauges),
-            settings.client_timeout,
-            (!idle.is_zero()).then_some(idle),
-            Evictions::new(room, settings.evict_idle),
+            self.settings,
+            room,
             self.cursors,
         ));
         let open = metrics.redis_connections.clone();
