@@ -3,7 +3,7 @@
 //! A missing translation would show only when that sentence occurs, so this test finds the sentences in
 //! the source code.
 
-use model::{invariants::Invariant, system::Cause};
+use model::{invariants::Invariant, system::{Cause, Diagnostic}};
 use std::{collections::BTreeSet, fs, path::Path};
 
 type Begins = fn(char) -> bool;
@@ -111,7 +111,7 @@ fn every_cause_is_in_spanish() {
         keys.filter(|key| key.starts_with(char::is_uppercase))
             .collect()
     };
-    let codes = Cause::CODES.iter().map(ToString::to_string);
+    let codes = Cause::CODES.iter().map(|(code, _)| code.to_string());
     assert_eq!(keys("'stage.cause-"), codes.collect());
     let invariants = Invariant::ALL
         .iter()

@@ -10,6 +10,7 @@
 //! message that is never delivered is lost, and a message that is delivered twice is duplicated. Every
 //! order and every delay is possible, without bound.
 
+mod diagnostic;
 pub mod flaw;
 mod initial;
 pub mod obligation;
@@ -24,6 +25,7 @@ mod step;
 pub mod transition_system;
 pub mod witness;
 
+pub use diagnostic::Diagnostic;
 #[cfg(feature = "mutants")]
 pub use flaw::Flaw;
 pub use obligation::{Obligation, Obligations, Unmet};

@@ -12,7 +12,6 @@ pub use bounds::{BOUNDS, Bound, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
 use crate::{ClientId, Config, NodeId, SessionId, Term, client::Invocation};
 use alloc::{string::String, vec::Vec};
-use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The events that may still occur, or that have occurred.
@@ -113,26 +112,29 @@ pub struct Scope {
     pub expected: Vec<Witness>,
 }
 
-/// A bound that exceeds the limits of the encoding or the checker.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadBound(String);
-
-impl fmt::Display for BadBound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+crate::diagnostics! {
+    /// A scope with bounds that the encoding or the checker cannot use.
+    pub enum BadBound {
+        /// A bound exceeds its limits.
+        BoundOutOfRange { bound: &'static str, value: u64, min: u64, max: u64 }
+            = "{bound} {value} is out of range: give {min} to {max}";
+        /// The scope merges syncs, and a server can reveal a write before it is durable.
+        SyncsNotMergeable
+            = "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: a server can then reveal a write before it is durable";
     }
 }
 
-impl core::error::Error for BadBound {}
-
 impl BadBound {
-    fn within(name: &str, value: u64, min: u64, max: u64) -> Result<(), Self> {
+    fn within(bound: &'static str, value: u64, min: u64, max: u64) -> Result<(), Self> {
         if (min..=max).contains(&value) {
             return Ok(());
         }
-        Err(Self(alloc::format!(
-            "{name} {value} is out of range: give {min} to {max}"
-        )))
+        Err(Self::BoundOutOfRange {
+            bound,
+            value,
+            min,
+            max,
+        })
     }
 }
 
@@ -182,9 +184,7 @@ impl Scope {
         BadBound::within("window", self.window as u64, 0, 1024)?;
         BadBound::within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
-            return Err(BadBound(
-                "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: what then leaves waits for no disk".into(),
-            ));
+            return Err(BadBound::SyncsNotMergeable);
         }
         Ok(())
     }

@@ -3,27 +3,21 @@
 use super::linearizability::{Operation, describe};
 use crate::{HardState, LogIndex, NodeId, SessionId, Term, invariants::Invariant};
 use alloc::{format, string::String, vec::Vec};
-use core::fmt;
-use serde::{Deserialize, Serialize};
 
 macro_rules! causes {
     ($($(#[doc = $doc:literal])+ $name:ident { $($field:ident: $type:ty),+ } = $text:literal $(, $argument:expr)*;)+) => {
-        /// The cause of a violation.
-        ///
-        /// The sentence of a cause names the servers `server` and `other`, the entry `index`, and the
-        /// term `term` of the event. Other parameters have their role in their name. In JSON, a cause is
-        /// an object: `code` is the name of the variant, and the parameters stand beside it.
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(tag = "code")]
-        #[expect(missing_docs, reason = "a parameter has the same name and meaning in all causes")]
-        pub enum Cause {
-            $($(#[doc = $doc])+ $name { $($field: $type),+ },)+
+        crate::diagnostics! {
+            /// The cause of a violation.
+            ///
+            /// The sentence of a cause names the servers `server` and `other`, the entry `index`, and the
+            /// term `term` of the event. Other parameters have their role in their name.
+            #[derive(PartialOrd, Ord, Hash, serde::Deserialize)]
+            pub enum Cause {
+                $($(#[doc = $doc])+ $name { $($field: $type),+ } = $text $(, $argument)*;)+
+            }
         }
 
         impl Cause {
-            /// The codes of all causes.
-            pub const CODES: &'static [&'static str] = &[$(stringify!($name),)+];
-
             /// The servers that the sentence names, in its order.
             pub fn servers(&self) -> Vec<NodeId> {
                 match self {
@@ -39,14 +33,6 @@ macro_rules! causes {
                     $(Self::$name { $($field),+ } => {
                         [$(Parameter::index($field)),+].into_iter().flatten().next()
                     })+
-                }
-            }
-        }
-
-        impl fmt::Display for Cause {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self {
-                    $(Self::$name { $($field),+ } => write!(f, $text $(, $argument)*),)+
                 }
             }
         }
