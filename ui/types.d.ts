@@ -67,21 +67,18 @@ type Snapshot = {
   operation?: Bytes;
 };
 
-/** The cause of a violation (docs/trace.md). Its other parameters are numbers. */
-type Cause = {
+/** A sentence of the checker as data (docs/explore.md): its code and the parameters of that code. */
+type Diagnostic = {
   code: string;
   server?: number;
   other?: number;
   index?: number;
-  before?: HardState;
-  after?: HardState;
-  invariant?: string;
-  operations?: Operation[];
+  [parameter: string]: any;
 };
 /** An operation of a client, with the ids of the operations that had returned before its call. */
 type Operation = { id: number[]; call: any; after: number[][]; end: any };
 
-type Violation = { property: string; why: string; cause?: Cause | null };
+type Violation = { property: string; why: string; cause?: Diagnostic | null };
 
 type Step = {
   step: number;
@@ -110,7 +107,7 @@ type Header = {
   mutant?: string | null;
   property?: string | null;
   why?: string | null;
-  cause?: Cause | null;
+  cause?: Diagnostic | null;
 };
 
 type Run = {
@@ -257,6 +254,7 @@ type Action = {
   label: string;
   allowed: boolean;
   why_not: string | null;
+  cause: Diagnostic | null;
   effect: boolean;
 };
 
@@ -267,7 +265,7 @@ type Here = {
     property: string;
     holds: boolean;
     why: string | null;
-    cause: Cause | null;
+    cause: Diagnostic | null;
     step: number | null;
   }[];
   witnesses: { name: string; required: boolean; reached: boolean }[];
@@ -282,9 +280,10 @@ type Walked = { header: Header; start: Snapshot[]; steps: Step[]; here: Here; go
 type JobDone = {
   verdict: string;
   say: string;
+  result: Diagnostic;
   property?: string | null;
   why?: string | null;
-  cause?: Cause | null;
+  cause?: Diagnostic | null;
   path?: string[] | null;
   steps?: string;
   states?: number;
@@ -300,7 +299,7 @@ type Result = {
   /** The property that the path violates, or `null` if the search found a state. */
   property: string | null;
   why: string;
-  cause: Cause | null;
+  cause: Diagnostic | null;
   verdict: string;
   states: number;
   method: string | null;
@@ -331,6 +330,7 @@ type Shortcut = { keys: string; what: string };
 type Verdict = {
   accepted: boolean;
   why?: string;
+  cause?: Diagnostic | null;
   file?: string | null;
   line?: number | null;
 };

@@ -9,9 +9,9 @@
 
 use crate::{
     engine::{self, Limits, SearchOutcome, SearchProgress, StopCause},
-    explain::counted,
-    progress::{ProgressVerdict, check_progress},
-    timed::{self, TimedOutcome, TimedScenario},
+    plural::counted,
+    progress::{NoProgress, ProgressVerdict, check_progress},
+    timed::{self, TimedFailure, TimedOutcome, TimedScenario},
     trace::{self, Trace},
 };
 use anyhow::{Context, Result};
@@ -19,11 +19,13 @@ use model::{
     Address, AppendOutcome, Message, NodeId,
     mutant::Mutant,
     system::{
-        Action, Budget, Local, Properties, Property, Reduction, Scope, System, TransitionSystem,
-        Violation,
+        Action, Budget, Cause, Local, Properties, Property, Reduction, Scope, System,
+        TransitionSystem, Violation,
     },
 };
+use serde::Serialize;
 use std::{
+    fmt,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -64,8 +66,8 @@ impl Breaks {
                 "Without further faults the cluster can always elect a leader, commit a new entry and \
                  answer its clients.",
             ),
-            Self::Stability => Some("A leader that a majority hears keeps the lead."),
-            Self::Latency => Some("What takes a few round trips does not take many."),
+            Self::Stability => Some("A leader whose messages reach a majority stays leader."),
+            Self::Latency => Some("An operation that needs a few round trips does not take many."),
         }
     }
 }
@@ -178,8 +180,8 @@ pub struct Hunt {
 pub enum HuntEnd {
     /// The mutant was found.
     Found {
-        /// Why the property is violated, in a sentence.
-        why: String,
+        /// The reason why the property is violated.
+        why: Reason,
         /// The number of steps to the violation; the minimum, unless they are a script.
         steps: usize,
         /// The evidence.
@@ -189,6 +191,28 @@ pub enum HuntEnd {
     Survived,
     /// Stopped early: no claim.
     Truncated(StopCause),
+}
+
+/// The reason why a mutant violates its property. In JSON it is the diagnostic alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Reason {
+    /// A property of [`Property::ALL`] is violated.
+    Violation(Box<Cause>),
+    /// The progress check fails.
+    Progress(NoProgress),
+    /// A timed simulation fails.
+    Timed(TimedFailure),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Violation(cause) => cause.fmt(f),
+            Self::Progress(reason) => reason.fmt(f),
+            Self::Timed(failure) => failure.fmt(f),
+        }
+    }
 }
 
 /// The evidence that a mutant violates its property.
@@ -202,17 +226,6 @@ pub enum Evidence {
     Script(Trace),
     /// The run of a scenario, and the clock tick of each step.
     Timed(Trace, Vec<u64>),
-}
-
-impl Evidence {
-    /// The violation; `None` if the mutant violates no property, but progress, stability or latency.
-    pub fn violation(&self) -> Option<&Violation> {
-        match self {
-            Self::Path(_, violation) => Some(violation),
-            Self::Script(trace) => trace.broken.as_ref(),
-            Self::Stuck(_) | Self::Timed(..) => None,
-        }
-    }
 }
 
 impl Entry {
@@ -257,7 +270,7 @@ impl Entry {
             let states = trace.steps.len() as u64 + 1;
             let end = match trace.broken.clone() {
                 Some(broken) => HuntEnd::Found {
-                    why: broken.cause.to_string(),
+                    why: Reason::Violation(broken.cause.clone()),
                     steps: trace.steps.len(),
                     evidence: Box::new(Evidence::Script(trace)),
                 },
@@ -276,7 +289,7 @@ impl Entry {
                     let steps = trace.steps.len();
                     let evidence = Box::new(Evidence::Timed(*trace, ticks));
                     let end = HuntEnd::Found {
-                        why,
+                        why: Reason::Timed(why),
                         steps,
                         evidence,
                     };
@@ -295,7 +308,7 @@ impl Entry {
         let states = explored.report.states;
         let end = match (&explored.report.outcome, self.breaks) {
             (SearchOutcome::Violated { broken, path }, Breaks::Property(_)) => HuntEnd::Found {
-                why: broken.cause.to_string(),
+                why: Reason::Violation(broken.cause.clone()),
                 steps: path.len(),
                 evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
             },
@@ -318,16 +331,8 @@ impl Entry {
                     }
                     ProgressVerdict::Stuck(stuck) => {
                         let steps = stuck.path.len().saturating_sub(1);
-                        let states = stuck.extension_states;
                         HuntEnd::Found {
-                            why: match steps {
-                                0 => format!(
-                                    "from the initial state no entry can ever be committed: none of the {states} states reachable without faults does"
-                                ),
-                                _ => format!(
-                                    "from a state {steps} steps away no entry can be committed any more: none of the {states} states reachable without faults does"
-                                ),
-                            },
+                            why: Reason::Progress(stuck.reason()),
                             steps,
                             evidence: Box::new(Evidence::Stuck(stuck.path)),
                         }

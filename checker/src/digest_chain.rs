@@ -14,6 +14,16 @@ const AFTER: &str = "\"}";
 const DIGITS: usize = 16;
 const END: usize = BEFORE.len() + DIGITS + AFTER.len();
 
+model::diagnostics! {
+    /// The reason why a line is not the next line of a chain.
+    pub enum BadDigest {
+        /// The line ends in no digest.
+        DigestMissing = "it does not end in a digest";
+        /// The digest is of another chain.
+        DigestWrong = "its digest is wrong: this line was changed, or one before it was removed";
+    }
+}
+
 /// Whether a line ends in a digest, right or wrong.
 pub(crate) fn has_digest(line: &[u8]) -> bool {
     split(line).is_some()
@@ -41,21 +51,19 @@ impl DigestChain {
     }
 
     /// Checks the digest of a line, and returns the JSON object without it.
-    pub(crate) fn open(&mut self, line: &str) -> Result<String, String> {
+    pub(crate) fn open(&mut self, line: &str) -> Result<String, BadDigest> {
         let length = self.check(line.as_bytes())?;
         Ok(format!("{}}}", &line[..length]))
     }
 
     /// Checks the digest of a line, and returns the length of the text before it.
-    pub(crate) fn check(&mut self, line: &[u8]) -> Result<usize, String> {
+    pub(crate) fn check(&mut self, line: &[u8]) -> Result<usize, BadDigest> {
         let Some((body, digest)) = split(line) else {
-            return Err("it does not end in a digest".into());
+            return Err(BadDigest::DigestMissing);
         };
         let right = self.next(body);
         if digest != right.as_bytes() {
-            return Err(
-                "its digest is wrong: this line was changed, or one before it was removed".into(),
-            );
+            return Err(BadDigest::DigestWrong);
         }
         self.previous = right;
         Ok(body.len())

@@ -11,9 +11,8 @@ pub(crate) mod words;
 pub use words::describe_action;
 pub(crate) use words::message;
 
-use crate::trace::Trace;
+use crate::{plural::counted, trace::Trace};
 use model::system::{Process, Scope, System};
-use std::borrow::Cow;
 
 /// The maximum width of a line.
 const WIDTH: usize = 98;
@@ -142,23 +141,6 @@ impl Explanation {
         }
         self.line(&line);
     }
-}
-
-/// `1 crash`, `2 crashes`.
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    format!("{count} {}", noun(count, what))
-}
-
-/// The noun for a number of things: singular or plural.
-pub(crate) fn noun(count: u64, what: &str) -> Cow<'_, str> {
-    if count == 1 {
-        return what.into();
-    }
-    if let Some(stem) = what.strip_suffix('y') {
-        return format!("{stem}ies").into();
-    }
-    let ending = if what.ends_with('h') { "es" } else { "s" };
-    format!("{what}{ending}").into()
 }
 
 /// `a`, `a and b`, `a, b and c`.

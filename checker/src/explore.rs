@@ -6,8 +6,8 @@
 //!
 //! * `world` defines the world of a walk, `keys` the encoding of steps, `walk` the walk itself, `view`
 //!   its JSON for the page, `labels` its short names, `cache` the recent walks;
-//! * `jobs` are searches in the background, `find` searches for a state where a predicate of
-//!   `predicates` holds;
+//! * `jobs` are searches in the background, `verdict` their results, `find` searches for a state where a
+//!   predicate of `predicates` holds;
 //! * `traces` reads recorded traces, `nodes` the traces of running servers; `script` writes a walk as a
 //!   golden script;
 //! * `offerings` lists the scopes, bugs and predicates to choose from;
@@ -30,6 +30,7 @@ mod predicates;
 mod problem;
 mod script;
 mod traces;
+mod verdict;
 mod view;
 mod walk;
 mod world;
@@ -50,8 +51,8 @@ use axum::{
 use cache::Cache;
 use futures_util::{StreamExt, stream};
 use jobs::{AskedJob, Jobs};
-use keys::Key;
-use model::system::Properties;
+use keys::{BadKey, Key};
+use model::system::{Properties, Property};
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -59,14 +60,14 @@ use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use traces::{AskedTraces, Part};
-pub use traces::{Input, Open};
-use walk::Walk;
+pub use traces::{BadFiles, Input, Open};
+use walk::{Refusal, Walk};
 use web::{
     Rejection,
     body::{BodyError, Bounds},
     server::Limits as ConnectionLimits,
     shell::Shell,
-    site::Policy,
+    site::{Policy, SiteError},
 };
 use world::{Asked, World};
 
@@ -88,6 +89,59 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time that responses in progress have to complete when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
+
+model::diagnostics! {
+    /// The reason why a request has no result.
+    enum BadRequest {
+        /// The `Host` header is missing, duplicated or malformed.
+        HostHeader = "{}", SiteError::BadHost;
+        /// The host name is not allowed.
+        ForeignHost = "{}", SiteError::ForeignHost;
+        /// The request comes from a page of another site.
+        ForeignOrigin = "{}", SiteError::ForeignOrigin;
+        /// A token is missing. The explorer has none, so this does not occur.
+        Unauthorized = "the request needs a token";
+        /// The body is too large.
+        BodyTooLarge = "the request is too large: send less at once";
+        /// The body did not arrive within the timeout.
+        BodyTimeout = "the request did not arrive in time: send it again";
+        /// The connection ended within the body.
+        BodyIncomplete = "the request did not arrive completely: send it again";
+        /// All connections are busy.
+        ConnectionsBusy = "all connections are busy: try again in a moment";
+        /// All uploads are busy.
+        UploadsBusy = "other traces are being opened: try again in a moment";
+        /// All event streams are busy.
+        StreamsBusy = "too many event streams are open: close another page first";
+        /// The body or the query does not have the form of this request.
+        RequestMalformed { error: String } = "the request cannot be parsed: {error}";
+        /// The server stops.
+        Stopping = "the server is shutting down";
+        /// An assertion failed, possibly because of a planted bug.
+        CoreAssertion { assertion: String }
+            = "the core stopped at an assertion of its own: {assertion}";
+        /// The path of the URL is unknown.
+        NoResource = "there is nothing here: the page is at /, the API is in docs/explore.md";
+        /// The resource has other methods.
+        WrongMethod = "this resource does not support that method: see the header Allow";
+        /// The server was started without traces.
+        NoTraces
+            = "no traces were given: `raft-checker replay --serve FILE...` serves some, and this page opens others";
+        /// The path of the walk is too long.
+        PathTooLong { steps: usize, limit: usize }
+            = "the path has {steps} steps: give at most {limit}";
+        /// A step of the path is not a key.
+        MalformedStep { step: usize, error: BadKey } = "step {step} of the path: {error}";
+        /// A step of the path is impossible.
+        ImpossibleStep { step: usize, key: String, refusal: Refusal }
+            = "step {step} ({key}) of this path is impossible: {refusal}";
+        /// The walk continues after a violation, and a trace does not.
+        AfterViolation { step: usize, property: Property }
+            = "a trace ends with the first violation, and step {step} violates {property}: go back to step {step} and export from there";
+        /// The walk cannot be written.
+        NotWritten { error: String } = "the walk cannot be written: {error}";
+    }
+}
 
 /// The state that all handlers share.
 pub struct Explore {
@@ -166,7 +220,7 @@ impl Explore {
     /// # Errors
     /// If the files are not traces, or do not belong together. A rejected trace is not an error: the
     /// page shows it with the reason.
-    pub fn with_traces(mut self, inputs: Vec<Input>, used_disks: bool) -> Result<Self, String> {
+    pub fn with_traces(mut self, inputs: Vec<Input>, used_disks: bool) -> Result<Self, BadFiles> {
         let timeline = traces::timeline(&inputs, used_disks, Part::default())?;
         self.served = Some(Arc::new(Served {
             inputs,
@@ -231,12 +285,12 @@ impl Explore {
         let known = self.cache.take(&name, path);
         let mut walk = known.unwrap_or_else(|| Walk::new(Arc::new(world)));
         for key in &path[walk.steps.len()..] {
-            if let Err(why) = walk.take(*key) {
-                let good = walk.steps.len();
-                let error = format!(
-                    "step {} ({key}) of this path cannot be taken: {why}",
-                    good + 1
-                );
+            if let Err(refusal) = walk.take(*key) {
+                let error = BadRequest::ImpossibleStep {
+                    step: walk.steps.len() + 1,
+                    key: key.to_string(),
+                    refusal,
+                };
                 return Err(Box::new(Astray { error, walk, name }));
             }
         }
@@ -246,7 +300,7 @@ impl Explore {
 
 /// A path with an impossible step, and the walk up to that step.
 struct Astray {
-    error: String,
+    error: BadRequest,
     walk: Walk,
     name: String,
 }
@@ -258,25 +312,36 @@ fn fresh(answer: impl IntoResponse) -> Response {
 
 /// Parses the JSON of a request.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::bad(format!("the request cannot be read: {error}")))
+    serde_json::from_slice(body).map_err(|error| Problem::bad(malformed(error)))
+}
+
+fn malformed(error: impl ToString) -> BadRequest {
+    BadRequest::RequestMalformed {
+        error: error.to_string(),
+    }
 }
 
 /// Renders a request that the shell rejects.
 fn reject(rejection: Rejection) -> Response {
     let problem = match rejection {
-        Rejection::Site(error) => Problem::new(error.status(), error),
-        // The explorer has no token, so this does not occur.
-        Rejection::Unauthorized => Problem::new(StatusCode::UNAUTHORIZED, StatusCode::UNAUTHORIZED),
-        Rejection::Body(error) => {
-            let text = match error {
-                BodyError::TooLarge(_) => "the request is too large: send less at once",
-                BodyError::Slow => "the request did not arrive in time: send it again",
-                BodyError::Broken => "the request did not arrive whole: send it again",
+        Rejection::Site(error) => {
+            let cause = match error {
+                SiteError::BadHost => BadRequest::HostHeader,
+                SiteError::ForeignHost => BadRequest::ForeignHost,
+                SiteError::ForeignOrigin => BadRequest::ForeignOrigin,
             };
-            Problem::new(error.status(), text)
+            Problem::new(error.status(), cause)
         }
-        Rejection::Overloaded => Problem::busy("all connections are busy: try again in a moment"),
+        Rejection::Unauthorized => Problem::new(StatusCode::UNAUTHORIZED, BadRequest::Unauthorized),
+        Rejection::Body(error) => {
+            let cause = match error {
+                BodyError::TooLarge(_) => BadRequest::BodyTooLarge,
+                BodyError::Slow => BadRequest::BodyTimeout,
+                BodyError::Broken => BadRequest::BodyIncomplete,
+            };
+            Problem::new(error.status(), cause)
+        }
+        Rejection::Overloaded => Problem::busy(BadRequest::ConnectionsBusy),
     };
     problem.into_response()
 }
@@ -284,8 +349,7 @@ fn reject(rejection: Rejection) -> Response {
 /// Reads an upload of traces, unless too many are in memory.
 async fn upload(State(explore): State<Arc<Explore>>, request: Request, next: Next) -> Response {
     let Ok(_upload) = explore.uploads.try_acquire() else {
-        let busy = "other traces are being opened: try again in a moment";
-        return web::closing(Problem::busy(busy).into_response());
+        return web::closing(Problem::busy(BadRequest::UploadsBusy).into_response());
     };
     let bounds = Bounds {
         bytes: MAX_TRACES,
@@ -299,35 +363,31 @@ async fn work<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(task).await;
-    done.unwrap_or_else(|failure| Err(Problem::broken(told(failure))))
+    done.unwrap_or_else(|failure| Err(Problem::broken(task_error(failure))))
 }
 
 /// The error of a failed task. A planted bug may trigger an assertion of the core itself.
-fn told(failure: tokio::task::JoinError) -> String {
-    let Ok(panic) = failure.try_into_panic() else {
-        return "the server is stopping".into();
-    };
-    format!(
-        "the core stopped at an assertion of its own: {}",
-        panic_text(&*panic)
-    )
+fn task_error(failure: tokio::task::JoinError) -> BadRequest {
+    match failure.try_into_panic() {
+        Ok(panic) => BadRequest::CoreAssertion {
+            assertion: panic_text(&*panic).into(),
+        },
+        Err(_) => BadRequest::Stopping,
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no reason given")
+        .unwrap_or("no reason was given")
 }
 
 async fn not_found() -> Problem {
-    Problem::unknown("there is nothing here: the page is at /, the API is in docs/explore.md")
+    Problem::unknown(BadRequest::NoResource)
 }
 
 async fn wrong_method() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "this resource does not take that method: see the header Allow",
-    )
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, BadRequest::WrongMethod)
 }
 
 /// `GET /api/app`
@@ -377,10 +437,10 @@ async fn walk_along(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<
             }
             Err(astray) => {
                 let Astray { error, walk, name } = *astray;
-                let mut told = view::walk(&walk, asked.from);
-                told["good"] = walk.steps.len().into();
+                let mut shown = view::walk(&walk, asked.from);
+                shown["good"] = walk.steps.len().into();
                 explore.cache.keep(&name, walk);
-                Err(Problem::impossible(error).with(told))
+                Err(Problem::impossible(error).with(shown))
             }
         }
     });
@@ -430,25 +490,23 @@ async fn job_events(
 ) -> Result<Response, Problem> {
     let listening = explore.jobs.get(&job)?.listen();
     let Ok(permit) = Arc::clone(&explore.streams).try_acquire_owned() else {
-        return Err(Problem::busy(
-            "too many event streams are open: close another page first",
-        ));
+        return Err(Problem::busy(BadRequest::StreamsBusy));
     };
-    let heard = headers.get("last-event-id");
-    let heard: u64 = heard
-        .and_then(|heard| heard.to_str().ok()?.parse().ok())
+    let received = headers.get("last-event-id");
+    let received: u64 = received
+        .and_then(|id| id.to_str().ok()?.parse().ok())
         .unwrap_or(0);
     let said = listening.said.borrow().clone();
-    if said.is_done && said.number <= heard {
+    if said.is_done && said.number <= received {
         // The client has received all events. The status 204 stops its reconnection attempts.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let events = stream::unfold(Some((listening, heard)), |listening| async move {
-        let (mut listening, heard) = listening?;
+    let events = stream::unfold(Some((listening, received)), |listening| async move {
+        let (mut listening, received) = listening?;
         loop {
             listening.said.changed().await.ok()?;
             let said = listening.said.borrow_and_update().clone();
-            if said.number > heard {
+            if said.number > received {
                 let event = Event::default()
                     .id(said.number.to_string())
                     .event(said.event)
@@ -483,12 +541,9 @@ async fn served_traces(
     part: Result<Query<Part>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Some(served) = explore.served.clone() else {
-        return Err(Problem::unknown(
-            "no traces were given: `raft-checker replay --serve FILE...` serves some, and this \
-             page opens others",
-        ));
+        return Err(Problem::unknown(BadRequest::NoTraces));
     };
-    let Query(part) = part.map_err(|rejection| Problem::bad(rejection.body_text()))?;
+    let Query(part) = part.map_err(|rejection| Problem::bad(malformed(rejection.body_text())))?;
     if part.is_whole() {
         return Ok(fresh(as_json(served.timeline.clone())));
     }
@@ -528,11 +583,12 @@ async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Resp
         let path = read_path(&asked.path)?;
         let walk = explore.walk(world, &path);
         let walk = walk.map_err(|astray| Problem::impossible(astray.error))?;
-        let text = match asked.format {
-            Format::Jsonl => jsonl(&walk),
-            Format::Script => script::script(&walk).map(String::into_bytes),
-        };
-        text.map_err(|error| Problem::impossible(format!("{error:#}")))
+        match asked.format {
+            Format::Jsonl => jsonl(&walk).map_err(Problem::impossible),
+            Format::Script => script::script(&walk)
+                .map(String::into_bytes)
+                .map_err(Problem::impossible),
+        }
     });
     let kind = match format {
         Format::Jsonl => "application/jsonl; charset=utf-8",
@@ -543,7 +599,7 @@ async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Resp
 
 /// The walk as a trace. A trace ends with the first violation. If the last step violates a property and
 /// others were violated before, the trace is checked for that property alone.
-fn jsonl(walk: &Walk) -> anyhow::Result<Vec<u8>> {
+fn jsonl(walk: &Walk) -> Result<Vec<u8>, BadRequest> {
     let mut scope = walk.world.scope.clone();
     let actions = walk.actions();
     let (broken, last) = (walk.broken(), walk.steps.len());
@@ -551,29 +607,36 @@ fn jsonl(walk: &Walk) -> anyhow::Result<Vec<u8>> {
         && *step < last
     {
         let Some((_, fresh)) = broken.iter().find(|(step, _)| *step == last) else {
-            anyhow::bail!(
-                "a trace ends with the first property that breaks, and step {step} breaks {}: go back to step {step} and export from there",
-                first.property
-            );
+            return Err(BadRequest::AfterViolation {
+                step: *step,
+                property: first.property,
+            });
         };
         scope.properties = Properties::only(fresh.property);
     }
     let mut text = Vec::new();
-    trace::write_run(&scope, &actions, &mut text)?;
+    let written = trace::write_run(&scope, &actions, &mut text);
+    written.map_err(|error| BadRequest::NotWritten {
+        error: format!("{error:#}"),
+    })?;
     Ok(text)
 }
 
 /// Parses the steps of a path.
 fn read_path(path: &[String]) -> Result<Vec<Key>, Problem> {
     if path.len() > MAX_STEPS {
-        return Err(Problem::bad(format!(
-            "the path has {} steps: give at most {MAX_STEPS}",
-            path.len()
-        )));
+        return Err(Problem::bad(BadRequest::PathTooLong {
+            steps: path.len(),
+            limit: MAX_STEPS,
+        }));
     }
     let keys = path.iter().enumerate().map(|(place, text)| {
+        let step = place + 1;
         text.parse()
-            .map_err(|why| Problem::bad(format!("step {} of the path: {why}", place + 1)))
+            .map_err(|error| Problem::bad(BadRequest::MalformedStep { step, error }))
     });
     keys.collect()
 }
+
+#[cfg(test)]
+mod tests;

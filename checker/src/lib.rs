@@ -12,6 +12,7 @@ pub mod explore;
 pub mod linearize;
 mod lines;
 pub mod machine;
+mod plural;
 pub mod progress;
 pub mod replay;
 pub mod simulate;

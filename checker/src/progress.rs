@@ -32,7 +32,10 @@
 //! good, and most searches end after one or two steps. A state is stuck only if its whole extension
 //! contains no commit.
 
-use crate::engine::{Explored, SearchOutcome};
+use crate::{
+    engine::{Explored, SearchOutcome},
+    plural::counted,
+};
 use model::{
     Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
     Role, Term,
@@ -81,6 +84,19 @@ pub enum NoProgressClaim {
     OneServer,
 }
 
+model::diagnostics! {
+    /// The reason why the progress check fails.
+    pub enum NoProgress {
+        /// The initial state is stuck.
+        StuckAtStart { states: u64 }
+            = "no entry can ever be committed from the initial state: no entry is committed in any of the {states} states that are reachable without faults";
+        /// A later state is stuck.
+        Stuck { steps: u64, states: u64 }
+            = "no entry can be committed from a state {} from the start: no entry is committed in any of the {states} states that are reachable from it without faults",
+            counted(*steps, "step");
+    }
+}
+
 /// A state from which no new entry can be committed.
 #[derive(Clone, Debug)]
 pub struct Stuck {
@@ -91,6 +107,17 @@ pub struct Stuck {
     pub path: Vec<System>,
     /// The number of states of its extension, all of them visited.
     pub extension_states: u64,
+}
+
+impl Stuck {
+    /// The reason why this state violates progress.
+    pub fn reason(&self) -> NoProgress {
+        let states = self.extension_states;
+        match self.path.len().saturating_sub(1) as u64 {
+            0 => NoProgress::StuckAtStart { states },
+            steps => NoProgress::Stuck { steps, states },
+        }
+    }
 }
 
 /// Checks that from every state visited by a search, with `granted_terms` more terms and no further

@@ -29,32 +29,36 @@ pub use crate::lines::FileLine;
 pub use cause::{Conditions, replay};
 pub(crate) use cause::{Seen, replay_watched};
 pub use coverage::Coverage;
-pub use format::Source;
+pub use format::{Source, Unreadable};
 
-use crate::escape::escaped;
-use model::system::Violation;
+use crate::{digest_chain::BadDigest, escape::escaped};
+use model::{
+    NodeId, WriteId,
+    system::{Cause, Property, Violation},
+};
+use serde_json::{Value, json};
 
 /// The reason why traces are not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     /// A line cannot be parsed: nothing was checked.
-    #[error("{place}: {}", escaped(why))]
+    #[error("{place}: {}", escaped(&why.to_string()))]
     Unreadable {
         /// The line.
         place: FileLine,
         /// The problem.
-        why: String,
+        why: Unreadable,
     },
     /// The recorded step is not a step of the server, or contradicts the traces of the other servers.
-    #[error("{place}: {}", escaped(why))]
+    #[error("{place}: {}", escaped(&why.to_string()))]
     Disagreement {
         /// The line.
         place: FileLine,
         /// The contradiction.
-        why: String,
+        why: Disagreement,
     },
     /// A property is violated.
-    #[error("{place}: {} is broken: {}", broken.property, broken.cause)]
+    #[error("{place}: {}", ReplayStop::from(broken))]
     Violation {
         /// The line of the violating step.
         place: FileLine,
@@ -62,15 +66,25 @@ pub enum Rejection {
         broken: Violation,
     },
     /// The replay was interrupted.
-    #[error("interrupted: nothing was concluded")]
+    #[error("{}", ReplayStop::ReplayInterrupted)]
     Interrupted,
 }
 
 impl Rejection {
-    fn disagreement(place: &FileLine, why: impl Into<String>) -> Self {
+    fn disagreement(place: &FileLine, why: Disagreement) -> Self {
         Self::Disagreement {
             place: place.clone(),
-            why: why.into(),
+            why,
+        }
+    }
+
+    /// The reason as data, in JSON.
+    pub fn cause(&self) -> Value {
+        match self {
+            Self::Unreadable { why, .. } => json!(why),
+            Self::Disagreement { why, .. } => json!(why),
+            Self::Violation { broken, .. } => json!(ReplayStop::from(broken)),
+            Self::Interrupted => json!(ReplayStop::ReplayInterrupted),
         }
     }
 
@@ -80,6 +94,75 @@ impl Rejection {
             Self::Violation { broken, .. } => Some(broken),
             _ => None,
         }
+    }
+}
+
+model::diagnostics! {
+    /// The contradiction between a line of a trace, and the core or the other traces.
+    pub enum Disagreement {
+        /// The digest at the end of the line is wrong.
+        WrongDigest { error: BadDigest } = "{error}";
+        /// The trace does not begin with a header.
+        HeaderMissing
+            = "a step comes before any header: the beginning of the trace is missing";
+        /// Two files are traces of one server.
+        SameServer { server: NodeId, other: String }
+            = "this is a trace of server {server}, and so is {other}: put the runs of a server into one file, in their order";
+        /// The runs of one file are of different servers.
+        OtherServer { server: NodeId, other: NodeId }
+            = "this run is of server {server}, the trace is of server {other}";
+        /// The server is not a voter of its own configuration.
+        NotVoter { server: NodeId }
+            = "server {server} is not among the voters of its configuration";
+        /// The configuration is not that of the other servers.
+        OtherConfiguration { other: String }
+            = "the configuration is not that of {other}: it is the same on all servers";
+        /// The first run starts from a disk with contents.
+        UsedDisk { server: NodeId }
+            = "server {server} starts from a disk that was in use: the earlier records are missing (--used-disks accepts this)";
+        /// The first run starts from a snapshot.
+        StartsFromSnapshot
+            = "this disk begins with a snapshot, and the entries that it covers are in no trace: the trace must begin with the first run of the server";
+        /// Two runs have one name.
+        BootReused { boot: String }
+            = "boot {boot} is the name of an earlier run already: does the file contain a part of this trace twice?";
+        /// The disk is not the result of the previous run.
+        OtherDisk { server: NodeId }
+            = "server {server} does not start from the disk of its previous run: all writes reported durable, and possibly some of the later writes, in their order";
+        /// The number of the step is not the next one.
+        WrongStepNumber { step: u64, recorded: u64 } = "this is step {step}, not {recorded}";
+        /// The disk completes a write that is not pending.
+        NoPendingWrite { write: WriteId }
+            = "write {write} is reported durable, but no such write is pending";
+        /// The core has another result than the record.
+        OtherEffects { server: NodeId, part: String, result: String, recorded: String }
+            = "server {server} has another result for this step: \"{part}\" is {result}, recorded is {recorded}";
+        /// The sender of a message has no trace.
+        SenderMissing { server: NodeId, other: NodeId }
+            = "server {server} receives a message from server {other}, whose trace is not here: give the traces of all servers";
+        /// The sender of a message did not send it.
+        MessageNotSent { server: NodeId, other: NodeId }
+            = "server {server} receives a message from server {other} that no step of its trace sends";
+        /// The traces wait for one another.
+        ReceivedBeforeSent { lines: Vec<String> }
+            = "the message received here was sent only after it was received: each of {} waits for another", lines.join(", ");
+    }
+}
+
+model::diagnostics! {
+    /// The reason why a replay ended before the end of the traces, if the line agrees with the core.
+    pub enum ReplayStop {
+        /// A property is violated.
+        PropertyViolated { property: Property, cause: Box<Cause> } = "{property} is broken: {cause}";
+        /// The replay was interrupted.
+        ReplayInterrupted = "interrupted: nothing was concluded";
+    }
+}
+
+impl From<&Violation> for ReplayStop {
+    fn from(violation: &Violation) -> Self {
+        let Violation { property, cause } = violation.clone();
+        Self::PropertyViolated { property, cause }
     }
 }
 

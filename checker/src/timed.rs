@@ -15,7 +15,7 @@
 //!
 //! Every event of a scenario is a step of the model, so the run is a [`Trace`] like any other.
 
-use crate::trace::Trace;
+use crate::{plural::counted, trace::Trace};
 use model::{
     Address, ClientId, Envelope, Message, NodeId, Raft, RequestId, Role, Term, Timer,
     client::Invocation,
@@ -83,6 +83,84 @@ pub enum TimedScenario {
     Abandoned,
 }
 
+model::diagnostics! {
+    /// The reason why a scenario failed.
+    pub enum TimedFailure {
+        /// No leader was elected and committed an entry at the start.
+        NotSettled { ticks: u64 }
+            = "no leader was elected in {ticks} ticks, although nothing prevents an election";
+        /// No leader was elected at the start.
+        NoFirstLeader = "no leader was elected at the start";
+        /// No other server became a candidate.
+        NoCandidate { server: NodeId } = "no server became a candidate without server {server}";
+        /// The scope has another number of servers.
+        NotThreeServers = "this scenario needs three servers";
+        /// No leader was elected.
+        NoLeader { situation: Situation, ticks: u64 }
+            = "{situation}, and no leader was elected in {ticks} ticks";
+        /// No entry was committed.
+        NoCommit { situation: Situation, ticks: u64, heartbeat: u64 }
+            = "{situation}, and no new entry was committed in {ticks} ticks, with a heartbeat interval of {heartbeat}";
+        /// Another server leads, or the same server in another term.
+        LeaderReplaced { situation: Situation, server: NodeId, term: Term, other: NodeId, other_term: Term }
+            = "{situation}, and server {server} leads in term {term} in place of server {other} in term {other_term}";
+        /// The server stepped down.
+        LeaderSteppedDown { situation: Situation, server: NodeId }
+            = "{situation}, and server {server} no longer leads";
+        /// A leader that stepped down was not elected again.
+        NotReelected { server: NodeId, ticks: u64 }
+            = "server {server} stepped down, sent pre-vote requests to its followers, and did not lead again within {ticks} ticks";
+        /// A follower received the missing entries too late.
+        SlowCatchUp { server: NodeId, entries: usize, delay: u64, other: NodeId, ticks: u64, limit: u64 }
+            = "server {server} lacks {entries} entries, each message takes up to {delay} ticks, and server {other} committed an entry with it {ticks} ticks after its election: more than {limit}";
+        /// An operation has no response.
+        NoResponse { situation: Situation, ticks: u64, operation: u64 }
+            = "{situation}, and operation {operation} of the client has no response after {ticks} ticks";
+        /// The proxy does not remember the leader.
+        LeaderForgotten { server: NodeId, requests: u64 }
+            = "every server follows server {server}, which responded to the previous request, and the proxy needed {requests} requests to reach it again";
+        /// A client waits forever.
+        ClientWaits { ticks: u64 }
+            = "no server is up, and the client still waits after {ticks} ticks";
+        /// A proxy keeps a request forever.
+        ProxyKeepsRequests { requests: u64 }
+            = "no server is up and the client timed out, and the proxy still has {} in flight", counted(*requests, "request");
+    }
+}
+
+model::diagnostics! {
+    /// The situation in which a scenario failed.
+    pub enum Situation {
+        /// No fault.
+        NoFault = "there is no fault";
+        /// The network loses the first copy of each message.
+        FirstCopiesLost = "the network loses only the first copy of each message";
+        /// The leader receives no messages.
+        LeaderUnreachable { server: NodeId } = "server {server} no longer receives messages";
+        /// The two servers that are up can only elect one of them in a newer term.
+        LongerLogInOlderTerm { server: NodeId, other: NodeId, third: NodeId }
+            = "server {server} is down, server {other} is in a newer term and server {third} has the longer log";
+        /// A server is connected again.
+        Reconnected { server: NodeId } = "server {server} was reconnected";
+        /// A follower receives no messages of the leader.
+        FollowerUnreachable { server: NodeId }
+            = "server {server} receives no messages of its leader";
+        /// The disks of the followers complete no writes.
+        DisksStalled = "the disks of the followers are stalled";
+        /// The disks of the followers complete writes again.
+        DisksRecovered { server: NodeId }
+            = "the disks of the followers of server {server} complete writes again";
+        /// The server that responded before is down.
+        ResponderDown { server: NodeId }
+            = "server {server}, which responded before, is down, and the other servers are up";
+        /// All servers follow the leader.
+        LeaderFollowed { server: NodeId } = "every server follows server {server}";
+        /// A deposed leader is about to receive a message of the next leader.
+        DeposedReachable { server: NodeId }
+            = "server {server} learns of the next leader from the next heartbeat, and a client waits for it";
+    }
+}
+
 /// How a scenario ended.
 #[derive(Clone, Debug)]
 pub enum TimedOutcome {
@@ -93,8 +171,8 @@ pub enum TimedOutcome {
     },
     /// It failed.
     Failed {
-        /// The problem, in a sentence.
-        why: String,
+        /// The problem.
+        why: TimedFailure,
         /// The run.
         trace: Box<Trace>,
         /// The clock tick of each step.
@@ -187,7 +265,7 @@ impl TimedScenario {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Unheard => {
-                "A leader is elected; then nothing that the other servers send reaches it."
+                "A leader is elected; then it receives no messages of the other servers."
             }
             Self::Outdated => {
                 "Two servers are left: one in a newer term, the other with the longer log."
@@ -196,22 +274,22 @@ impl TimedScenario {
                 "A follower is cut off for 600 ticks and returns; the leader should stay."
             }
             Self::Deaf => {
-                "Nothing that the leader sends reaches one follower; the leader should stay."
+                "One follower receives no messages of the leader; the leader should stay."
             }
             Self::SlowDisks => {
                 "The disks of the followers stall for 600 ticks; the leader should stay."
             }
             Self::StepsDown => {
-                "A leader steps down and asks the servers that still follow it for pre-votes."
+                "A leader steps down and sends pre-vote requests to the servers that still follow it."
             }
-            Self::Behind => "A follower that lacks 12 entries meets a new leader.",
+            Self::Behind => "A new leader replicates to a follower that lacks 12 entries.",
             Self::Lossy => "The network loses the first copy of every message.",
-            Self::Silent => "The server that a proxy asks is down for good.",
+            Self::Silent => "The server that a proxy uses is down permanently.",
             Self::Redirected => {
-                "A proxy asks a server that does not lead, and then asks once more."
+                "A proxy sends two requests, the first to a server that does not lead."
             }
-            Self::Deposed => "The server that a proxy asked loses the lead.",
-            Self::Abandoned => "Every server is down, and a client asks.",
+            Self::Deposed => "The server that a proxy uses loses its leadership.",
+            Self::Abandoned => "Every server is down, and a client sends a request.",
         }
     }
 
@@ -262,7 +340,7 @@ impl TimedScenario {
         TimedOutcome::Passed { steps }
     }
 
-    fn play(self, stage: &mut TimedRun<'_>) -> Result<(), String> {
+    fn play(self, stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
         match self {
             Self::Unheard => unheard(stage),
             Self::Outdated => outdated(stage),
@@ -280,18 +358,18 @@ impl TimedScenario {
     }
 }
 
-fn unheard(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn unheard(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, _) = stage.elect()?;
     for other in stage.others(leader) {
         stage.cut.insert((other, leader));
     }
-    stage.expect_commit(&format!("server {leader} hears nobody any more"))
+    stage.expect_commit(Situation::LeaderUnreachable { server: leader })
 }
 
-fn outdated(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn outdated(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     // The leader's first entry reaches no other server.
     stage.wait_for(PATIENCE, |stage| stage.leader().is_some());
-    let (leader, _) = stage.leader().ok_or("nobody was elected at first")?;
+    let (leader, _) = stage.leader().ok_or(TimedFailure::NoFirstLeader)?;
     stage.flight.clear();
     stage.cut_off(leader);
     // One of the other servers wins its pre-vote and enters a newer term. Its messages do not arrive.
@@ -300,11 +378,11 @@ fn outdated(stage: &mut TimedRun<'_>) -> Result<(), String> {
         stage.rafts().find(runs).map(Raft::id)
     };
     stage.wait_for(PATIENCE, |stage| candidate(stage).is_some());
-    let newer = candidate(stage).ok_or_else(|| format!("nobody ran without server {leader}"))?;
+    let newer = candidate(stage).ok_or(TimedFailure::NoCandidate { server: leader })?;
     stage.flight.clear();
     stage.cut_off(newer);
     let absent = stage.others(leader).into_iter().find(|id| *id != newer);
-    let absent = absent.ok_or("this scenario is for three servers")?;
+    let absent = absent.ok_or(TimedFailure::NotThreeServers)?;
     stage.act(absent, Local::Crash);
     // When the two are connected again, neither is a candidate or leader: they only send pre-votes.
     let calm = |stage: &TimedRun<'_>| {
@@ -318,12 +396,14 @@ fn outdated(stage: &mut TimedRun<'_>) -> Result<(), String> {
     };
     stage.wait_for(PATIENCE, calm);
     stage.cut.clear();
-    stage.expect_commit(&format!(
-        "server {absent} is down, server {newer} is in a newer term and server {leader} has the longer log"
-    ))
+    stage.expect_commit(Situation::LongerLogInOlderTerm {
+        server: absent,
+        other: newer,
+        third: leader,
+    })
 }
 
-fn returns(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn returns(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, term) = stage.elect()?;
     let Some(lost) = stage.others(leader).first().copied() else {
         return Ok(());
@@ -331,36 +411,34 @@ fn returns(stage: &mut TimedRun<'_>) -> Result<(), String> {
     stage.cut_off(lost);
     stage.wait(PATIENCE);
     stage.cut.clear();
-    stage.expect_peace(leader, term, &format!("server {lost} came back"))
+    stage.expect_stability(leader, term, Situation::Reconnected { server: lost })
 }
 
-fn deaf(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn deaf(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, term) = stage.elect()?;
     let Some(deaf) = stage.others(leader).first().copied() else {
         return Ok(());
     };
     stage.cut.insert((leader, deaf));
-    stage.expect_peace(
+    stage.expect_stability(
         leader,
         term,
-        &format!("server {deaf} cannot hear its leader"),
+        Situation::FollowerUnreachable { server: deaf },
     )
 }
 
-fn slow_disks(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn slow_disks(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, term) = stage.elect()?;
     stage.stalled.extend(stage.others(leader));
     stage.act(leader, Local::Propose);
-    stage.expect_peace(leader, term, "the disks of the others stall")?;
+    stage.expect_stability(leader, term, Situation::DisksStalled)?;
     for id in std::mem::take(&mut stage.stalled) {
         stage.sync_all(id);
     }
-    stage.expect_commit(&format!(
-        "the disks of the servers that follow server {leader} work again"
-    ))
+    stage.expect_commit(Situation::DisksRecovered { server: leader })
 }
 
-fn steps_down(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn steps_down(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, term) = stage.elect()?;
     // The followers have just received a heartbeat, and the leader finds no quorum.
     stage.act(leader, Local::HeartbeatTimeout);
@@ -379,15 +457,16 @@ fn steps_down(stage: &mut TimedRun<'_>) -> Result<(), String> {
     if leads_again(stage) {
         return Ok(());
     }
-    Err(format!(
-        "server {leader} stepped down and asks the servers that follow it for pre-votes, and {RETURN} ticks later it does not lead"
-    ))
+    Err(TimedFailure::NotReelected {
+        server: leader,
+        ticks: RETURN,
+    })
 }
 
-fn behind(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn behind(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, _) = stage.elect()?;
     let [lost, other] = stage.others(leader)[..] else {
-        return Err("this scenario is for three servers".into());
+        return Err(TimedFailure::NotThreeServers);
     };
     stage.cut_off(lost);
     let before = stage.system.history.committed.len();
@@ -410,65 +489,67 @@ fn behind(stage: &mut TimedRun<'_>) -> Result<(), String> {
     if elected(stage) && caught_up(stage) && took <= CATCH_UP {
         return Ok(());
     }
-    Err(format!(
-        "server {lost} is {BEHIND} entries behind, each message takes up to {DELAY} ticks, and {took} ticks went by from the election of server {other} until it committed something with it: more than {CATCH_UP}"
-    ))
+    Err(TimedFailure::SlowCatchUp {
+        server: lost,
+        entries: BEHIND,
+        delay: DELAY,
+        other,
+        ticks: took,
+        limit: CATCH_UP,
+    })
 }
 
-fn lossy(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn lossy(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     stage.loses_first = true;
     stage.wait_for(PATIENCE, |stage| stage.leader().is_some());
     if stage.leader().is_none() {
-        return Err(format!(
-            "whatever is said twice arrives the second time, and in {PATIENCE} ticks no leader was elected"
-        ));
+        return Err(TimedFailure::NoLeader {
+            situation: Situation::FirstCopiesLost,
+            ticks: PATIENCE,
+        });
     }
     stage.invoke();
     let patience = stage.client_patience();
-    stage.expect_answer(
-        1,
-        patience,
-        "whatever is said twice arrives the second time",
-    )
+    stage.expect_response(1, patience, Situation::FirstCopiesLost)
 }
 
-fn silent(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn silent(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, _) = stage.elect()?;
     stage.ask = Some(leader);
     stage.invoke();
-    stage.expect_answer(1, ATTEMPT, "all is well")?;
+    stage.expect_response(1, ATTEMPT, Situation::NoFault)?;
     stage.ask = None;
     stage.act(leader, Local::Crash);
     stage.invoke();
-    let why = format!("server {leader}, which answered before, is down, and the others are up");
     let patience = stage.client_patience();
-    stage.expect_answer(2, patience, &why)
+    stage.expect_response(2, patience, Situation::ResponderDown { server: leader })
 }
 
-fn redirected(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn redirected(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, _) = stage.elect()?;
     let follower = stage.others(leader).first().copied();
     // The server that a proxy without a leader hint uses.
     stage.ask = follower;
-    let why = format!("server {leader} leads and all know it");
+    let situation = Situation::LeaderFollowed { server: leader };
     stage.invoke();
-    stage.expect_answer(1, ATTEMPT - 1, &why)?;
+    stage.expect_response(1, ATTEMPT - 1, situation.clone())?;
     let before = stage.requests;
     stage.invoke();
-    stage.expect_answer(2, ATTEMPT - 1, &why)?;
+    stage.expect_response(2, ATTEMPT - 1, situation)?;
     match stage.requests - before {
         1 => Ok(()),
-        requests => Err(format!(
-            "{why}, it answered the request before, and it took {requests} requests to find it again"
-        )),
+        requests => Err(TimedFailure::LeaderForgotten {
+            server: leader,
+            requests,
+        }),
     }
 }
 
-fn deposed(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn deposed(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     let (leader, term) = stage.elect()?;
     stage.ask = Some(leader);
     stage.invoke();
-    stage.expect_answer(1, ATTEMPT, "all is well")?;
+    stage.expect_response(1, ATTEMPT, Situation::NoFault)?;
     stage.cut_off(leader);
     let newer = |stage: &TimedRun<'_>| stage.leader().is_some_and(|(_, found)| found > term);
     stage.wait_for(PATIENCE, newer);
@@ -478,13 +559,11 @@ fn deposed(stage: &mut TimedRun<'_>) -> Result<(), String> {
     // The old leader receives messages again. If its own messages arrived too, a refusal without a
     // leader hint could come first.
     stage.cut.retain(|(from, _)| *from == leader);
-    let why = format!(
-        "server {leader} hears from the next leader with the next heartbeat, and a client waits for it"
-    );
-    stage.expect_answer(2, ATTEMPT - 2 * DELAY - 1, &why)
+    let situation = Situation::DeposedReachable { server: leader };
+    stage.expect_response(2, ATTEMPT - 2 * DELAY - 1, situation)
 }
 
-fn abandoned(stage: &mut TimedRun<'_>) -> Result<(), String> {
+fn abandoned(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
     for id in stage.scope.nodes() {
         stage.act(id, Local::Crash);
     }
@@ -494,15 +573,13 @@ fn abandoned(stage: &mut TimedRun<'_>) -> Result<(), String> {
     // The client's last attempt may have started recently when the client gives up.
     stage.wait(stage.request_takes());
     if !stage.client_is_idle() {
-        return Err(format!(
-            "nobody answers, and after {patience} ticks the client still waits"
-        ));
+        return Err(TimedFailure::ClientWaits { ticks: patience });
     }
     match stage.in_flight() {
         0 => Ok(()),
-        held => Err(format!(
-            "nobody answers, the client has given up, and the proxy still holds {held} request"
-        )),
+        requests => Err(TimedFailure::ProxyKeepsRequests {
+            requests: requests as u64,
+        }),
     }
 }
 
@@ -572,7 +649,7 @@ impl<'a> TimedRun<'a> {
     }
 
     /// Waits until all servers know a leader and it has committed its first entry.
-    fn elect(&mut self) -> Result<(NodeId, Term), String> {
+    fn elect(&mut self) -> Result<(NodeId, Term), TimedFailure> {
         let settled = |stage: &Self| {
             let leader = stage.leader().map(|(id, _)| id);
             let mut rafts = stage.rafts();
@@ -585,29 +662,43 @@ impl<'a> TimedRun<'a> {
         };
         self.wait_for(PATIENCE, settled);
         let leader = self.leader().filter(|_| settled(self));
-        leader.ok_or_else(|| format!("no leader in {PATIENCE} ticks, with nothing in its way"))
+        leader.ok_or(TimedFailure::NotSettled { ticks: PATIENCE })
     }
 
-    fn expect_commit(&mut self, why: &str) -> Result<(), String> {
+    fn expect_commit(&mut self, situation: Situation) -> Result<(), TimedFailure> {
         let committed = self.system.history.committed.len();
         let more = |stage: &Self| stage.system.history.committed.len() > committed;
         self.wait_for(PATIENCE, more);
         if more(self) {
             return Ok(());
         }
-        Err(format!(
-            "{why}, and in {PATIENCE} ticks, each heartbeat taking {HEARTBEAT}, nothing new was committed"
-        ))
+        Err(TimedFailure::NoCommit {
+            situation,
+            ticks: PATIENCE,
+            heartbeat: HEARTBEAT,
+        })
     }
 
-    fn expect_peace(&mut self, leader: NodeId, term: Term, why: &str) -> Result<(), String> {
+    fn expect_stability(
+        &mut self,
+        leader: NodeId,
+        term: Term,
+        situation: Situation,
+    ) -> Result<(), TimedFailure> {
         self.wait(PATIENCE);
         match self.leader() {
             Some((id, found)) if (id, found) == (leader, term) => Ok(()),
-            Some((id, found)) => Err(format!(
-                "{why}, and server {id} leads in term {found} in place of server {leader} in term {term}"
-            )),
-            None => Err(format!("{why}, and server {leader} leads no longer")),
+            Some((server, found)) => Err(TimedFailure::LeaderReplaced {
+                situation,
+                server,
+                term: found,
+                other: leader,
+                other_term: term,
+            }),
+            None => Err(TimedFailure::LeaderSteppedDown {
+                situation,
+                server: leader,
+            }),
         }
     }
 
@@ -616,7 +707,12 @@ impl<'a> TimedRun<'a> {
         self.act_at(self.client_place(), Local::Invoke);
     }
 
-    fn expect_answer(&mut self, operation: u64, ticks: u64, why: &str) -> Result<(), String> {
+    fn expect_response(
+        &mut self,
+        operation: u64,
+        ticks: u64,
+        situation: Situation,
+    ) -> Result<(), TimedFailure> {
         let began = self.now;
         let is_answered = |stage: &Self| {
             let mut operations = stage.system.history.operations.iter();
@@ -626,10 +722,11 @@ impl<'a> TimedRun<'a> {
         if is_answered(self) {
             return Ok(());
         }
-        Err(format!(
-            "{why}, and {} ticks after it was asked for, operation {operation} of the client has no answer",
-            self.now - began
-        ))
+        Err(TimedFailure::NoResponse {
+            situation,
+            ticks: self.now - began,
+            operation,
+        })
     }
 
     /// The client's request timeout: longer than all attempts of a proxy.

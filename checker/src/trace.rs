@@ -17,11 +17,11 @@
 mod jsonl;
 mod snapshot;
 
-pub use jsonl::{BadTrace, SCHEMA, read_jsonl};
+pub use jsonl::{BadTrace, BadTraceLine, SCHEMA, read_jsonl};
 pub(crate) use jsonl::{Read, TraceKind, read_each, write_run};
 pub use snapshot::ProcessSnapshot;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use model::{
     Envelope,
     system::{Action, Local, Property, Scope, System, TransitionSystem, Violation, Witnesses},
@@ -133,7 +133,11 @@ impl Trace {
     }
 
     /// Executes one more step without adding it.
-    fn advance(&self, real: &TransitionSystem, action: &Action) -> Result<TraceStep> {
+    fn advance(
+        &self,
+        real: &TransitionSystem,
+        action: &Action,
+    ) -> Result<TraceStep, ImpossibleStep> {
         TraceStep::take(real, self.end(), action)
     }
 
@@ -143,14 +147,41 @@ impl Trace {
     }
 }
 
+model::diagnostics! {
+    /// The reason why the model does not allow a step.
+    pub enum ImpossibleStep {
+        /// A property is violated already.
+        StepAfterViolation { property: Property }
+            = "no step follows a violation, and {property} is broken";
+        /// The step is not possible, or exceeds a bound.
+        StepOutOfBounds = "this cannot happen, or not within the bounds of the scope";
+        /// The system has no such process.
+        NoProcessAt { index: usize } = "there is no process with index {index}";
+        /// The message has another receiver.
+        DeliveredElsewhere { process: String, receiver: String }
+            = "a message to {process} is delivered to {receiver}";
+        /// The message is not in the network.
+        DeliveredUnsent { receiver: String }
+            = "the message delivered to {receiver} was never sent";
+        /// The delivery draws a server, or none.
+        NoSuchDelivery { receiver: String }
+            = "the message cannot be delivered to {receiver} in this way";
+        /// The event is not enabled.
+        StepNotEnabled { process: String } = "the state of {process} does not allow this";
+    }
+}
+
 impl TraceStep {
     /// Takes a step from a system, over the unreduced network.
-    fn take(real: &TransitionSystem, before: System, action: &Action) -> Result<Self> {
+    fn take(
+        real: &TransitionSystem,
+        before: System,
+        action: &Action,
+    ) -> Result<Self, ImpossibleStep> {
         if let Some(broken) = &before.broken {
-            bail!(
-                "nothing happens after a property is broken, and {} is",
-                broken.property
-            );
+            return Err(ImpossibleStep::StepAfterViolation {
+                property: broken.property,
+            });
         }
         enabled(real, &before, action)?;
         let sent = real
@@ -160,7 +191,7 @@ impl TraceStep {
         let mut state = before;
         let witnesses = real
             .advance(&mut state, action)
-            .context("this cannot happen, or not within the bounds of the scope")?;
+            .ok_or(ImpossibleStep::StepOutOfBounds)?;
         Ok(Self {
             action: action.clone(),
             sent,
@@ -186,34 +217,40 @@ pub(crate) fn real_system(scope: &Scope) -> TransitionSystem {
 
 /// Checks whether an action can be tried: its process exists, the message was sent to it, the timer is
 /// armed. The action may still be impossible or exceed the budget.
-pub(crate) fn enabled(real: &TransitionSystem, system: &System, action: &Action) -> Result<()> {
-    let process = system
-        .processes
-        .get(action.process)
-        .with_context(|| format!("there is no process at place {}", action.process))?;
+pub(crate) fn enabled(
+    real: &TransitionSystem,
+    system: &System,
+    action: &Action,
+) -> Result<(), ImpossibleStep> {
+    let process = system.processes.get(action.process);
+    let process = process.ok_or(ImpossibleStep::NoProcessAt {
+        index: action.process,
+    })?;
     let address = process.address();
+    let receiver = || address.to_string();
     match &action.local {
-        Local::Deliver { envelope, .. } => {
-            ensure!(
-                envelope.to == address,
-                "a message to {} is delivered to {address}",
-                envelope.to
-            );
-            ensure!(
-                system.network.contains(envelope),
-                "the message delivered to {address} was never sent"
-            );
-            ensure!(
-                real.deliveries(envelope).contains(&action.local),
-                "{address} cannot take the message in this way"
-            );
+        Local::Deliver { envelope, .. } if envelope.to != address => {
+            Err(ImpossibleStep::DeliveredElsewhere {
+                process: envelope.to.to_string(),
+                receiver: receiver(),
+            })
         }
-        local => ensure!(
-            real.local_events(process).contains(local),
-            "{address} is in no state for this"
-        ),
+        Local::Deliver { envelope, .. } if !system.network.contains(envelope) => {
+            Err(ImpossibleStep::DeliveredUnsent {
+                receiver: receiver(),
+            })
+        }
+        Local::Deliver { envelope, .. } if !real.deliveries(envelope).contains(&action.local) => {
+            Err(ImpossibleStep::NoSuchDelivery {
+                receiver: receiver(),
+            })
+        }
+        Local::Deliver { .. } => Ok(()),
+        local if real.local_events(process).contains(local) => Ok(()),
+        _ => Err(ImpossibleStep::StepNotEnabled {
+            process: receiver(),
+        }),
     }
-    Ok(())
 }
 
 /// Makes a real run from the path that a search found. `path` are the systems of the reduced model, up

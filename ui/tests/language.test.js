@@ -1,15 +1,23 @@
 // The languages of the page say the same, with the same word for the same thing.
 
-import { SENTENCES } from '/ui/js/why.js';
-
-const FILES = ['shell', 'stage', 'explore', 'tour', 'replay', 'export', 'sift', 'live'];
+const FILES = [
+  'shell',
+  'stage',
+  'diagnostic',
+  'explore',
+  'tour',
+  'replay',
+  'export',
+  'sift',
+  'live',
+];
 /** What the server says in English: only other languages have a text for it. */
 const SERVED =
-  /^(stage\.(property|witness|cause|invariant|operation)|explore\.(mutant|predicate|scope|method|scenario|about-property)|live\.code)-/;
+  /^diagnostic\.|^(stage\.(property|witness|cause|invariant|operation)|explore\.(mutant|predicate|scope|method|scenario|about-property)|live\.code)-/;
 
 /** `[where, english, spanish]` of everything that is said twice. */
 async function pairs() {
-  const all = SENTENCES.map(([english, spanish]) => ['why.js', english, spanish]);
+  const all = [];
   for (const name of FILES) {
     const [en, es] = await Promise.all(
       ['en', 'es'].map((language) => import(`/ui/js/lang/${language}/${name}.js`)),

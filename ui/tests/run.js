@@ -10,7 +10,7 @@ const files = [
   'events',
   'story',
   'why',
-  'cause',
+  'diagnostic',
   'dom',
   'tour',
   'stage',

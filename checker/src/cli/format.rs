@@ -1,6 +1,6 @@
 //! Numbers in a readable form.
 
-use crate::explain::noun;
+use crate::plural::noun;
 use std::{fmt, str::FromStr, time::Duration};
 
 /// 1234567 as `1,234,567`.

@@ -11,11 +11,12 @@ use crate::{
     escape::escaped,
     explore::{Explore, Home, Input},
     machine,
-    replay::{Conditions, Coverage, Rejection, ReplayReport, Source, replay},
+    replay::{Conditions, Coverage, Rejection, ReplayReport, ReplayStop, Source, replay},
     trace::{self, Read as Line, TraceKind},
 };
 use anyhow::{Context, bail};
 use model::mutant::Mutant;
+use serde_json::{Value, json};
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Write},
@@ -77,8 +78,7 @@ fn serve(args: &Args) -> anyhow::Result<Exit> {
     }
     let limits = explore::limits(None, explore::MAX_MEMORY);
     let explorer = Explore::new(Home::Replay, args.http_allow_host.clone(), limits)
-        .with_traces(files, args.used_disks)
-        .map_err(anyhow::Error::msg)?;
+        .with_traces(files, args.used_disks)?;
     let greeting = format!("Replaying at http://{address}/#/replay");
     explore::serve(explorer, listener, &greeting)
 }
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             .fill_buf()
             .with_context(|| format!("{} cannot be read", escaped(&name)))?;
         // A file of neither kind gets an error with its line when it is read.
-        let is_scope = TraceKind::from_start(&name, start) == Ok(TraceKind::Scope);
+        let is_scope = TraceKind::from_start(start) == Some(TraceKind::Scope);
         inputs.push((name, input, is_scope));
     }
     if inputs.iter().any(|(_, _, is_scope)| *is_scope) {
@@ -218,28 +218,36 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
         }
     });
     let mut out = io::stdout().lock();
-    let (exit, verdict, why) = match (&read, &broken) {
-        (Ok(()), None) => (Exit::Passed, "accepted", None),
+    let (exit, verdict, why, cause) = match (&read, &broken) {
+        (Ok(()), None) => (Exit::Passed, "accepted", None, Value::Null),
         (Ok(()), Some(broken)) => {
-            let why = format!("{} is broken: {}", broken.property, broken.cause);
-            (Exit::Failed, "violated", Some(why))
+            let cause = ReplayStop::from(broken);
+            let why = Some(cause.to_string());
+            (Exit::Failed, "violated", why, json!(cause))
         }
         // No step was executed: the file cannot be read, which is not a violation.
-        (Err(error), _) if scope.is_none() => bail!("{name} is no trace: {}", error.why),
-        (Err(error), _) => (Exit::Failed, "rejected", Some(format!("{name}: {error}"))),
+        (Err(error), _) if scope.is_none() => {
+            let why = error.why.to_string();
+            bail!("{name} is not a trace: {}", escaped(&why))
+        }
+        (Err(error), _) => {
+            let why = Some(format!("{name}: {error}"));
+            (Exit::Failed, "rejected", why, json!(error.why))
+        }
     };
     let (scope_name, mutant) = match &scope {
         Some(scope) => (scope.name.as_str(), scope.mutant.map(Mutant::name)),
         None => ("", None),
     };
     if json {
-        let line = serde_json::json!({
+        let line = json!({
             "verdict": verdict,
             "scope": scope_name,
             "mutant": mutant,
             "steps": steps,
             "property": broken.as_ref().map(|broken| broken.property.name()),
             "why": why,
+            "cause": cause,
         });
         writeln!(out, "{line}")?;
     } else {
@@ -393,8 +401,8 @@ fn print_json(
     judged: &Result<ReplayReport, Rejection>,
     searched: &Searched,
 ) -> anyhow::Result<()> {
-    let json = match judged {
-        Ok(report) => serde_json::json!({
+    let line = match judged {
+        Ok(report) => json!({
             "verdict": if report.planted.is_some() { "planted" } else { "accepted" },
             "planted": report.planted,
             "servers": report.servers,
@@ -416,13 +424,14 @@ fn print_json(
                 },
             },
         }),
-        Err(Rejection::Interrupted) => serde_json::json!({ "verdict": "interrupted" }),
-        Err(rejection) => serde_json::json!({
+        Err(Rejection::Interrupted) => json!({ "verdict": "interrupted" }),
+        Err(rejection) => json!({
             "verdict": "rejected",
             "property": rejection.violation().map(|violation| violation.property.name()),
             "why": rejection.to_string(),
+            "cause": rejection.cause(),
         }),
     };
-    writeln!(out, "{json}")?;
+    writeln!(out, "{line}")?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `scopes`: lists the scopes.
 
 use super::{Exit, verdict::BoundsJson};
-use crate::explain::counted;
+use crate::plural::counted;
 use model::system::{Scope, Witness};
 use serde::Serialize;
 use std::io::{self, Write};

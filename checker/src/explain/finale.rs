@@ -1,8 +1,8 @@
 //! The end of a story: the violated property, and all servers side by side with the relevant parts
 //! marked.
 
-use super::{Explanation, changes, counted, words};
-use crate::trace::Trace;
+use super::{Explanation, changes, words};
+use crate::{plural::counted, trace::Trace};
 use model::{
     Entry, Log, LogIndex, NodeId,
     system::{Process, Property, Server, System, Violation, properties::linearizability},

@@ -11,12 +11,11 @@
 //!
 //! No property is checked: with a planted bug, a state after a violation can also be found.
 
-use super::walk::Walk;
+use super::walk::{Refusal, Walk};
 use crate::{
     engine::{SearchProgress, StopCause},
     trace,
 };
-use anyhow::{Context, Result};
 use model::system::{Action, Properties, System, TransitionSystem, Witnesses};
 use rustc_hash::FxHashSet;
 use sha2::{Digest, Sha256};
@@ -40,6 +39,18 @@ pub(super) enum FindResult {
     Stopped(StopCause),
 }
 
+model::diagnostics! {
+    /// The reason why the path found is not a continuation of the walk: a bug in a reduction.
+    pub(super) enum NoContinuation {
+        /// The decisions have no run over the unreduced network.
+        NoRealRun { error: String } = "the path found is not a real run: {error}";
+        /// The walk refuses a step of the run.
+        StepRefused { refusal: Refusal } = "the walk cannot follow the path found: {refusal}";
+        /// The goal does not hold at the end.
+        GoalMissed = "the walk along the path found ends in another state";
+    }
+}
+
 /// The counters of a search.
 #[derive(Default)]
 pub(super) struct Counts {
@@ -56,7 +67,7 @@ pub(super) fn find(
     goal: Goal<'_>,
     progress: &SearchProgress,
     counts: &mut Counts,
-) -> Result<FindResult> {
+) -> Result<FindResult, NoContinuation> {
     let mut scope = walk.world.scope.clone();
     scope.properties = Properties::NONE;
     if walk.holds(goal) {
@@ -66,14 +77,18 @@ pub(super) fn find(
     let transitions = TransitionSystem::new(scope.clone());
     match search(&transitions, &shown, goal, progress, counts) {
         Search::Path(decisions) => {
-            let steps = trace::continuation(&scope, &shown, &decisions, goal)
-                .context("what was found has no real run")?;
+            let steps = trace::continuation(&scope, &shown, &decisions, goal);
+            let steps = steps.map_err(|error| NoContinuation::NoRealRun {
+                error: format!("{error:#}"),
+            })?;
             let mut walk = walk.clone();
             for action in &steps {
                 let taken = walk.take_action(action);
-                taken.map_err(|why| anyhow::anyhow!("the walk cannot go there: {why}"))?;
+                taken.map_err(|refusal| NoContinuation::StepRefused { refusal })?;
             }
-            anyhow::ensure!(walk.holds(goal), "the walk there ends elsewhere");
+            if !walk.holds(goal) {
+                return Err(NoContinuation::GoalMissed);
+            }
             Ok(FindResult::Here(Box::new(walk)))
         }
         Search::Nowhere => Ok(FindResult::Nowhere),

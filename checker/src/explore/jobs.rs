@@ -1,14 +1,8 @@
 //! Searches in the background: the check of a world, and "find me a state where ...".
 //!
 //! A job runs on its own thread, reports its progress from the live counters of the search, and ends
-//! with exactly one verdict. `exhausted`, `violated` and `truncated` are the results of the engine. A
-//! job that was stopped is `stopped` and makes no claim. With a planted bug, `exhausted` means only that
-//! this scope does not show the bug, and the sentence states this.
-//!
-//! A violation is reported as a path, and only if a walk along it really ends with a violation of that
-//! property. A bug of the catalog is found by the catalog's own method, which the verdict names. The
-//! progress check finds a state; the path continues from there for some steps without faults, so that a
-//! reader sees that no entry is committed. The result of a timed simulation has the tick of each step.
+//! with exactly one verdict ([`super::verdict`]). A bug of the catalog is found by the catalog's own
+//! method, which the verdict names.
 //!
 //! The same check gives the same counterexample: the search that produces it uses one thread.
 //!
@@ -16,22 +10,19 @@
 
 use super::{
     find::{self, Counts, FindResult, Goal},
-    predicates::PREDICATES,
+    predicates::{PREDICATES, Predicate},
     problem::Problem,
-    view,
-    walk::{Effect, Walk},
+    verdict::{SearchGoal, SearchResult, Verdict},
+    walk::Walk,
     world::{Steps, World},
 };
 use crate::{
-    catalog::{Breaks, Evidence, HuntEnd, Method},
+    catalog::{Breaks, Evidence, HuntEnd, Method, Reason},
     engine::{self, Limits, SearchOutcome, SearchProgress, StopCause},
-    trace::{self, Trace},
+    trace,
 };
 use axum::http::StatusCode;
-use model::{
-    mutant::Mutant,
-    system::{Cause, Properties, Property, Scope, Witness, Witnesses},
-};
+use model::system::{Properties, Property, Scope, Witness};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -56,8 +47,29 @@ const TELL: Duration = Duration::from_millis(200);
 /// A job without listeners for this long is stopped.
 const LONELY: Duration = Duration::from_secs(60);
 
-/// The maximum number of steps shown after a stuck state.
-const SHOWN: usize = 24;
+model::diagnostics! {
+    /// The reason why a job cannot start, or is not found.
+    pub(super) enum BadJob {
+        /// A search for a state names no predicate.
+        NoPredicateGiven = "this search needs a predicate: /api/catalog lists them";
+        /// The predicate is unknown.
+        NoPredicate { name: String } = "there is no predicate {name:?}: /api/catalog lists them";
+        /// A search for a witness names no witness.
+        NoWitnessGiven = "this search needs the name of a witness: /api/walk lists them";
+        /// The witness is unknown.
+        NoWitness { name: String } = "there is no witness {name:?}: /api/walk lists them";
+        /// The property is unknown.
+        NoProperty { name: String } = "there is no property {name:?}: /api/catalog lists them";
+        /// Too many jobs run.
+        TooManySearches { searches: usize }
+            = "{searches} searches are running: stop one, or wait until one ends";
+        /// The thread of the search cannot start.
+        NoThread { error: String } = "cannot start a thread: {error}";
+        /// The job is unknown.
+        NoJob { name: String }
+            = "there is no search {name}: it ended long ago, or the server was restarted";
+    }
+}
 
 /// The request for a job.
 #[derive(Clone, Debug, Deserialize)]
@@ -85,11 +97,7 @@ pub(super) enum Task {
     /// Searches the whole world, and checks one property or all.
     Check(World, Option<Property>),
     /// Searches from a state for a state where this predicate holds.
-    Find(
-        Box<Walk>,
-        &'static str,
-        fn(&model::system::System, Witnesses) -> bool,
-    ),
+    Find(Box<Walk>, &'static Predicate),
     /// Searches from a state for a step that reaches this witness.
     Witness(Box<Walk>, Witness),
 }
@@ -107,31 +115,20 @@ impl AskedJob {
                 Ok(Task::Check(world, property))
             }
             JobKind::Find => {
-                let name = self.predicate.as_deref().ok_or_else(|| {
-                    Problem::bad("a job that finds needs a predicate: /api/catalog lists them")
-                })?;
+                let name = self.predicate.clone();
+                let name = name.ok_or_else(|| Problem::bad(BadJob::NoPredicateGiven))?;
                 let predicate = PREDICATES.iter().find(|known| known.name == name);
-                let predicate = predicate.ok_or_else(|| {
-                    Problem::unknown(format!(
-                        "there is no predicate {name:?}: /api/catalog lists them"
-                    ))
-                })?;
-                Ok(Task::Find(
-                    Box::new(walk(world)?),
-                    predicate.about,
-                    predicate.holds,
-                ))
+                let predicate =
+                    predicate.ok_or_else(|| Problem::unknown(BadJob::NoPredicate { name }))?;
+                Ok(Task::Find(Box::new(walk(world)?), predicate))
             }
             JobKind::Witness => {
-                let name = self.witness.as_deref().ok_or_else(|| {
-                    Problem::bad("this job needs the name of a witness, as /api/walk lists them")
-                })?;
+                let name = self.witness.clone();
+                let name = name.ok_or_else(|| Problem::bad(BadJob::NoWitnessGiven))?;
                 let mut all = Witness::ALL.iter().copied();
-                let witness = all.find(|witness| witness.name() == name).ok_or_else(|| {
-                    Problem::unknown(format!(
-                        "there is no witness {name:?}: /api/walk lists them"
-                    ))
-                })?;
+                let witness = all.find(|witness| witness.name() == name);
+                let witness =
+                    witness.ok_or_else(|| Problem::unknown(BadJob::NoWitness { name }))?;
                 Ok(Task::Witness(Box::new(walk(world)?), witness))
             }
         }
@@ -140,11 +137,8 @@ impl AskedJob {
 
 fn property(name: &str) -> Result<Property, Problem> {
     let mut all = Property::ALL.iter().copied();
-    all.find(|property| property.name() == name).ok_or_else(|| {
-        Problem::unknown(format!(
-            "there is no property {name:?}: /api/catalog lists them"
-        ))
-    })
+    all.find(|property| property.name() == name)
+        .ok_or_else(|| Problem::unknown(BadJob::NoProperty { name: name.into() }))
 }
 
 /// All jobs.
@@ -195,11 +189,11 @@ impl Jobs {
     pub(super) fn start(&self, task: Task) -> Result<u64, Problem> {
         let mut all = self.all.lock();
         let is_running = |job: &Arc<Job>| !job.said.borrow().is_done;
-        let running = all.jobs.values().filter(|job| is_running(job)).count();
-        if running >= MAX_RUNNING {
+        let searches = all.jobs.values().filter(|job| is_running(job)).count();
+        if searches >= MAX_RUNNING {
             return Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
-                format!("{running} searches are running: stop one, or wait until one ends"),
+                BadJob::TooManySearches { searches },
             ));
         }
         let ended: Vec<u64> = all
@@ -225,7 +219,10 @@ impl Jobs {
         let started = thread::Builder::new()
             .name("search".into())
             .spawn(move || runs.run(task, &limits));
-        started.map_err(|error| Problem::broken(format!("cannot start a thread: {error}")))?;
+        started.map_err(|error| {
+            let error = error.to_string();
+            Problem::broken(BadJob::NoThread { error })
+        })?;
         all.last += 1;
         let name = all.last;
         all.jobs.insert(name, job);
@@ -238,11 +235,7 @@ impl Jobs {
             .parse()
             .ok()
             .and_then(|name: u64| self.all.lock().jobs.get(&name).cloned());
-        found.ok_or_else(|| {
-            Problem::unknown(format!(
-                "there is no job {name}: it ended long ago, or the server was started anew"
-            ))
-        })
+        found.ok_or_else(|| Problem::unknown(BadJob::NoJob { name: name.into() }))
     }
 
     /// Stops all jobs.
@@ -295,17 +288,16 @@ impl Job {
             });
             let done = catch_unwind(AssertUnwindSafe(|| self.work(task, limits)));
             let mut done = done.unwrap_or_else(|panic| {
-                Verdict::failed(format!(
-                    "The search ended at an assertion, and concludes nothing: {}.",
-                    super::panic_text(&*panic)
-                ))
+                Verdict::failed(SearchResult::Panicked {
+                    assertion: super::panic_text(&*panic).into(),
+                })
             });
             is_done.store(true, Ordering::Relaxed);
             ticker.thread().unpark();
             if ticker.join().is_err() {
-                done = Verdict::failed("The search could not tell its progress.");
+                done = Verdict::failed(SearchResult::ProgressLost);
             }
-            self.say("done", done.told(started.elapsed()));
+            self.say("done", done.to_json(started.elapsed()));
         });
     }
 
@@ -334,20 +326,24 @@ impl Job {
     fn work(&self, task: Task, limits: &Limits) -> Verdict {
         match task {
             Task::Check(world, property) => self.check(&world, property, limits),
-            Task::Find(walk, about, holds) => {
-                let what = about.trim_end_matches('.').to_owned();
-                self.find(&walk, &what, &|system, witnesses| holds(system, witnesses))
+            Task::Find(walk, predicate) => {
+                let goal = SearchGoal::PredicateHolds {
+                    predicate: predicate.name,
+                };
+                self.find(&walk, goal, &predicate.holds)
             }
             Task::Witness(walk, witness) => {
-                let what = format!("\"{witness}\" is witnessed");
-                self.find(&walk, &what, &|_, witnesses| witnesses.contains(witness))
+                let goal = SearchGoal::WitnessReached {
+                    witness: witness.name(),
+                };
+                self.find(&walk, goal, &|_, witnesses| witnesses.contains(witness))
             }
         }
     }
 
-    fn find(&self, walk: &Walk, what: &str, goal: Goal<'_>) -> Verdict {
+    fn find(&self, walk: &Walk, goal: SearchGoal, holds: Goal<'_>) -> Verdict {
         let mut counts = Counts::default();
-        let found = find::find(walk, goal, &self.progress, &mut counts);
+        let found = find::find(walk, holds, &self.progress, &mut counts);
         let mut verdict = Verdict {
             states: self.progress.states.load(Ordering::Relaxed),
             transitions: Some(counts.transitions),
@@ -355,36 +351,35 @@ impl Job {
             ..Verdict::default()
         };
         match found {
-            Err(error) => {
+            Err(reason) => {
                 return Verdict {
                     states: verdict.states,
-                    ..Verdict::failed(format!(
-                        "The search failed, and concludes nothing: {error:#}."
-                    ))
+                    ..Verdict::failed(SearchResult::Failed { reason })
                 };
             }
             Ok(FindResult::Here(found)) => {
-                let more = found.steps.len() - walk.steps.len();
+                let steps = found.steps.len() - walk.steps.len();
                 verdict.verdict = "found";
-                verdict.say = match more {
-                    0 => format!("It holds here already: {what}."),
-                    1 => format!("Found one step from here: {what}."),
-                    more => format!(
-                        "Found {more} steps from here, {} of them decisions, the fewest there are: {what}.",
-                        verdict.depth
-                    ),
-                };
+                verdict.result = Some(match steps {
+                    0 => SearchResult::HoldsHere { goal },
+                    1 => SearchResult::FoundNext { goal },
+                    steps => SearchResult::Found {
+                        steps: steps as u64,
+                        decisions: verdict.depth,
+                        goal,
+                    },
+                });
                 verdict.witnesses = found.witnesses();
                 verdict.path(&found);
             }
             Ok(FindResult::Nowhere) => {
                 verdict.verdict = "not_found";
-                verdict.say = format!(
-                    "Nowhere: none of the {} states that can be reached from here shows this: {what}.",
-                    verdict.states
-                );
+                verdict.result = Some(SearchResult::NotFound {
+                    states: verdict.states,
+                    goal,
+                });
             }
-            Ok(FindResult::Stopped(cause)) => self.stopped(&mut verdict, cause, "found"),
+            Ok(FindResult::Stopped(cause)) => self.stopped(&mut verdict, cause),
         }
         verdict
     }
@@ -404,9 +399,8 @@ impl Job {
                             Breaks::Property(property) => Some(property),
                             Breaks::Progress | Breaks::Stability | Breaks::Latency => None,
                         };
-                        verdict.property = Some(entry.breaks.name().to_owned());
+                        verdict.property = Some(entry.breaks.name());
                         verdict.why = Some(why.clone());
-                        verdict.cause = evidence.violation().map(|it| it.cause.clone());
                         verdict.method = Some(entry.method());
                         if let Evidence::Timed(_, ticks) = &**evidence {
                             verdict.ticks = Some(ticks.clone());
@@ -419,9 +413,9 @@ impl Job {
                         verdict.violated(trace, &merged, property);
                     }
                     HuntEnd::Survived => {
-                        verdict.exhausted(&world.scope, Some(entry.breaks.name()));
+                        verdict.exhausted(&world.scope, Some(entry.breaks.name()), Vec::new());
                     }
-                    HuntEnd::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
+                    HuntEnd::Truncated(cause) => self.stopped(&mut verdict, *cause),
                 }
                 verdict
             }
@@ -445,21 +439,14 @@ impl Job {
                 };
                 match &report.outcome {
                     SearchOutcome::Exhausted => {
-                        verdict.exhausted(&scope, property.map(Property::name));
-                        let missing = report.missing(&scope);
-                        if !missing.is_empty() && scope.mutant.is_none() {
-                            let names: Vec<&str> = missing.into_iter().map(Witness::name).collect();
-                            verdict.say += &format!(
-                                " Within these bounds it does not reach: {}.",
-                                names.join(", ")
-                            );
-                        }
+                        let missing = report.missing(&scope).into_iter();
+                        let missing = missing.map(Witness::name).collect();
+                        verdict.exhausted(&scope, property.map(Property::name), missing);
                     }
-                    SearchOutcome::Truncated(cause) => self.stopped(&mut verdict, *cause, "judged"),
+                    SearchOutcome::Truncated(cause) => self.stopped(&mut verdict, *cause),
                     SearchOutcome::Violated { broken, path } => {
-                        verdict.property = Some(broken.property.name().to_owned());
-                        verdict.why = Some(broken.cause.to_string());
-                        verdict.cause = Some(broken.cause.clone());
+                        verdict.property = Some(broken.property.name());
+                        verdict.why = Some(Reason::Violation(broken.cause.clone()));
                         verdict.method = Some(Method::Search);
                         let trace = trace::concrete(&scope, path, broken);
                         verdict.violated(trace, world, Some(broken.property));
@@ -471,25 +458,16 @@ impl Job {
     }
 
     /// Sets the verdict of a search that was stopped early, by a person or by a limit.
-    fn stopped(&self, verdict: &mut Verdict, cause: StopCause, done: &str) {
+    fn stopped(&self, verdict: &mut Verdict, cause: StopCause) {
         let states = verdict.states;
         if self.is_stopped.load(Ordering::Relaxed) {
             verdict.verdict = "stopped";
-            verdict.say =
-                format!("Stopped after {states} states: nothing is claimed of the others.");
+            verdict.result = Some(SearchResult::Stopped { states });
             return;
         }
         verdict.verdict = "truncated";
-        let limit = match cause {
-            StopCause::MaxStates => "at its limit of states",
-            StopCause::MaxMemory => "at its limit of memory",
-            StopCause::Capacity => "as there are more states than it can number",
-            StopCause::Interrupted => "early",
-            StopCause::Obligation => "as a reduction assumes what this protocol does not do",
-        };
-        verdict.say = format!(
-            "Truncated after {states} states, {limit}: the others were not {done}, and no claim is made."
-        );
+        let limit = cause.into();
+        verdict.result = Some(SearchResult::Truncated { states, limit });
     }
 }
 
@@ -500,32 +478,6 @@ fn alone(limits: &Limits) -> Limits {
         threads: 1,
         ..*limits
     }
-}
-
-/// Continues a walk without faults, up to a number of steps or until there is no further event. Disks
-/// sync, servers that are down restart, new messages are delivered, and heartbeat timers fire. Election
-/// timers fire only if there is no leader. Stops before an entry is committed.
-fn go_on(walk: &mut Walk, steps: usize) -> Result<(), String> {
-    let from = walk.steps.len();
-    let committed = walk.committed();
-    while walk.steps.len() < from + steps {
-        let mut possible: Vec<_> = walk
-            .choices()
-            .into_iter()
-            .filter(|choice| matches!(choice.outcome, Ok(Effect::Something)))
-            .filter_map(|choice| Some((walk.urgency(&choice, from)?, choice.key)))
-            .collect();
-        possible.sort_by_key(|(urgency, _)| *urgency);
-        let Some((_, key)) = possible.first().copied() else {
-            break;
-        };
-        walk.take(key)?;
-        if walk.committed() > committed {
-            walk.cut(walk.steps.len() - 1);
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The world as the engine searches it: split steps stay separate, and the reductions that do not merge
@@ -556,148 +508,5 @@ impl Drop for Listening {
         let mut listeners = self.job.listeners.lock();
         listeners.count -= 1;
         listeners.since = Instant::now();
-    }
-}
-
-/// How a job ended.
-#[derive(Default)]
-struct Verdict {
-    verdict: &'static str,
-    property: Option<String>,
-    why: Option<String>,
-    cause: Option<Box<Cause>>,
-    /// The method that found it.
-    method: Option<Method>,
-    /// For a stuck state: the number of steps to it. The remaining steps show that no entry is
-    /// committed.
-    stuck_after: Option<usize>,
-    /// For a timed simulation: the tick of each step.
-    ticks: Option<Vec<u64>>,
-    path: Option<Vec<String>>,
-    steps: Option<&'static str>,
-    states: u64,
-    transitions: Option<u64>,
-    depth: u64,
-    witnesses: Witnesses,
-    say: String,
-}
-
-impl Verdict {
-    fn failed(say: impl Into<String>) -> Self {
-        Self {
-            verdict: "failed",
-            say: say.into(),
-            ..Self::default()
-        }
-    }
-
-    fn path(&mut self, walk: &Walk) {
-        let keys = walk.steps.iter().map(|step| step.key.to_string());
-        self.path = Some(keys.collect());
-        self.steps = Some(walk.world.steps.name());
-    }
-
-    /// Sets the verdict of an exhausted search without a violation.
-    fn exhausted(&mut self, scope: &Scope, property: Option<&str>) {
-        self.verdict = "exhausted";
-        let states = self.states;
-        self.say = match (scope.mutant, property) {
-            (None, _) => format!(
-                "Exhausted: all {states} states within these bounds were visited, and every property holds in each."
-            ),
-            (Some(mutant), None) => format!(
-                "A bug is planted ({}), and this scope does not show it: in all {states} states every property holds. This is no verdict on Raft; pick the scope that the catalog names for this bug.",
-                mutant.name()
-            ),
-            (Some(mutant), Some(property)) => format!(
-                "A bug is planted ({}), and this scope does not show it: in all {states} states {property} holds, and no other property was judged. This is no verdict on Raft; pick the scope that the catalog names for this bug.",
-                mutant.name()
-            ),
-        };
-    }
-
-    /// Sets the verdict of a violation, if a walk confirms it.
-    fn violated(
-        &mut self,
-        trace: anyhow::Result<Trace>,
-        world: &World,
-        property: Option<Property>,
-    ) {
-        let walked = trace.and_then(|trace| {
-            let mut walk = Walk::new(Arc::new(world.clone()));
-            for action in trace.actions() {
-                let taken = walk.take_action(&action);
-                taken.map_err(|why| anyhow::anyhow!("the walk cannot take a step of it: {why}"))?;
-            }
-            let last = walk.steps.last();
-            let is_broken = |property| {
-                last.is_some_and(|step| {
-                    step.broken.iter().any(|broken| broken.property == property)
-                })
-            };
-            anyhow::ensure!(
-                property.is_none_or(is_broken),
-                "the walk along it does not end with this property broken"
-            );
-            let steps = walk.steps.len();
-            if self.method == Some(Method::Progress) {
-                let gone = go_on(&mut walk, SHOWN);
-                gone.map_err(|why| anyhow::anyhow!("the walk cannot take a step of it: {why}"))?;
-            }
-            Ok((walk, steps))
-        });
-        let broken = self.property.clone().unwrap_or_default();
-        match walked {
-            Err(error) => {
-                self.verdict = "failed";
-                self.say = format!(
-                    "The search says that {broken} is broken, but its path is no real run: {error:#}. This is a fault of the checker."
-                );
-            }
-            Ok((walk, steps)) => {
-                self.verdict = "violated";
-                self.path(&walk);
-                self.witnesses.add_all(walk.witnesses());
-                let planted = world.scope.mutant.map(Mutant::name);
-                self.say = match (planted, self.method) {
-                    (None, _) => format!("{broken} is broken, {steps} steps from the start."),
-                    (Some(bug), Some(Method::Progress)) => {
-                        self.stuck_after = Some(steps);
-                        format!(
-                            "The planted bug ({bug}) is caught by the progress check: {steps} steps from the start the cluster is stuck. This is no verdict on Raft."
-                        )
-                    }
-                    (Some(bug), Some(Method::Timed)) => format!(
-                        "The planted bug ({bug}) is caught by a timed simulation: {broken} is broken after {steps} steps. This is no verdict on Raft."
-                    ),
-                    (Some(bug), Some(Method::Schedule)) => format!(
-                        "The planted bug ({bug}) is caught by a recorded schedule of {steps} steps, which breaks {broken}. This is no verdict on Raft."
-                    ),
-                    (Some(bug), _) => format!(
-                        "The planted bug ({bug}) is caught: {broken} is broken, {steps} steps from the start. This is no verdict on Raft."
-                    ),
-                };
-            }
-        }
-    }
-
-    fn told(&self, elapsed: Duration) -> Value {
-        json!({
-            "verdict": self.verdict,
-            "property": self.property,
-            "why": self.why,
-            "cause": self.cause,
-            "method": self.method.map(Method::name),
-            "stuck_after": self.stuck_after,
-            "ticks": self.ticks,
-            "path": self.path,
-            "steps": self.steps,
-            "states": self.states,
-            "transitions": self.transitions,
-            "depth": self.depth,
-            "elapsed_seconds": (elapsed.as_secs_f64() * 100.0).round() / 100.0,
-            "witnesses": view::names(self.witnesses),
-            "say": self.say,
-        })
     }
 }

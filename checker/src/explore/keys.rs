@@ -44,6 +44,14 @@ pub(super) enum What {
     },
 }
 
+model::diagnostics! {
+    /// The reason why a text is not a key.
+    pub(super) enum BadKey {
+        /// It has another form than a key.
+        NoKey { key: String } = "{key:?} is not a step: write a key such as 1e or 2d3";
+    }
+}
+
 /// The events without a parameter, by letter.
 const PLAIN: &[(char, Local)] = &[
     ('e', Local::ElectionTimeout),
@@ -117,12 +125,11 @@ impl fmt::Display for Key {
 }
 
 impl FromStr for Key {
-    type Err = String;
+    type Err = BadKey;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        parse(text).ok_or_else(|| {
-            let start: String = text.chars().take(20).collect();
-            format!("{start:?} is no step: write a key such as 1e or 2d3")
+    fn from_str(text: &str) -> Result<Self, BadKey> {
+        parse(text).ok_or_else(|| BadKey::NoKey {
+            key: text.chars().take(20).collect(),
         })
     }
 }

@@ -13,7 +13,6 @@
 
 use super::walk::Walk;
 use crate::{explain, trace};
-use anyhow::{Context, Result, bail, ensure};
 use model::{
     Address, ClientId, ClientRequest, Config, Durable, Entry, Envelope, Event, LogIndex, Message,
     NodeId, Payload, Raft, RequestId, Role, SessionId, Write,
@@ -23,31 +22,72 @@ use model::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
+model::diagnostics! {
+    /// The reason why a walk cannot be written as a script.
+    pub(super) enum NoScript {
+        /// The scope has clients and a proxy.
+        WithClients
+            = "a walk with clients and a proxy cannot be a golden script: scripts have servers alone. Export it as a trace";
+        /// A bug is planted.
+        WithMutant
+            = "a walk with a planted bug cannot be a golden script: scripts run the core as it is. Export it as a trace";
+        /// The scope has PreVote or CheckQuorum.
+        WithQuorumChecks
+            = "a walk with PreVote or CheckQuorum cannot be a golden script: scripts run without them. Export it as a trace";
+        /// A step of the walk cannot be written.
+        AtStep { step: usize, reason: Box<NoScript> } = "step {step} of the walk: {reason}";
+        /// The script does not reach the initial state of the scope.
+        StartDiffers = "a script cannot express the election at the start of this scope";
+        /// The separate steps have another result than the merged step.
+        SplitDiffers
+            = "split into separate steps, this step has another result: a script cannot express this walk";
+        /// The process is not a server.
+        NotServer = "scripts have servers alone";
+        /// The server is down.
+        ServerDown = "the server is down";
+        /// Scripts have no such command.
+        NoCommand { action: String } = "scripts have no command for this: {action}. Export the walk as a trace";
+        /// A separate step is impossible.
+        SplitImpossible = "split into separate steps, it cannot happen";
+        /// The core sends other messages than the model.
+        SendsDiffer = "the core does not send the messages of the model";
+        /// The message is not in flight.
+        NotInFlight = "split into separate steps, the message is not in flight";
+        /// No process has this address.
+        NoAddress = "no process has this address";
+    }
+}
+
+type Result<T> = std::result::Result<T, NoScript>;
+
+/// Requires a condition of a script.
+fn ensure(is_met: bool, reason: NoScript) -> Result<()> {
+    if is_met { Ok(()) } else { Err(reason) }
+}
+
 /// The script of a walk.
 ///
 /// # Errors
 /// The reason why no script is possible.
 pub(super) fn script(walk: &Walk) -> Result<String> {
     let scope = &walk.world.scope;
-    ensure!(
-        scope.plans.is_empty(),
-        "a walk with clients and a proxy cannot be a golden script: scripts have servers alone. Export it as a trace"
-    );
-    ensure!(
-        scope.mutant.is_none(),
-        "a walk with a planted bug cannot be a golden script: scripts run the core as it is. Export it as a trace"
-    );
-    ensure!(
+    ensure(scope.plans.is_empty(), NoScript::WithClients)?;
+    ensure(scope.mutant.is_none(), NoScript::WithMutant)?;
+    ensure(
         !scope.pre_vote && !scope.check_quorum,
-        "a walk with PreVote or CheckQuorum cannot be a golden script: scripts run without them. Export it as a trace"
-    );
+        NoScript::WithQuorumChecks,
+    )?;
     let mut writer = Writer::new(scope, walk)?;
     for (place, step) in walk.steps.iter().enumerate() {
         writer.comment(&step.story);
         match &step.local {
-            Some(local) => writer
-                .step(step.process, local, &step.after)
-                .with_context(|| format!("step {} of the walk", place + 1))?,
+            Some(local) => {
+                let written = writer.step(step.process, local, &step.after);
+                written.map_err(|reason| NoScript::AtStep {
+                    step: place + 1,
+                    reason: Box::new(reason),
+                })?;
+            }
             None => writer.line("# It simply never arrives."),
         }
     }
@@ -205,7 +245,7 @@ impl Writer {
 
     /// Server 1 wins an election without faults. Its messages as leader are lost.
     fn elect_first(&mut self, walk: &Walk) -> Result<()> {
-        self.comment("server 1 is elected; what else was sent is lost");
+        self.comment("server 1 is elected; all other messages are lost");
         self.happen(0, &Local::ElectionTimeout)?;
         self.sync_all()?;
         loop {
@@ -231,10 +271,7 @@ impl Writer {
         self.line("(lose_all)");
         self.flight.clear();
         for (one, start) in self.system.processes.iter().zip(walk.start()) {
-            ensure!(
-                looks_like(one, start),
-                "the election at the start of this scope cannot be told by a script"
-            );
+            ensure(looks_like(one, start), NoScript::StartDiffers)?;
         }
         Ok(())
     }
@@ -261,17 +298,16 @@ impl Writer {
         while unsynced(&self.system.processes[place]) > unsynced(after) {
             self.happen(place, &Local::Sync)?;
         }
-        ensure!(
+        ensure(
             looks_like(&self.system.processes[place], after),
-            "taken apart it leads elsewhere: this walk cannot be told by a script"
-        );
-        Ok(())
+            NoScript::SplitDiffers,
+        )
     }
 
     /// One step of the script.
     fn happen(&mut self, place: usize, local: &Local) -> Result<()> {
         let process = &self.system.processes[place];
-        let server = process.server().context("scripts have servers alone")?;
+        let server = process.server().ok_or(NoScript::NotServer)?;
         let id = server.id;
         let line = match local {
             Local::ElectionTimeout => format!("(timeout n{id})"),
@@ -281,7 +317,7 @@ impl Writer {
             Local::Restart => format!("(restart n{id})"),
             Local::Read => format!("(read n{id} x)"),
             Local::Propose => {
-                let running = server.running.as_ref().context("it is down")?;
+                let running = server.running.as_ref().ok_or(NoScript::ServerDown)?;
                 let term = running.raft.current_term().get();
                 let index = running.raft.log().last_index().next().get();
                 format!("(put n{id} s1/{} x t{term}i{index})", term * 100 + index)
@@ -297,10 +333,9 @@ impl Writer {
                     process: place,
                     local: local.clone(),
                 };
-                bail!(
-                    "scripts do not know this: {}. Export the walk as a trace",
-                    explain::describe_action(&action, &self.system)
-                );
+                return Err(NoScript::NoCommand {
+                    action: explain::describe_action(&action, &self.system),
+                });
             }
         };
         self.line(&line);
@@ -308,7 +343,7 @@ impl Writer {
         let step = self
             .fine
             .local_step(process, local)
-            .context("it cannot happen when it is taken apart")?;
+            .ok_or(NoScript::SplitImpossible)?;
         self.system.processes[place] = step.next;
         let config = self.fine.scope().config();
         let sent = self.cores[place].step(local, config);
@@ -316,10 +351,10 @@ impl Writer {
             sent.sort();
             sent
         };
-        ensure!(
+        ensure(
             sorted(sent.clone()) == sorted(step.sent),
-            "the core sends something else than the model says"
-        );
+            NoScript::SendsDiffer,
+        )?;
         for envelope in sent {
             let way = (envelope.from, envelope.to);
             self.flight.entry(way).or_default().push(envelope);
@@ -334,13 +369,13 @@ impl Writer {
         let stays = self.later.contains(envelope);
         let flight = self.flight.entry((envelope.from, envelope.to)).or_default();
         let place = flight.iter().position(|other| other == envelope);
-        let place = place.context("the message is not in flight when it is taken apart")?;
+        let place = place.ok_or(NoScript::NotInFlight)?;
         if !stays {
             flight.remove(place);
         }
         let name = |address: Address| match address {
             Address::Node(id) => Ok(format!("n{id}")),
-            Address::Proxy(_) | Address::Client(_) => bail!("scripts have servers alone"),
+            Address::Proxy(_) | Address::Client(_) => Err(NoScript::NotServer),
         };
         let (from, to) = (name(envelope.from)?, name(envelope.to)?);
         let verb = if stays { "repeat" } else { "deliver" };
@@ -350,7 +385,7 @@ impl Writer {
     fn place(&self, address: Address) -> Result<usize> {
         let mut processes = self.system.processes.iter();
         let place = processes.position(|process| process.address() == address);
-        place.context("nobody has this address")
+        place.ok_or(NoScript::NoAddress)
     }
 
     fn comment(&mut self, text: &str) {

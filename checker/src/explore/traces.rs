@@ -16,10 +16,11 @@ use super::{
 };
 use crate::{
     escape::escaped,
-    replay::{Conditions, Rejection, ReplayReport, Source, replay_watched},
-    trace::{self, Read, TraceKind},
+    replay::{Conditions, Rejection, ReplayReport, ReplayStop, Source, replay_watched},
+    trace::{self, Read, SCHEMA, TraceKind},
 };
 use axum::body::Bytes;
+use model::system::Diagnostic;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::{
@@ -30,6 +31,23 @@ use std::{
         atomic::{AtomicBool, AtomicU64},
     },
 };
+
+model::diagnostics! {
+    /// The reason why files have no timeline.
+    pub enum BadFiles {
+        /// There is no file.
+        NoFile = "there is no file: give the trace of a scope, or the traces of all nodes";
+        /// A file cannot be read.
+        FileUnreadable { file: String, error: String } = "{} cannot be read: {error}", escaped(file);
+        /// A file is not a trace.
+        NotTrace { file: String }
+            = "{} is not a trace: it begins neither as {SCHEMA} (docs/trace.md) nor as the trace of a node (docs/replay.md)",
+            escaped(file);
+        /// The files belong to different runs.
+        MixedFiles
+            = "these files do not belong together: give one trace of a scope, or the traces of all nodes of one cluster";
+    }
+}
 
 /// `POST /api/traces`
 #[derive(Deserialize)]
@@ -85,9 +103,15 @@ impl Input {
         }
     }
 
-    fn read(&self) -> Result<Box<dyn BufRead + Send>, String> {
-        let name = escaped(&self.name);
-        (self.open)().map_err(|error| format!("{name} cannot be read: {error}"))
+    fn read(&self) -> Result<Box<dyn BufRead + Send>, BadFiles> {
+        (self.open)().map_err(|error| self.unreadable(&error))
+    }
+
+    fn unreadable(&self, error: &io::Error) -> BadFiles {
+        BadFiles::FileUnreadable {
+            file: self.name.clone(),
+            error: error.to_string(),
+        }
     }
 }
 
@@ -105,9 +129,9 @@ impl AskedTraces {
 ///
 /// # Errors
 /// If the files are not traces, or do not belong together.
-pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, String> {
+pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, BadFiles> {
     if inputs.is_empty() {
-        return Err("there is no file: give a trace of a scope, or those of all nodes".into());
+        return Err(BadFiles::NoFile);
     }
     let mut kinds = Vec::new();
     for input in inputs {
@@ -118,21 +142,17 @@ pub(super) fn timeline(inputs: &[Input], used_disks: bool, part: Part) -> Result
     }
     match inputs {
         [input] => of_scope(input),
-        _ => Err(
-            "these files do not go together: give one trace of a scope, or the traces of all \
-             nodes of one cluster"
-                .into(),
-        ),
+        _ => Err(BadFiles::MixedFiles),
     }
 }
 
 /// The kind of a trace, by its first bytes.
-fn kind(input: &Input) -> Result<TraceKind, String> {
-    let name = escaped(&input.name);
+fn kind(input: &Input) -> Result<TraceKind, BadFiles> {
     let mut text = input.read()?;
-    let start = text.fill_buf();
-    let start = start.map_err(|error| format!("{name} cannot be read: {error}"))?;
-    TraceKind::from_start(&input.name, start)
+    let start = text.fill_buf().map_err(|error| input.unreadable(&error))?;
+    TraceKind::from_start(start).ok_or_else(|| BadFiles::NotTrace {
+        file: input.name.clone(),
+    })
 }
 
 /// The response, with `lines` of JSON for the steps from number `from` on.
@@ -157,10 +177,10 @@ fn answer<'a>(
     text + ",\"steps\":[" + &steps + "]}"
 }
 
-fn of_scope(input: &Input) -> Result<String, String> {
+fn of_scope(input: &Input) -> Result<String, BadFiles> {
     let mut walk: Option<Walk> = None;
     let mut steps = 0;
-    let mut unable = None;
+    let mut is_able = true;
     let mut broken = None;
     let judged = trace::read_each(input.read()?, |read| match read {
         Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::from_trace(scope)))),
@@ -168,16 +188,15 @@ fn of_scope(input: &Input) -> Result<String, String> {
             steps += 1;
             broken.clone_from(&step.state.broken);
             if let Some(walk) = &mut walk
-                && unable.is_none()
+                && is_able
                 && walk.steps.len() < MAX_SHOWN
-                && let Err(why) = walk.take_action(&step.action)
             {
-                unable = Some(why);
+                is_able = walk.take_action(&step.action).is_ok();
             }
         }
     });
     let verdict = match &judged {
-        Ok(()) => json!({"accepted": true, "why": null, "file": null, "line": null}),
+        Ok(()) => accepted(),
         Err(bad) => rejected(&bad.why, &input.name, bad.line),
     };
     let Some(walk) = walk else {
@@ -218,13 +237,19 @@ fn of_scope(input: &Input) -> Result<String, String> {
     Ok(answer(told, 1, shown.iter().map(String::as_str), steps))
 }
 
-fn rejected(why: &str, file: &str, line: usize) -> Value {
-    json!({"accepted": false, "why": why, "file": file, "line": line})
+fn accepted() -> Value {
+    json!({"accepted": true, "why": null, "cause": null, "file": null, "line": null})
+}
+
+fn rejected(cause: &impl Diagnostic, file: &str, line: usize) -> Value {
+    let why = cause.to_string();
+    let why = escaped(&why);
+    json!({"accepted": false, "why": why, "cause": cause, "file": file, "line": line})
 }
 
 /// The requested part of the nodes' run. If no part was requested: the beginning, or the end if a
 /// violation or an invalid line comes after the beginning.
-fn of_nodes(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, String> {
+fn of_nodes(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, BadFiles> {
     let nodes = match part {
         Part { to: Some(last), .. } => Nodes::up_to(last),
         Part { from, .. } => Nodes::starting_with(from.unwrap_or(1)),
@@ -244,7 +269,7 @@ fn judge(
     inputs: &[Input],
     used_disks: bool,
     mut nodes: Nodes,
-) -> Result<(Nodes, Result<ReplayReport, Rejection>), String> {
+) -> Result<(Nodes, Result<ReplayReport, Rejection>), BadFiles> {
     let mut sources = Vec::new();
     for input in inputs {
         sources.push(Source::new(&input.name, input.read()?));
@@ -260,21 +285,17 @@ fn judge(
 
 fn told_of_nodes(nodes: &Nodes, judged: &Result<ReplayReport, Rejection>) -> String {
     let verdict = match judged {
-        Ok(_) => json!({"accepted": true, "why": null, "file": null, "line": null}),
-        Err(
-            rejection @ (Rejection::Unreadable { place, .. }
-            | Rejection::Disagreement { place, .. }
-            | Rejection::Violation { place, .. }),
-        ) => {
-            let told = rejection.to_string();
-            let why = told.strip_prefix(&format!("{place}: ")).unwrap_or(&told);
-            rejected(why, &place.file, place.line)
+        Ok(_) => accepted(),
+        Err(Rejection::Unreadable { place, why }) => rejected(why, &place.file, place.line),
+        Err(Rejection::Disagreement { place, why }) => rejected(why, &place.file, place.line),
+        Err(Rejection::Violation { place, broken }) => {
+            rejected(&ReplayStop::from(broken), &place.file, place.line)
         }
-        Err(Rejection::Interrupted) => rejected(&Rejection::Interrupted.to_string(), "", 0),
+        Err(Rejection::Interrupted) => rejected(&ReplayStop::ReplayInterrupted, "", 0),
     };
     let violation = judged.as_ref().err().and_then(Rejection::violation);
     let header = json!({
-        "schema": trace::SCHEMA,
+        "schema": SCHEMA,
         "scope": null,
         "mutant": judged.as_ref().ok().and_then(|report: &ReplayReport| report.planted.clone()),
         "property": violation.map(|violation| violation.property.name()),

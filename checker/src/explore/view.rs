@@ -143,7 +143,8 @@ fn actions(walk: &Walk) -> Vec<Value> {
                 "message": message,
                 "label": label,
                 "allowed": outcome.is_ok(),
-                "why_not": outcome.as_ref().err(),
+                "why_not": outcome.as_ref().err().map(ToString::to_string),
+                "cause": outcome.as_ref().err(),
                 "effect": outcome.as_ref().is_ok_and(|effect| *effect == Effect::Something),
             })
         })

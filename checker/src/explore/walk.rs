@@ -126,7 +126,7 @@ pub(super) struct Choice {
     pub(super) action: Option<Action>,
     pub(super) message: Option<u32>,
     /// The effect of the action.
-    pub(super) outcome: Result<Effect, String>,
+    pub(super) outcome: Result<Effect, Refusal>,
 }
 
 /// Whether a step has an effect.
@@ -136,8 +136,45 @@ pub(super) enum Effect {
     Nothing,
 }
 
-/// The reason why a step is impossible, in a sentence.
-pub(super) type Refusal = String;
+model::diagnostics! {
+    /// The reason why a step is impossible.
+    pub(super) enum Refusal {
+        /// The world has no such process.
+        NoProcess { process: usize, processes: usize }
+            = "there is no process {process}: this world has {processes}";
+        /// No step on the path sent such a message.
+        NoMessage { message: u32 } = "there is no message {message} at this point";
+        /// The message has another receiver.
+        WrongReceiver { message: u32, receiver: String, process: String }
+            = "message {message} is for {receiver}, not for {process}";
+        /// The key names a server for a message that needs none, or names none.
+        WrongDelivery { message: u32 }
+            = "message {message} cannot be delivered with this key: only the key of a client's request to a proxy names a server (4d1-2)";
+        /// The letter of the key is unknown.
+        NoEvent = "there is no such event";
+        /// The message of a delivery is not in the network.
+        NotSent = "the message was never sent";
+        /// The message is dropped twice.
+        DroppedAlready { step: usize } = "it was dropped in step {step} already";
+        /// The message is delivered after it was dropped.
+        Dropped { step: usize } = "dropped in step {step}: it can arrive after it is resent";
+        /// No process has the address of the receiver.
+        NoReceiver = "no process has this address";
+        /// The event is not enabled.
+        NotEnabled { process: String } = "the state of {process} does not allow this";
+        /// The server is down.
+        Down { process: String } = "{process} is down";
+        /// The server is in the last term.
+        LastTerm { term: Term } = "this scope has no term after {term}";
+        /// The scope allows no such event.
+        NoBudget { budget: &'static str } = "this scope has no {budget}";
+        /// The path has as many such events as the scope allows.
+        BudgetSpent { budget: &'static str, limit: u8 }
+            = "the {budget} budget of this scope ({limit}) is used up";
+        /// The step exceeds another bound.
+        OutOfBounds = "it is not within the bounds of this scope";
+    }
+}
 
 impl Walk {
     pub(super) fn new(world: Arc<World>) -> Self {
@@ -319,7 +356,7 @@ impl Walk {
 
     /// Takes a step of the model.
     pub(super) fn take_action(&mut self, action: &Action) -> Result<Key, Refusal> {
-        let key = self.key(action).ok_or("the message was never sent")?;
+        let key = self.key(action).ok_or(Refusal::NotSent)?;
         self.take(key)?;
         Ok(key)
     }
@@ -417,7 +454,7 @@ impl Walk {
         }
         for (number, sent) in mine() {
             let outcome = match sent.dropped_at() {
-                Some(step) => Err(format!("it was dropped in step {step} already")),
+                Some(step) => Err(Refusal::DroppedAlready { step }),
                 None => Ok(Effect::Nothing),
             };
             choices.push(Choice {
@@ -462,38 +499,33 @@ impl Walk {
     }
 
     fn action(&self, place: usize, what: What) -> Result<Action, Refusal> {
-        let process = self.system.processes.get(place).ok_or_else(|| {
-            format!(
-                "there is no process {}: this world has {}",
-                place.wrapping_add(1),
-                self.system.processes.len()
-            )
+        let process = self.system.processes.get(place);
+        let process = process.ok_or_else(|| Refusal::NoProcess {
+            process: place.wrapping_add(1),
+            processes: self.system.processes.len(),
         })?;
         let local = match what {
             What::Deliver { message, ask } => {
                 let sent = self
                     .message(message)
-                    .ok_or_else(|| format!("there is no message {message} by then"))?;
+                    .ok_or(Refusal::NoMessage { message })?;
                 let envelope = Envelope::clone(&sent.envelope);
                 if envelope.to != process.address() {
-                    return Err(format!(
-                        "message {message} is for {}, not for {}",
-                        envelope.to,
-                        process.address()
-                    ));
+                    return Err(Refusal::WrongReceiver {
+                        message,
+                        receiver: envelope.to.to_string(),
+                        process: process.address().to_string(),
+                    });
                 }
                 let local = Local::Deliver { envelope, ask };
                 let is_way = matches!(&local, Local::Deliver { envelope, .. }
                     if self.real.deliveries(envelope).contains(&local));
                 if !is_way {
-                    return Err(format!(
-                        "message {message} cannot be taken in this way: a client's request to a \
-                         proxy says which server is asked (4d1-2), nothing else does"
-                    ));
+                    return Err(Refusal::WrongDelivery { message });
                 }
                 local
             }
-            other => other.local().ok_or("there is no such event")?,
+            other => other.local().ok_or(Refusal::NoEvent)?,
         };
         Ok(Action {
             process: place,
@@ -504,28 +536,30 @@ impl Walk {
     /// The result of a step, if it is possible.
     fn allowed(&self, action: &Action) -> Result<LocalStep, Refusal> {
         let process = &self.system.processes[action.process];
-        let who = process.address();
+        let not_enabled = || Refusal::NotEnabled {
+            process: process.address().to_string(),
+        };
         match &action.local {
             Local::Deliver { envelope, .. } => {
                 let number = self.number(envelope);
                 let sent = number.and_then(|number| self.message(number));
                 if let Some(step) = sent.and_then(Sent::dropped_at) {
-                    return Err(format!(
-                        "it was dropped in step {step}: it can arrive once it is sent again"
-                    ));
+                    return Err(Refusal::Dropped { step });
                 }
             }
             Local::ElectionTimeout if self.at_last_term(process) => return Err(self.last_term()),
             local => {
                 if !self.real.local_events(process).contains(local) {
-                    return Err(format!("{who} is in no state for this"));
+                    return Err(not_enabled());
                 }
             }
         }
         let step = self.generous.local_step(process, &action.local);
         let step = step.ok_or_else(|| match process.server() {
-            Some(server) if server.running.is_none() => format!("{who} is down"),
-            _ => format!("{who} is in no state for this"),
+            Some(server) if server.running.is_none() => Refusal::Down {
+                process: process.address().to_string(),
+            },
+            _ => not_enabled(),
         })?;
         match self.lacking(&step.cost) {
             None => Ok(step),
@@ -541,15 +575,14 @@ impl Walk {
         })
     }
 
-    fn last_term(&self) -> String {
-        format!(
-            "no term after {} may be entered in this scope",
-            self.real.scope().last_term()
-        )
+    fn last_term(&self) -> Refusal {
+        Refusal::LastTerm {
+            term: self.real.scope().last_term(),
+        }
     }
 
-    /// Describes the part of the cost that exceeds the budget.
-    fn lacking(&self, cost: &Budget) -> Option<String> {
+    /// The part of the cost that exceeds the budget.
+    fn lacking(&self, cost: &Budget) -> Option<Refusal> {
         let after = self.system.spent.plus(cost);
         let Budget {
             entries,
@@ -563,10 +596,10 @@ impl Walk {
             ("crashes", after.crashes, crashes),
             ("snapshots", after.snapshots, snapshots),
         ];
-        let (what, _, most) = counts.into_iter().find(|(_, after, most)| after > most)?;
-        Some(match most {
-            0 => format!("this scope has no {what}"),
-            most => format!("it takes more {what} than the {most} of this scope"),
+        let (budget, _, limit) = counts.into_iter().find(|(_, after, limit)| after > limit)?;
+        Some(match limit {
+            0 => Refusal::NoBudget { budget },
+            limit => Refusal::BudgetSpent { budget, limit },
         })
     }
 
@@ -576,7 +609,7 @@ impl Walk {
         let (spent, mut history, witnesses, mut broken) = self
             .real
             .record(&self.system.spent, &self.system.history, &judged)
-            .ok_or("it is not within the bounds of this scope")?;
+            .ok_or(Refusal::OutOfBounds)?;
         broken = broken.or_else(|| self.judge_pairs(&action, &judged.next, Properties::ALL));
         let mut all = Vec::new();
         if broken.is_some() {
@@ -684,15 +717,15 @@ impl Walk {
     fn drop_message(&mut self, key: Key, message: u32) -> Result<(), Refusal> {
         let sent = self
             .message(message)
-            .ok_or_else(|| format!("there is no message {message} by then"))?;
+            .ok_or(Refusal::NoMessage { message })?;
         if let Some(step) = sent.dropped_at() {
-            return Err(format!("it was dropped in step {step} already"));
+            return Err(Refusal::DroppedAlready { step });
         }
         let to = sent.envelope.to;
         let mut processes = self.system.processes.iter();
         let process = processes
             .position(|process| process.address() == to)
-            .ok_or("nobody waits for it")?;
+            .ok_or(Refusal::NoReceiver)?;
         let story = format!(
             "the network drops {} from {} to {to}",
             explain::message(&sent.envelope.message),

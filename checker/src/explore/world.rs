@@ -43,6 +43,18 @@ pub(super) fn entries() -> &'static [Entry] {
     &ENTRIES
 }
 
+model::diagnostics! {
+    /// The reason why there is no such world.
+    pub(super) enum BadWorld {
+        /// The scope is unknown.
+        NoScope { name: String } = "there is no scope {name:?}: /api/catalog lists them";
+        /// The bound is unknown.
+        NoBound { name: String } = "there is no bound {name:?}: /api/catalog lists them";
+        /// The planted bug is unknown.
+        NoMutant { name: String } = "there is no bug {name:?} to plant: /api/catalog lists them";
+    }
+}
+
 /// A request for a world.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Asked {
@@ -107,18 +119,11 @@ impl World {
             .iter()
             .find(|scope| scope.name == *name)
             .cloned()
-            .ok_or_else(|| {
-                Problem::unknown(format!(
-                    "there is no scope {name:?}: /api/catalog lists them"
-                ))
-            })?;
+            .ok_or_else(|| Problem::unknown(BadWorld::NoScope { name: name.clone() }))?;
         let mut scope = named;
         for (name, value) in &asked.scope.bounds {
-            let bound = Bound::named(name).ok_or_else(|| {
-                Problem::bad(format!(
-                    "there is no bound {name:?}: /api/catalog lists them"
-                ))
-            })?;
+            let bound = Bound::named(name)
+                .ok_or_else(|| Problem::bad(BadWorld::NoBound { name: name.clone() }))?;
             bound.replace(&mut scope, *value).map_err(Problem::bad)?;
         }
         scope.reduction.merge_syncs &= scope.may_merge_syncs();
@@ -195,11 +200,8 @@ impl World {
 
 fn mutant(name: &str) -> Result<Mutant, Problem> {
     let mut all = Mutant::ALL.iter().copied();
-    all.find(|mutant| mutant.name() == name).ok_or_else(|| {
-        Problem::unknown(format!(
-            "there is no bug {name:?} to plant: /api/catalog lists them"
-        ))
-    })
+    all.find(|mutant| mutant.name() == name)
+        .ok_or_else(|| Problem::unknown(BadWorld::NoMutant { name: name.into() }))
 }
 
 /// The catalog entry of a bug, if the scope is where the catalog finds it.

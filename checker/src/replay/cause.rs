@@ -9,10 +9,10 @@
 //! a message was received before it was sent.
 
 use super::{
-    FileLine, Rejection, ReplayReport,
+    Disagreement, FileLine, Rejection, ReplayReport,
     cluster::Cluster,
     coverage::{self, Tally},
-    format::{Header, Line, RecordedStep, Source, to_json},
+    format::{Header, Line, RecordedStep, Source, Unreadable, to_json},
     server::{ClusterHistory as _, Server, broken_at},
 };
 use model::{
@@ -218,19 +218,13 @@ impl Replay {
             let node = match &track.next {
                 Some((Line::Header(header), _)) => header.node,
                 Some((Line::Step(_), place)) => {
-                    let why =
-                        "a step comes before any header: the beginning of the trace is missing";
-                    return Err(Rejection::disagreement(place, why));
+                    return Err(Rejection::disagreement(place, Disagreement::HeaderMissing));
                 }
                 None => {
                     let (place, why) = match track.source.cut_short.first() {
-                        Some(line) => (
-                            line.clone(),
-                            "the only line of this file is cut short, so there is no trace in it",
-                        ),
-                        None => (track.source.place(), "there is no trace in this file"),
+                        Some(line) => (line.clone(), Unreadable::OnlyLineTruncated),
+                        None => (track.source.place(), Unreadable::NoTraceInFile),
                     };
-                    let why = why.into();
                     return Err(Rejection::Unreadable { place, why });
                 }
             };
@@ -238,10 +232,10 @@ impl Replay {
             if let Some(other) = replay.places.insert(node, place) {
                 let line = track.source.place();
                 let other: &Track = &replay.tracks[other];
-                let why = format!(
-                    "this is a trace of server {node}, and so is {}: put the runs of a server into one file, in their order",
-                    other.source.place()
-                );
+                let why = Disagreement::SameServer {
+                    server: node,
+                    other: other.source.place().to_string(),
+                };
                 return Err(Rejection::disagreement(&line, why));
             }
             replay.servers.push(Server::new(node));
@@ -303,32 +297,28 @@ impl Replay {
 
     fn start(&mut self, track: usize, header: Header, place: &FileLine) -> Result<(), Rejection> {
         let id = self.servers[track].id;
-        let wrong = |why: String| Err(Rejection::disagreement(place, why));
+        let wrong = |why| Err(Rejection::disagreement(place, why));
         if header.node != id {
-            return wrong(format!(
-                "this run is of server {}, the trace is of server {id}",
-                header.node
-            ));
+            return wrong(Disagreement::OtherServer {
+                server: header.node,
+                other: id,
+            });
         }
         if !header.config.voters.contains(&id) {
-            return wrong(format!(
-                "server {id} is not among the voters of its settings"
-            ));
+            return wrong(Disagreement::NotVoter { server: id });
         }
         match &self.config {
             Some((config, first)) if *config != header.config => {
-                return wrong(format!(
-                    "the settings are not those of {first}: they are the same on all servers"
-                ));
+                return wrong(Disagreement::OtherConfiguration {
+                    other: first.to_string(),
+                });
             }
             Some(_) => {}
             None => self.config = Some((header.config.clone(), place.clone())),
         }
         let is_first = self.servers[track].runs == 0;
         if is_first && !self.used_disks && header.durable != Durable::default() {
-            return wrong(format!(
-                "server {id} starts from a disk that was in use: what it recorded before is missing (--used-disks does without)"
-            ));
+            return wrong(Disagreement::UsedDisk { server: id });
         }
         self.tally.run(track, &header, !is_first);
         self.servers[track].start(header, place, &mut self.cluster)
@@ -422,31 +412,24 @@ impl Replay {
                 continue;
             };
             let Some(sender) = self.places.get(&from).copied() else {
-                return Ok(Rejection::disagreement(
-                    place,
-                    format!(
-                        "server {to} receives a message from server {from}, whose trace is not here: give the traces of all servers"
-                    ),
-                ));
+                let why = Disagreement::SenderMissing {
+                    server: to,
+                    other: from,
+                };
+                return Ok(Rejection::disagreement(place, why));
             };
             if !self.is_sent_later(sender, envelope)? {
-                return Ok(Rejection::disagreement(
-                    place,
-                    format!(
-                        "server {to} receives a message from server {from} that no step of its trace sends"
-                    ),
-                ));
+                let why = Disagreement::MessageNotSent {
+                    server: to,
+                    other: from,
+                };
+                return Ok(Rejection::disagreement(place, why));
             }
         }
         let (.., place) = &waits[0];
-        let all: Vec<String> = waits.iter().map(|(.., place)| place.to_string()).collect();
-        Ok(Rejection::disagreement(
-            place,
-            format!(
-                "what is received here was sent only after it was received: each of {} waits for another",
-                all.join(", ")
-            ),
-        ))
+        let lines = waits.iter().map(|(.., place)| place.to_string()).collect();
+        let why = Disagreement::ReceivedBeforeSent { lines };
+        Ok(Rejection::disagreement(place, why))
     }
 
     /// Whether a step that the replay has not reached records this message as sent. Reads the rest of

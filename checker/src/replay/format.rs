@@ -5,7 +5,7 @@
 //! line. Otherwise an unknown field, or a set with a duplicate element, would be missed. If the bytes
 //! differ (in field order or spaces), the JSON values are compared.
 
-use super::{FileLine, Rejection};
+use super::{Disagreement, FileLine, Rejection};
 use crate::{
     digest_chain::{DigestChain, has_digest},
     lines::read_object,
@@ -23,6 +23,34 @@ const NAME: &str = "stateraft-node";
 const VERSION: u64 = 2;
 /// The maximum length of a line in bytes. A header contains a whole log.
 const LONGEST_LINE: u64 = 4 << 30;
+
+model::diagnostics! {
+    /// The reason why a line cannot be parsed.
+    pub enum Unreadable {
+        /// The file has no line.
+        NoTraceInFile = "there is no trace in this file";
+        /// The only line is the truncated line of a run that ended in its header.
+        OnlyLineTruncated = "the only line of this file is truncated, so there is no trace in it";
+        /// The line cannot be read from the file.
+        InputUnreadable { error: String } = "{error}";
+        /// The file has another format or version.
+        OtherFormat { name: String, version: u64, known: &'static str, known_version: u64 }
+            = "this is a trace of {name} version {version}; only {known} version {known_version} is supported";
+        /// The first line has no digest.
+        NoDigest = "this is not a trace: it does not end in a digest";
+        /// A line within a run is not JSON.
+        NotJson { error: String } = "this is not JSON: {error}";
+        /// The line is JSON, but not a header or a step.
+        NotTraceLine { error: String } = "{error}";
+        /// The name of the run has another form.
+        BadBoot { boot: String } = "boot {boot:?} is not 16 hexadecimal digits";
+        /// A part of a line has another form.
+        BadPart { part: &'static str, error: String } = "{part}: {error}";
+        /// A part of a line has unknown fields, or another form for the same value.
+        UnknownContents { part: &'static str }
+            = "{part}: it has fields that this build of the checker does not know, or another form of the same value";
+    }
+}
 
 /// One line.
 pub(super) enum Line {
@@ -92,7 +120,7 @@ impl Source {
                     text.push(b'}');
                 }
                 // Valid JSON with a wrong digest. Other errors are handled below.
-                Err(why) if serde_json::from_slice::<IgnoredAny>(&text).is_ok() => {
+                Err(error) if serde_json::from_slice::<IgnoredAny>(&text).is_ok() => {
                     // Other versions have other digests, or none.
                     if let Some(why) = of_another_version(&text) {
                         let place = self.place();
@@ -100,9 +128,10 @@ impl Source {
                     }
                     if self.line == 1 && !has_digest(&text) {
                         let place = self.place();
-                        let why = "this is no trace: it does not end in a digest".into();
+                        let why = Unreadable::NoDigest;
                         return Err(Rejection::Unreadable { place, why });
                     }
+                    let why = Disagreement::WrongDigest { error };
                     return Err(Rejection::disagreement(&self.place(), why));
                 }
                 Err(_) => {}
@@ -122,7 +151,8 @@ impl Source {
                     let next = self.next_text()?;
                     let ends = next.as_deref().is_none_or(is_header);
                     if !ends {
-                        let why = format!("this is no JSON: {}", told(&error));
+                        let error = without_line(&error);
+                        let why = Unreadable::NotJson { error };
                         return Err(Rejection::Unreadable { place, why });
                     }
                     if next.is_some() {
@@ -152,14 +182,16 @@ impl Source {
             Ok(_) => Ok(Some(text)),
             Err(error) => Err(Rejection::Unreadable {
                 place: self.place(),
-                why: error.to_string(),
+                why: Unreadable::InputUnreadable {
+                    error: error.to_string(),
+                },
             }),
         }
     }
 }
 
 /// The error without serde's own line number, which is always 1 here.
-fn told(error: &serde_json::Error) -> String {
+fn without_line(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
         Some((what, _)) => format!("{what} (column {})", error.column()),
@@ -204,33 +236,38 @@ struct WrittenEffects<'a> {
 }
 
 /// The name and version in a header of another format or version.
-fn of_another_version(text: &[u8]) -> Option<String> {
+fn of_another_version(text: &[u8]) -> Option<Unreadable> {
     #[derive(Deserialize)]
     struct TraceFormat {
         trace: String,
         version: u64,
     }
     let TraceFormat { trace, version } = serde_json::from_slice(text).ok()?;
-    (trace != NAME || version != VERSION).then(|| {
-        format!(
-            "this is a trace of {trace} version {version}; only {NAME} version {VERSION} is known"
-        )
+    (trace != NAME || version != VERSION).then_some(Unreadable::OtherFormat {
+        name: trace,
+        version,
+        known: NAME,
+        known_version: VERSION,
     })
 }
 
-fn header(text: &[u8], value: Value) -> Result<Header, String> {
+fn header(text: &[u8], value: Value) -> Result<Header, Unreadable> {
     if value.get("trace").is_none() {
         // Neither a header nor a step: report the problem as a step.
         let wrong = serde_json::from_slice::<StepLine>(text).err();
-        return Err(wrong.map_or_else(String::new, |error| told(&error)));
+        let error = wrong.map_or_else(String::new, |error| without_line(&error));
+        return Err(Unreadable::NotTraceLine { error });
     }
     if let Some(why) = of_another_version(text) {
         return Err(why);
     }
-    let line: HeaderLine = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let line: HeaderLine =
+        serde_json::from_value(value).map_err(|error| Unreadable::NotTraceLine {
+            error: error.to_string(),
+        })?;
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     if line.boot.len() != 16 || !line.boot.bytes().all(is_hex) {
-        return Err(format!("boot {:?} is not 16 hexadecimal digits", line.boot));
+        return Err(Unreadable::BadBoot { boot: line.boot });
     }
     let mut config = line.config;
     // Nodes are built without planted bugs, so their configuration has no such field.
@@ -246,17 +283,19 @@ fn header(text: &[u8], value: Value) -> Result<Header, String> {
 }
 
 /// Parses `json`, which must contain no other fields than the value.
-fn exactly<T: DeserializeOwned + Serialize>(what: &str, json: &Value) -> Result<T, String> {
-    let value = T::deserialize(json).map_err(|error| format!("{what}: {error}"))?;
+fn exactly<T: DeserializeOwned + Serialize>(
+    part: &'static str,
+    json: &Value,
+) -> Result<T, Unreadable> {
+    let value = T::deserialize(json).map_err(|error| Unreadable::BadPart {
+        part,
+        error: error.to_string(),
+    })?;
     if to_json(&value) == *json {
         Ok(value)
     } else {
-        Err(says_more(what))
+        Err(Unreadable::UnknownContents { part })
     }
-}
-
-fn says_more(what: &str) -> String {
-    format!("{what}: it says more than this build of the checker knows, or says it in another way")
 }
 
 /// A value of the model as a trace writes it.
@@ -278,7 +317,7 @@ pub(super) struct Recorded {
 /// The difference between a line and the step.
 pub(super) enum Difference {
     /// The event contains unknown fields.
-    Event(String),
+    Event(Unreadable),
     /// This part of the effects differs: the real value and the recorded value.
     Effects {
         part: String,
@@ -326,7 +365,9 @@ impl Recorded {
         let real: Value = serde_json::from_slice(&real).unwrap_or_default();
         let recorded: Value = serde_json::from_slice(&self.text).unwrap_or_default();
         if real["event"] != recorded["event"] {
-            return Some(Difference::Event(says_more("event")));
+            return Some(Difference::Event(Unreadable::UnknownContents {
+                part: "event",
+            }));
         }
         let (real, recorded) = (&real["effects"], &recorded["effects"]);
         let mut parts = real.as_object().into_iter().flatten();
@@ -338,7 +379,9 @@ impl Recorded {
                 recorded: recorded.get(part).cloned().unwrap_or_default(),
             }),
             None if real == recorded => None,
-            None => Some(Difference::Event(says_more("effects"))),
+            None => Some(Difference::Event(Unreadable::UnknownContents {
+                part: "effects",
+            })),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! covers were committed, so the prefixes of the committed entries take their place.
 
 use super::{
-    FileLine, Rejection,
+    Disagreement, FileLine, Rejection,
     format::{Difference, Header, Recorded, RecordedStep},
     prefixes::{EMPTY, Prefix},
 };
@@ -112,17 +112,14 @@ impl Server {
         cluster: &mut impl ClusterHistory,
     ) -> Result<(), Rejection> {
         if !self.boots.insert(header.boot.clone()) {
-            let why = format!(
-                "boot {} is the name of an earlier run already: is a part of this trace here twice?",
-                header.boot
-            );
+            let why = Disagreement::BootReused { boot: header.boot };
             return Err(Rejection::disagreement(place, why));
         }
         if self.runs == 0 {
             self.disk.hard_state = header.durable.hard_state;
             let base = header.durable.base();
             if base.index > LogIndex::ZERO {
-                let why = "this disk begins with a snapshot, and what it covers was recorded nowhere: the trace must begin with the first run of the server";
+                let why = Disagreement::StartsFromSnapshot;
                 return Err(Rejection::disagreement(place, why));
             }
             let log = cluster.intern(EMPTY, &header.durable.log);
@@ -156,13 +153,8 @@ impl Server {
             };
             self.disk.apply(&write);
         }
-        Err(Rejection::disagreement(
-            place,
-            format!(
-                "server {} does not start from what its run before left: what was declared durable there, and maybe some of the writes after that, in their order",
-                self.id
-            ),
-        ))
+        let why = Disagreement::OtherDisk { server: self.id };
+        Err(Rejection::disagreement(place, why))
     }
 
     /// Executes a step again, and compares the result with the record. A violating step is executed too,
@@ -174,11 +166,13 @@ impl Server {
         cluster: &mut impl ClusterHistory,
     ) -> Result<Led, Rejection> {
         let Some(raft) = &mut self.raft else {
-            let why = "a step comes before any header: the beginning of the trace is missing";
-            return Err(Rejection::disagreement(place, why));
+            return Err(Rejection::disagreement(place, Disagreement::HeaderMissing));
         };
         if step.number != self.steps + 1 {
-            let why = format!("this is step {}, not {}", self.steps + 1, step.number);
+            let why = Disagreement::WrongStepNumber {
+                step: self.steps + 1,
+                recorded: step.number,
+            };
             return Err(Rejection::disagreement(place, why));
         }
         self.steps += 1;
@@ -187,8 +181,7 @@ impl Server {
         if let Event::Persisted(id) = &event {
             let is_next = self.unsynced.front().is_some_and(|first| first.id <= *id);
             if !is_next || *id > self.last_write {
-                let why =
-                    format!("write {id} is reported durable, but no such write is on its way");
+                let why = Disagreement::NoPendingWrite { write: *id };
                 return Err(Rejection::disagreement(place, why));
             }
             while let Some(write) = self.unsynced.pop_front_if(|write| write.id <= *id) {
@@ -322,14 +315,15 @@ fn compare(
             part,
             real,
             recorded,
-        }) => Err(Rejection::disagreement(
-            place,
-            format!(
-                "server {id} takes this step otherwise: \"{part}\" is {}, recorded is {}",
-                excerpt(&real),
-                excerpt(&recorded)
-            ),
-        )),
+        }) => {
+            let why = Disagreement::OtherEffects {
+                server: id,
+                part,
+                result: excerpt(&real),
+                recorded: excerpt(&recorded),
+            };
+            Err(Rejection::disagreement(place, why))
+        }
     }
 }
 

@@ -7,17 +7,19 @@
 //! prevent forgery.
 
 use crate::{
-    digest_chain::DigestChain,
+    digest_chain::{BadDigest, DigestChain},
     escape::{check_name, escaped},
     lines::read_object,
+    plural::counted,
 };
 
-use super::{ProcessSnapshot, Trace, TraceStep, real_system};
+use super::{ImpossibleStep, ProcessSnapshot, Trace, TraceStep, real_system};
 use model::{
     Envelope,
     mutant::Mutant,
     system::{
         Action, Cause, Local, Property, Scope, System, TransitionSystem, Violation, Witnesses,
+        scope::BadBound,
     },
 };
 use serde::{
@@ -44,26 +46,23 @@ pub(crate) enum TraceKind {
 }
 
 impl TraceKind {
-    /// The kind of a trace whose name is `name`, by its first bytes: the first line that contains the
-    /// first field of a header. A line before it must be truncated, as by a run that ended in its header.
-    pub(crate) fn from_start(name: &str, start: &[u8]) -> Result<Self, String> {
+    /// The kind of a trace by its first bytes: the first line that contains the first field of a header.
+    /// A line before it must be truncated, as by a run that ended in its header.
+    pub(crate) fn from_start(start: &[u8]) -> Option<Self> {
         let start = &start[..start.len().min(1 << 16)];
         for line in start.split(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
             let place = |field: &str| text.find(field).unwrap_or(usize::MAX);
             match place("\"schema\"").cmp(&place("\"trace\"")) {
-                Ordering::Less => return Ok(Self::Scope),
-                Ordering::Greater => return Ok(Self::Node),
+                Ordering::Less => return Some(Self::Scope),
+                Ordering::Greater => return Some(Self::Node),
                 Ordering::Equal => {}
             }
             if !line.starts_with(b"{") || serde_json::from_slice::<IgnoredAny>(line).is_ok() {
                 break;
             }
         }
-        let name = escaped(name);
-        Err(format!(
-            "{name} is no trace: it begins neither as {SCHEMA} (docs/trace.md) nor as the trace of a node (docs/replay.md)"
-        ))
+        None
     }
 }
 
@@ -95,12 +94,63 @@ struct StepLine {
 
 /// The reason why a file is not a valid trace.
 #[derive(Debug, thiserror::Error)]
-#[error("line {line} of the trace: {why}")]
+#[error("line {line} of the trace: {}", escaped(&why.to_string()))]
 pub struct BadTrace {
     /// The line, counted from 1.
     pub line: usize,
     /// The problem.
-    pub why: String,
+    pub why: BadTraceLine,
+}
+
+model::diagnostics! {
+    /// The reason why a line of a file is not a valid line of a trace.
+    pub enum BadTraceLine {
+        /// There is no line.
+        EmptyFile = "the file is empty";
+        /// The line cannot be read from the file.
+        LineUnreadable { error: String } = "{error}";
+        /// The line does not have the form of a header or a step.
+        LineMalformed { error: String } = "{error}";
+        /// The digest at the end of the line is wrong.
+        LineDigest { error: BadDigest } = "{error}";
+        /// The file has another version.
+        OtherSchema { schema: String, known: &'static str }
+            = "the schema is {schema}, and only {known} is supported";
+        /// The name of the scope could be mistaken for other output.
+        BadScopeName { error: String } = "{error}";
+        /// The planted bug is unknown.
+        UnknownMutant { name: String } = "there is no planted bug {name}";
+        /// The scope has bounds that cannot be executed.
+        BadScope { error: BadBound } = "{error}";
+        /// There are more lines than the header announces.
+        TooManySteps = "there are more steps than the header announces";
+        /// There are fewer lines than the header announces.
+        TooFewSteps { steps: usize }
+            = "the trace ends here, but its header announces {}", counted(*steps as u64, "step");
+        /// The header announces another property, or none.
+        OtherViolation { property: Property, cause: Box<Cause> }
+            = "the steps break {property}: {cause}";
+        /// The header announces a violation.
+        NoViolation = "the steps break no property";
+        /// The number of the step is not the next one.
+        StepOutOfOrder { step: usize, recorded: usize } = "this is step {step}, not {recorded}";
+        /// The process is not part of the scope.
+        UnknownProcess { process: String } = "the scope has no {process}";
+        /// The model does not allow the step.
+        StepImpossible { reason: ImpossibleStep } = "{reason}";
+        /// The recorded messages differ.
+        SentDiffers = "\"sent\" does not have the messages that the model sends in this step";
+        /// The recorded witnesses differ.
+        WitnessesDiffer = "\"witnesses\" does not have the witnesses of this step";
+        /// The recorded state differs.
+        StateDiffers { part: &'static str } = "\"{part}\" is not the state that the model reaches";
+    }
+}
+
+impl From<BadDigest> for BadTraceLine {
+    fn from(error: BadDigest) -> Self {
+        Self::LineDigest { error }
+    }
 }
 
 impl Trace {
@@ -219,7 +269,7 @@ pub fn read_jsonl(input: impl BufRead) -> Result<Trace, BadTrace> {
             }
         }
     })?;
-    trace.ok_or_else(|| bad(1, "the file is empty"))
+    trace.ok_or_else(|| bad(1, BadTraceLine::EmptyFile))
 }
 
 /// A part of a trace that was read and verified.
@@ -241,7 +291,7 @@ pub(crate) fn read_each(
 ) -> Result<(), BadTrace> {
     let mut seal = DigestChain::default();
     let Some(first) = next_line(&mut input).map_err(|why| bad(1, why))? else {
-        return Err(bad(1, "the file is empty"));
+        return Err(bad(1, BadTraceLine::EmptyFile));
     };
     let (header, scope) = read_header(&mut seal, &first).map_err(|why| bad(1, why))?;
     read(Read::Start(&scope));
@@ -254,7 +304,7 @@ pub(crate) fn read_each(
             break;
         };
         if place > header.steps {
-            return Err(bad(line, "there are more steps than the header says"));
+            return Err(bad(line, BadTraceLine::TooManySteps));
         }
         let step = read_step(&mut seal, &text, place, &real, system);
         let step = step.map_err(|why| bad(line, why))?;
@@ -263,43 +313,45 @@ pub(crate) fn read_each(
         steps += 1;
     }
     if steps != header.steps {
-        return Err(bad(
-            steps + 1,
-            format!(
-                "the trace ends here, but its header says {} steps",
-                header.steps
-            ),
-        ));
+        let why = BadTraceLine::TooFewSteps {
+            steps: header.steps,
+        };
+        return Err(bad(steps + 1, why));
     }
     let found = system.broken.as_ref();
     if found.map(|broken| broken.property) != header.property
         || found.map(|broken| &broken.cause) != header.cause.as_ref()
         || found.map(|broken| broken.cause.to_string()) != header.why
     {
-        return Err(bad(
-            1,
-            match found {
-                Some(broken) => format!("the steps break {}: {}", broken.property, broken.cause),
-                None => "the steps break no property".into(),
+        let why = match found {
+            Some(Violation { property, cause }) => BadTraceLine::OtherViolation {
+                property: *property,
+                cause: cause.clone(),
             },
-        ));
+            None => BadTraceLine::NoViolation,
+        };
+        return Err(bad(1, why));
     }
     Ok(())
 }
 
-fn next_line(input: &mut impl BufRead) -> Result<Option<String>, String> {
+fn next_line(input: &mut impl BufRead) -> Result<Option<String>, BadTraceLine> {
     let mut text = Vec::new();
-    let read = read_object(input, LONGEST_LINE, &mut text).map_err(|error| error.to_string())?;
+    let read = read_object(input, LONGEST_LINE, &mut text).map_err(unreadable)?;
     if read == 0 {
         return Ok(None);
     }
     text.truncate(text.trim_ascii_end().len());
-    String::from_utf8(text)
-        .map(Some)
-        .map_err(|error| error.to_string())
+    String::from_utf8(text).map(Some).map_err(unreadable)
 }
 
-fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), String> {
+fn unreadable(error: impl ToString) -> BadTraceLine {
+    BadTraceLine::LineUnreadable {
+        error: error.to_string(),
+    }
+}
+
+fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), BadTraceLine> {
     // Other versions may have other digests, or none.
     #[derive(Deserialize)]
     struct Version {
@@ -308,12 +360,13 @@ fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), St
     if let Ok(Version { schema }) = parse(text)
         && schema != SCHEMA
     {
-        return Err(format!(
-            "the schema is {schema}, and only {SCHEMA} is known"
-        ));
+        return Err(BadTraceLine::OtherSchema {
+            schema,
+            known: SCHEMA,
+        });
     }
     let header: Header = parse(&seal.open(text)?)?;
-    check_name(&header.scope.name)?;
+    check_name(&header.scope.name).map_err(|error| BadTraceLine::BadScopeName { error })?;
     let mutant = match &header.mutant {
         None => None,
         Some(name) => Some(
@@ -321,7 +374,7 @@ fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), St
                 .iter()
                 .copied()
                 .find(|mutant| mutant.name() == name)
-                .ok_or_else(|| format!("no mutant is called {name}"))?,
+                .ok_or_else(|| BadTraceLine::UnknownMutant { name: name.clone() })?,
         ),
     };
     let mut scope = Scope {
@@ -333,7 +386,9 @@ fn read_header(seal: &mut DigestChain, text: &str) -> Result<(Header, Scope), St
     if let Some(known) = catalog.find(|known| known.name == scope.name) {
         (scope.summary, scope.expected) = (known.summary, known.expected);
     }
-    scope.validate().map_err(|error| error.to_string())?;
+    scope
+        .validate()
+        .map_err(|error| BadTraceLine::BadScope { error })?;
     let start = real_system(&scope).start();
     differs("start", &header.start, &ProcessSnapshot::all(&start))?;
     Ok((header, scope))
@@ -345,42 +400,54 @@ fn read_step(
     number: usize,
     real: &TransitionSystem,
     before: System,
-) -> Result<TraceStep, String> {
+) -> Result<TraceStep, BadTraceLine> {
     let line: StepLine = parse(&seal.open(text)?)?;
     if line.step != number {
-        return Err(format!("this is step {number}, not {}", line.step));
+        return Err(BadTraceLine::StepOutOfOrder {
+            step: number,
+            recorded: line.step,
+        });
     }
     let process = before
         .processes
         .iter()
         .position(|process| process.address().to_string() == line.process)
-        .ok_or_else(|| format!("the scope has no {}", line.process))?;
+        .ok_or(BadTraceLine::UnknownProcess {
+            process: line.process,
+        })?;
     let action = Action {
         process,
         local: line.event,
     };
-    let step = TraceStep::take(real, before, &action).map_err(|error| format!("{error:#}"))?;
+    let step = TraceStep::take(real, before, &action)
+        .map_err(|reason| BadTraceLine::StepImpossible { reason })?;
     if step.sent != line.sent {
-        return Err("\"sent\" is not what the model sends in this step".into());
+        return Err(BadTraceLine::SentDiffers);
     }
     if names(step.witnesses) != line.witnesses {
-        return Err("\"witnesses\" are not those of this step".into());
+        return Err(BadTraceLine::WitnessesDiffer);
     }
     let state = ProcessSnapshot::from_process(&step.state.processes[process]);
     differs("state", &line.state, &state)?;
     Ok(step)
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, BadTraceLine> {
+    serde_json::from_str(text).map_err(|error| BadTraceLine::LineMalformed {
+        error: error.to_string(),
+    })
 }
 
-fn differs(what: &str, recorded: &serde_json::Value, model: &impl Serialize) -> Result<(), String> {
-    let model = serde_json::to_value(model).map_err(|error| error.to_string())?;
+fn differs(
+    part: &'static str,
+    recorded: &serde_json::Value,
+    model: &impl Serialize,
+) -> Result<(), BadTraceLine> {
+    let model = serde_json::to_value(model).expect("a state has a form in JSON");
     if *recorded == model {
         return Ok(());
     }
-    Err(format!("\"{what}\" is not what the model reaches"))
+    Err(BadTraceLine::StateDiffers { part })
 }
 
 fn names(witnesses: Witnesses) -> Vec<String> {
@@ -388,11 +455,8 @@ fn names(witnesses: Witnesses) -> Vec<String> {
     list.map(|witness| witness.name().into()).collect()
 }
 
-fn bad(line: usize, why: impl ToString) -> BadTrace {
-    BadTrace {
-        line,
-        why: escaped(&why.to_string()).into_owned(),
-    }
+fn bad(line: usize, why: BadTraceLine) -> BadTrace {
+    BadTrace { line, why }
 }
 
 #[cfg(test)]

@@ -191,6 +191,6 @@ fn replay_serves_traces() {
     let text = text.to_str().expect("a path of text");
     assert_usage_error(
         &["replay", "--serve", text, "--address", "127.0.0.1:0"],
-        &["is no trace"],
+        &["is not a trace"],
     );
 }

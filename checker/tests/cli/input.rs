@@ -151,19 +151,19 @@ fn files_cannot_move_the_cursor_of_the_terminal() {
 fn replay_of_what_is_no_trace_is_a_usage_error() {
     let history = r#"{"process":1,"op":{"get":{"key":"trace"}},"invoke":1,"return":2,"result":{"absent":true}}"#;
     for (text, words) in [
-        (history, "is no trace: it does not end in a digest"),
+        (history, "is not a trace: it does not end in a digest"),
         (
             r#"{"trace":"foo"}"#,
-            "is no trace: it does not end in a digest",
+            "is not a trace: it does not end in a digest",
         ),
-        ("{}\n{}\n", "is no trace: it does not end in a digest"),
+        ("{}\n{}\n", "is not a trace: it does not end in a digest"),
         (
             r#"{"schema":"stateraft-trace/9"}"#,
-            "is no trace: the schema is stateraft-trace/9",
+            "is not a trace: the schema is stateraft-trace/9",
         ),
         (
             r#"{"trace":""#,
-            ":1: the only line of this file is cut short",
+            ":1: the only line of this file is truncated",
         ),
         ("", ":1: there is no trace in this file"),
     ] {

@@ -8,11 +8,15 @@ use checker::{
     explore::{Explore, Home},
 };
 use model::{
+    invariants::Invariant,
     mutant::Mutant,
     system::{Property, Scope, Witness},
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 #[tokio::test]
 async fn app_says_who_serves_the_page() {
@@ -59,11 +63,7 @@ async fn bounds_are_those_of_the_command_line() {
 #[tokio::test]
 async fn every_name_and_sentence_of_the_catalog_is_in_spanish() {
     let (_, menu) = App::new().get("/api/catalog").await;
-    let text = |name: &str| {
-        let file = format!("../ui/assets/js/lang/es/{name}.js");
-        std::fs::read_to_string(file).expect("the Spanish texts are there")
-    };
-    let known = text("explore") + &text("stage");
+    let known = spanish("explore") + &spanish("stage");
     let plain = |name: &str| -> String {
         let letters = name.chars().filter(char::is_ascii_alphabetic);
         letters.collect::<String>().to_lowercase()
@@ -94,6 +94,49 @@ async fn every_name_and_sentence_of_the_catalog_is_in_spanish() {
         .filter(|key| !known.contains(&format!("'{key}':")))
         .collect();
     assert_eq!(missing, Vec::<&String>::new());
+}
+
+/// The page has a Spanish text for each invariant, and for no others. The diagnostics name them.
+#[test]
+fn every_invariant_is_in_spanish() {
+    let texts = spanish("stage");
+    let keys = texts.lines().filter_map(|line| {
+        let key = line.trim_start().strip_prefix("'stage.invariant-")?;
+        Some(key.split_once("':")?.0.to_owned())
+    });
+    let invariants = Invariant::ALL
+        .iter()
+        .map(|invariant| format!("{invariant:?}"));
+    assert_eq!(
+        keys.collect::<BTreeSet<_>>(),
+        invariants.collect::<BTreeSet<_>>()
+    );
+}
+
+/// The proxy rejects requests with a code and an English sentence; the page has a text for each code.
+#[test]
+fn every_code_of_the_proxy_is_in_spanish() {
+    let docs = std::fs::read_to_string("../docs/http.md").expect("the document");
+    let (_, table) = docs
+        .split_once("| status | code |")
+        .expect("the table of codes");
+    let (table, _) = table.split_once("\n\n").expect("its end");
+    let quoted = table.split('`').skip(1).step_by(2);
+    let codes: BTreeSet<&str> = quoted
+        .filter(|code| !code.starts_with(['/', '-']))
+        .collect();
+    assert!(codes.len() > 15, "{codes:?}");
+    let texts = spanish("live");
+    let missing = codes
+        .iter()
+        .filter(|code| !texts.contains(&format!("'live.code-{code}':")));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&&str>::new());
+}
+
+/// The Spanish texts of a page.
+fn spanish(page: &str) -> String {
+    let file = format!("../ui/assets/js/lang/es/{page}.js");
+    std::fs::read_to_string(file).expect("the Spanish texts are there")
 }
 
 fn strings_of(list: &Value, field: &str) -> Vec<String> {

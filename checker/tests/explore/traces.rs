@@ -59,9 +59,12 @@ async fn files_that_are_no_traces_are_refused() {
     assert_eq!(read["verdict"]["line"], 1);
     for (asked, why) in [
         (files(&[]), "no file"),
-        (files(&[("d", "hello")]), "d is no trace"),
-        (files(&[("e", "")]), "e is no trace"),
-        (files(&[("f", &text), ("g", &text)]), "do not go together"),
+        (files(&[("d", "hello")]), "d is not a trace"),
+        (files(&[("e", "")]), "e is not a trace"),
+        (
+            files(&[("f", &text), ("g", &text)]),
+            "do not belong together",
+        ),
     ] {
         let (status, answer) = app.post("/api/traces", &asked).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -71,7 +74,7 @@ async fn files_that_are_no_traces_are_refused() {
     let (_, read) = app.post("/api/traces", &files(&[("h", node)])).await;
     let why = read["verdict"]["why"].as_str().expect("a reason");
     assert!(
-        why.contains("only stateraft-node version 2 is known"),
+        why.contains("only stateraft-node version 2 is supported"),
         "{why}"
     );
 }

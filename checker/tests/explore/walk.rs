@@ -177,11 +177,11 @@ async fn path_that_leads_nowhere_tells_how_far_it_is_good() {
         ("1e 2d9", 1, "there is no message 9"),
         ("1e 3d1", 1, "message 1 is for server 2, not for server 3"),
         ("9e", 0, "there is no process 9"),
-        ("1e 1g", 1, "server 1 is in no state for this"),
+        ("1e 1g", 1, "the state of server 1 does not allow this"),
         ("1c", 0, "this scope has no crashes"),
         ("1e 1e 1e", 2, "no term after 3"),
-        ("1e 2d1-2", 1, "cannot be taken in this way"),
-        ("1i", 0, "server 1 is in no state for this"),
+        ("1e 2d1-2", 1, "cannot be delivered with this key"),
+        ("1i", 0, "the state of server 1 does not allow this"),
     ] {
         body["path"] = json!(path(keys));
         let (status, walk) = app.post("/api/walk", &body).await;
@@ -211,14 +211,14 @@ async fn bad_requests_are_refused_with_a_reason() {
         (
             world("crashes", json!({"terms": -1})),
             400,
-            "cannot be read",
+            "cannot be parsed",
         ),
         (with("mutant", "no-such-bug".into()), 404, "no bug"),
-        (with("steps", "tiny".into()), 400, "cannot be read"),
+        (with("steps", "tiny".into()), 400, "cannot be parsed"),
         (with("path", json!(["1z"])), 400, "1z"),
-        (with("path", json!("1e")), 400, "cannot be read"),
+        (with("path", json!("1e")), 400, "cannot be parsed"),
         (with("path", json!(vec!["1e"; 50_001])), 400, "50001 steps"),
-        (json!([]), 400, "cannot be read"),
+        (json!([]), 400, "cannot be parsed"),
         (json!({}), 400, "scope"),
     ];
     for (body, status, why) in cases {

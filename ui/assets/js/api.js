@@ -9,7 +9,7 @@
 // If the server requires a token, it is kept for the session under `stateraft.token`.
 
 import { t, has } from './i18n.js';
-import { translated } from './why.js';
+import { sentence } from './why.js';
 
 const TOKEN = 'stateraft.token';
 /** @type {Set<(state: 'gone' | 'back') => void>} */
@@ -114,13 +114,13 @@ function failure(status, text) {
   } catch {
     /* A plain sentence, or no body. */
   }
-  // The checker sends a sentence, the proxy an object with a sentence.
+  // The checker sends a sentence and its data, the proxy an object with a sentence.
   const said =
     body?.error?.message ??
     body?.error ??
     (text.length && text.length < 400 && !text.startsWith('<') ? text : null);
   const known = `shell.status-${status}`;
-  const words = said === null ? null : (translated(said) ?? said);
+  const words = said === null ? null : sentence(said, body?.cause);
   return new ApiError(
     status,
     words ?? (has(known) ? t(known) : t('shell.status', { status })),

@@ -2,7 +2,7 @@
 // `lang/en/NAME.js` and `lang/es/NAME.js`, one file for each page, each with one object as its
 // default export: `{'explore.title': 'Explore {n} states'}`. From a value `{one: '..', other: '..'}`
 // the number `n` selects the form. `shell` and `stage` are always loaded; `loadStrings('tour')` adds
-// the texts of a page.
+// the texts of a page. Within a text, `{steps|paso|pasos}` selects a form by the number `steps`.
 //
 // A key without a text is displayed as the key, so that a missing text is noticed.
 
@@ -79,7 +79,10 @@ export function t(key, params) {
   if (text === undefined) return key;
   if (typeof text === 'object') text = text[plurals.select(params?.n ?? 0)] ?? text.other;
   if (!params) return text;
-  const filled = text.replace(/\{(\w+)\}/g, (whole, name) => {
+  const chosen = text.replace(/\{(\w+)\|([^|}]+)\|([^}]+)\}/g, (_, name, one, other) =>
+    plurals.select(Number(params[name])) === 'one' ? one : other,
+  );
+  const filled = chosen.replace(/\{(\w+)\}/g, (whole, name) => {
     const value = params[name];
     if (value === undefined || value === null) return whole;
     return typeof value === 'number' ? number(value) : String(value);

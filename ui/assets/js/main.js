@@ -45,7 +45,7 @@ start();
 
 async function start() {
   theme(new URLSearchParams(location.search).get('theme') ?? stored() ?? 'auto', { keep: false });
-  await loadStrings('shell', 'stage');
+  await loadStrings('shell', 'stage', 'diagnostic');
   draw();
   onServer((state) => {
     frame.gone.hidden = state !== 'gone';

@@ -6,6 +6,7 @@
 import { initial, label, sentence, the } from '../describe.js';
 import { t } from '../i18n.js';
 import { roleOf } from '../timeline.js';
+import { sentence as reasonWords } from '../why.js';
 
 /**
  * @typedef {{
@@ -14,38 +15,10 @@ import { roleOf } from '../timeline.js';
  */
 
 /**
- * The reason why an action is forbidden, in the language of the page if the sentence is known; null if it
- * is allowed.
+ * The reason why an action is forbidden, in the language of the page; null if it is allowed.
  * @param {Action} action
  */
-export function reason({ why_not: why }) {
-  if (!why) return null;
-  for (const [pattern, key] of REASONS) {
-    const found = why.match(pattern);
-    if (found)
-      return t(key, {
-        ...found.groups,
-        what: found.groups?.what && t(`explore.bound-${found.groups.what}`),
-      });
-  }
-  return why;
-}
-
-/** @type {[RegExp, string][]} */
-const REASONS = [
-  [/^this scope has no (?<what>entries|reads|crashes|snapshots)$/, 'explore.why-none'],
-  [
-    /^it takes more (?<what>entries|reads|crashes|snapshots) than the (?<most>\d+) of this scope$/,
-    'explore.why-spent',
-  ],
-  [/^no term after (?<term>\d+) may be entered in this scope$/, 'explore.why-term'],
-  [
-    /^it was dropped in step (?<step>\d+): it can arrive once it is sent again$/,
-    'explore.why-dropped',
-  ],
-  [/^(?<who>\w+ \d+) is down$/, 'explore.why-down'],
-  [/ is in no state for this$/, 'explore.why-state'],
-];
+export const reason = ({ why_not: english, cause }) => english && reasonWords(english, cause);
 
 /**
  * The id of the server that the process tries next, if the key names one.

@@ -154,9 +154,9 @@ function headline({ property, method, path, stuck, ticks }) {
  * @param {Result} result
  * @param {View} view
  */
-function described({ path, stuck, ticks, why: reason }, { n, timeline }) {
+function described({ path, stuck, ticks, why: reason, cause: data }, { n, timeline }) {
   const tick = ticks && n > 0 ? `${t('explore.at-tick', { n: ticks[n - 1] })} ` : '';
-  const cause = () => why(reason, { end: '.', capital: true });
+  const cause = () => why(reason, { cause: data, end: '.', capital: true });
   if (stuck !== null && n >= stuck) {
     const rest = path.length - stuck;
     const ends = rest > 0 ? 'explore.found-is-stuck' : 'explore.found-is-stuck-alone';

@@ -1,7 +1,7 @@
 // Draws a search: its progress while it runs, and its verdict.
 
 import { h, replace } from '../dom.js';
-import { bytes, duration, has, number, t } from '../i18n.js';
+import { bytes, duration, number, t } from '../i18n.js';
 import { why } from '../why.js';
 
 /** @type {Record<string, string>} */
@@ -16,20 +16,10 @@ const TONE = {
 };
 
 /**
- * The goal of the search, in the words of the page.
- * @param {{predicate?: string}} asked
- * @returns {Record<string, string>}
- */
-function known({ predicate }) {
-  const key = `explore.predicate-${predicate}`;
-  return has(key) ? { what: t(key).replace(/\.$/, '') } : {};
-}
-
-/**
  * @param {HTMLElement} box
- * @param {{asked: any, done: JobDone, onClose: () => void}} options
+ * @param {{done: JobDone, onClose: () => void}} options
  */
-export function drawVerdict(box, { asked, done, onClose }) {
+export function drawVerdict(box, { done, onClose }) {
   const tone = TONE[done.verdict] ?? 'warn';
   box.className = `job is-${tone}`;
   const close = { type: 'button', class: 'quiet', 'aria-label': t('shell.close') };
@@ -39,7 +29,7 @@ export function drawVerdict(box, { asked, done, onClose }) {
       'div',
       { class: 'row' },
       h('span', { class: `chip is-${tone}` }, t(`explore.verdict-${done.verdict}`)),
-      h('span', { class: 'job-say', role: 'status' }, why(done.say, { known: known(asked) })),
+      h('span', { class: 'job-say', role: 'status' }, why(done.say, { cause: done.result })),
       done.states && h('span', { class: 'dim small mono' }, effortOf(done)),
       h('span', { class: 'spacer' }),
       h('button', { ...close, onclick: onClose }, '×'),

@@ -45,7 +45,7 @@ export function Job(host, { onDone }) {
             if (event === 'done') {
               running?.stream.close();
               running = null;
-              drawVerdict(box, { asked, done: data, onClose: hide });
+              drawVerdict(box, { done: data, onClose: hide });
               onDone(data, asked);
             }
           },

@@ -10,7 +10,7 @@ import { t } from '../i18n.js';
 import { aboutProperty, propertyName, witness } from '../properties.js';
 import { why } from '../why.js';
 
-/** @typedef {{property: string, why: string, cause: Cause | null, key: string}} Claim */
+/** @typedef {{property: string, why: string, cause: Diagnostic | null, key: string}} Claim */
 
 /**
  * @param {HTMLElement} host

@@ -6,7 +6,7 @@
 import { ApiError, getJson, messageOf, postJson } from '../api.js';
 import { bytes, t } from '../i18n.js';
 import { Timeline } from '../timeline.js';
-import { translated } from '../why.js';
+import { sentence } from '../why.js';
 
 /** The limit of the server, in bytes. */
 export const MOST = 64 * 1024 * 1024;
@@ -133,7 +133,7 @@ function opened(answer) {
  * @param {Verdict} verdict
  */
 export function rejection(verdict) {
-  const known = { ...verdict, why: translated(verdict.why) ?? verdict.why };
+  const known = { ...verdict, why: sentence(verdict.why ?? '', verdict.cause) };
   return t(
     verdict.file
       ? 'replay.rejected-at'

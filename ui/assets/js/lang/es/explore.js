@@ -205,12 +205,6 @@ export default {
   'explore.panels': 'Paneles',
   'explore.lost': 'El camino de la dirección no se puede seguir más allá: {why}',
   'explore.back-to-start': 'Volver a la página inicial',
-  'explore.why-none': 'este ámbito no tiene {what}',
-  'explore.why-spent': 'el presupuesto de {what} de este ámbito ({most}) está gastado',
-  'explore.why-term': 'este ámbito no tiene ningún mandato tras el {term}',
-  'explore.why-dropped': 'descartado en el paso {step}: puede llegar si se reenvía',
-  'explore.why-down': 'está caído',
-  'explore.why-state': 'su estado no lo permite',
   'explore.key-search': 'buscar acciones',
 
   // Los textos del catálogo, que el servidor da en inglés.

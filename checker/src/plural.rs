@@ -1,0 +1,20 @@
+//! Counted nouns, singular or plural.
+
+use std::borrow::Cow;
+
+/// `1 crash`, `2 crashes`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    format!("{count} {}", noun(count, what))
+}
+
+/// The noun for a number of things: singular or plural.
+pub(crate) fn noun(count: u64, what: &str) -> Cow<'_, str> {
+    if count == 1 {
+        return what.into();
+    }
+    if let Some(stem) = what.strip_suffix('y') {
+        return format!("{stem}ies").into();
+    }
+    let ending = if what.ends_with('h') { "es" } else { "s" };
+    format!("{what}{ending}").into()
+}

@@ -1,0 +1,107 @@
+// Diagnostics in the language of the page: causes of violations, rejected traces and requests, results of
+// searches. The checker sends a diagnostic as data, `{code, server, term, ...}`, beside its English
+// sentence. Other languages have a text for each code in `diagnostic`.
+//
+//   diagnosticWords(violation.cause)     // the sentence, or null without a text for its code
+
+import { text, the } from './describe.js';
+import { has, list, t } from './i18n.js';
+import { propertyName, witness } from './properties.js';
+import { splitName } from './timeline.js';
+
+/**
+ * The parameters with words of their own, by name.
+ * @type {Record<string, (value: any) => string>}
+ */
+const FORMS = {
+  before: promise,
+  after: promise,
+  invariant: (name) => t(`stage.invariant-${name}`),
+  operations: (all) => all.map(operation).join('; '),
+  property: propertyName,
+  witness,
+  witnesses: (names) => list(names.map(witness)),
+  lines: list,
+  process: address,
+  receiver: address,
+  bound,
+  budget: bound,
+  predicate: (name) => t(`explore.predicate-${name}`).replace(/\.$/, ''),
+};
+
+/**
+ * The sentence of a diagnostic; null in English, and for an unknown code.
+ * @param {Diagnostic | null | undefined} diagnostic
+ * @returns {string | null}
+ */
+export function diagnosticWords(diagnostic) {
+  const key = `diagnostic.${diagnostic?.code}`;
+  if (!diagnostic || !has(key)) return null;
+  /** @type {Record<string, any>} */
+  const words = {};
+  for (const [name, value] of Object.entries(diagnostic)) {
+    // A nested diagnostic is an object with a code.
+    words[name] = value?.code ? diagnosticWords(value) : (FORMS[name]?.(value) ?? value);
+    if (words[name] === null) return null;
+  }
+  return t(key, words);
+}
+
+/** @param {string} name */
+function bound(name) {
+  const key = `explore.bound-${name}`;
+  return has(key) ? t(key) : name;
+}
+
+/**
+ * A process within a sentence. A file may name a process of an unknown kind.
+ * @param {string} name
+ */
+function address(name) {
+  return has(`stage.the-${splitName(name).kind}`) ? the(name) : name;
+}
+
+/**
+ * The promise of a disk: its term and its vote.
+ * @param {HardState} held
+ */
+function promise({ current_term: term, voted_for: candidate }) {
+  return t(candidate === null ? 'stage.cause-no-vote' : 'stage.cause-vote', { term, candidate });
+}
+
+/**
+ * An operation of a client, and the operations that had returned before its call.
+ * @param {Operation} operation
+ * @param {number} place
+ * @param {Operation[]} all
+ */
+function operation({ call, after, end }, place, all) {
+  const numbers = after
+    .map((id) => all.findIndex((other) => String(other.id) === String(id)) + 1)
+    .filter((n) => n > 0);
+  const n = numbers.length;
+  return t(n ? 'stage.operation-after' : 'stage.operation-alone', {
+    n,
+    number: place + 1,
+    call: callWords(call),
+    earlier: n > 0 && list(numbers),
+    end: endWords(end),
+  });
+}
+
+/** @param {any} call */
+function callWords(call) {
+  if (call.Put !== undefined) return `put ${text(call.Put)}`;
+  if (call.Increment !== undefined) return `increment by ${call.Increment}`;
+  return call.toLowerCase();
+}
+
+/** @param {any} end */
+function endWords(end) {
+  if (typeof end === 'string') return t(`stage.operation-${end}`);
+  const result = end.Returned;
+  if (result === 'Done') return t('stage.operation-Done');
+  if (result.Number !== undefined) return t('stage.operation-Number', { value: result.Number });
+  if (result.Found === null) return t('stage.operation-FoundNothing');
+  return t('stage.operation-Found', { value: text(result.Found) });
+}
