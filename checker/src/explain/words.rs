@@ -30,43 +30,43 @@ pub fn describe_action(action: &Action, system: &System) -> String {
                 envelope.from
             );
             if let Some(ask) = ask {
-                told += &format!("; server {ask} is drawn in case nobody is known to lead");
+                told += &format!("; server {ask} is drawn in case no leader is known");
             }
             told
         }
         Local::ElectionTimeout => match raft {
             Some(raft) if raft.config().pre_vote => format!(
-                "{who} times out and asks whether it would win term {}",
+                "{who} times out and sends pre-vote requests for term {}",
                 raft.current_term().next()
             ),
             Some(raft) => format!(
-                "{who} times out and runs for leader in term {}",
+                "{who} times out and becomes a candidate in term {}",
                 raft.current_term().next()
             ),
             None => format!("{who} times out"),
         },
         Local::HeartbeatTimeout => match raft.map(model::Raft::role) {
             Some(Role::PreCandidate { .. } | Role::Candidate(_)) => {
-                format!("{who} asks again for the votes it lacks")
+                format!("{who} sends its vote requests again: its heartbeat timer fires")
             }
             _ => format!("{who} sends AppendEntries again: its heartbeat timer fires"),
         },
         Local::QuorumTimeout => match raft.map(model::Raft::role) {
-            Some(Role::Leader(_)) => format!("{who} looks whether a majority answered"),
-            _ => format!("{who} has not heard its leader for a while"),
+            Some(Role::Leader(_)) => format!("{who} checks whether a majority responded"),
+            _ => format!("{who} has received no message of its leader for a quorum timeout"),
         },
-        Local::Propose => format!("a client asks {who} for a write"),
-        Local::ProposeTogether => format!("two clients ask {who} for a write at once"),
-        Local::Read => format!("a client asks {who} for a read"),
+        Local::Propose => format!("a client sends {who} a write"),
+        Local::ProposeTogether => format!("two clients send {who} a write each at once"),
+        Local::Read => format!("a client sends {who} a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
-        Local::Compact => format!("{who} takes a snapshot of what it has applied"),
-        Local::Crash => format!("{who} crashes: what is not on its disk is lost"),
-        Local::Restart => format!("{who} starts again from its disk"),
+        Local::Compact => format!("{who} takes a snapshot of its applied entries"),
+        Local::Crash => format!("{who} crashes: its writes that are not on disk are lost"),
+        Local::Restart => format!("{who} restarts from its disk"),
         Local::Invoke => format!("{who} begins its next operation"),
-        Local::ClientTimeout => format!("{who} has waited long enough"),
+        Local::ClientTimeout => format!("{who} times out waiting for a response"),
         Local::ProxyTimeout { client, id, ask } => format!(
-            "{who} has waited long enough for an answer to request {id} of client {client}; \
-             server {ask} is drawn to be asked next"
+            "{who} times out waiting for a response to request {id} of client {client}; server {ask} is \
+             drawn as the next target"
         ),
     }
 }
@@ -143,7 +143,7 @@ pub(crate) fn message(message: &Message) -> String {
             let verdict = if response.vote_granted {
                 "a pre-vote"
             } else {
-                "no pre-vote"
+                "a refused pre-vote"
             };
             format!(
                 "{verdict} for term {} (in term {})",
@@ -157,9 +157,9 @@ pub(crate) fn message(message: &Message) -> String {
         ),
         Message::RequestVoteResponse(response) => {
             let verdict = if response.vote_granted {
-                "its vote"
+                "a vote"
             } else {
-                "no vote"
+                "a refused vote"
             };
             format!("{verdict} (term {})", response.term)
         }
@@ -264,10 +264,10 @@ fn client_request(request: &ClientRequest) -> String {
         } => format!("scan {}*", text(prefix)),
         RequestBody::StaleRead {
             query: Query::Get { key },
-        } => format!("get {}, however old", text(key)),
+        } => format!("get {}, possibly stale", text(key)),
         RequestBody::StaleRead {
             query: Query::Scan { prefix, .. },
-        } => format!("scan {}*, however old", text(prefix)),
+        } => format!("scan {}*, possibly stale", text(prefix)),
     };
     format!(
         "request {} of client {} ({body})",
@@ -297,15 +297,19 @@ fn client_response(response: &ClientResponse) -> String {
             )
         }
         ResponseBody::NotLeader { hint: None } => "not the leader".into(),
-        ResponseBody::NotLeader { hint: Some(id) } => format!("not the leader, ask server {id}"),
+        ResponseBody::NotLeader { hint: Some(id) } => {
+            format!("not the leader, the leader is server {id}")
+        }
         ResponseBody::Interrupted { hint: None } => "interrupted".into(),
-        ResponseBody::Interrupted { hint: Some(id) } => format!("interrupted, ask server {id}"),
+        ResponseBody::Interrupted { hint: Some(id) } => {
+            format!("interrupted, the leader is server {id}")
+        }
         ResponseBody::Unavailable => "unavailable".into(),
         ResponseBody::OutsideLimits(error) => error.to_string(),
         ResponseBody::Overloaded => "overloaded".into(),
     };
     format!(
-        "the answer to request {} of client {} ({body})",
+        "the response to request {} of client {} ({body})",
         response.id, response.client
     )
 }
@@ -325,7 +329,7 @@ fn answer(answer: &Answer) -> String {
         Answer::SessionsInUse => "all sessions are in use".into(),
         Answer::SessionClosed => "the session is closed".into(),
         Answer::SessionRenewed => "the session is renewed".into(),
-        Answer::TooManyUnacknowledged => "too many unacknowledged answers".into(),
+        Answer::TooManyUnacknowledged => "too many unacknowledged responses".into(),
         Answer::QuotaExceeded => "the state quota is exceeded".into(),
     }
 }

@@ -121,9 +121,9 @@ impl Nodes {
             }
             None => {
                 let down = || Node::from_seen(seen).down();
-                let told = format!("{who} crashes: what is not on its disk is lost");
+                let told = format!("{who} crashes: its writes that are not on disk are lost");
                 self.push(seen, down, || (Happened::Crash, told));
-                let told = format!("{who} starts again from its disk");
+                let told = format!("{who} restarts from its disk");
                 self.push(seen, up, || (Happened::Restart, told));
             }
         }
