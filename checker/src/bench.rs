@@ -26,7 +26,7 @@ use std::{
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
     /// The built-in engine.
-    Own,
+    BuiltIn,
     /// stateright's depth-first search.
     StaterightDfs,
     /// stateright's breadth-first search.
@@ -37,7 +37,7 @@ impl Engine {
     /// The name in tables.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Own => "own",
+            Self::BuiltIn => "built-in",
             Self::StaterightDfs => "stateright DFS",
             Self::StaterightBfs => "stateright BFS",
         }
@@ -126,7 +126,7 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
     let progress = SearchProgress::default();
     let (outcome, states, elapsed, held_bytes) = with_deadline(task.seconds, &progress, || {
         let order = match task.engine {
-            Engine::Own => {
+            Engine::BuiltIn => {
                 let found = engine::check(scope, &limits, &progress).report;
                 return (
                     found.outcome,

@@ -241,7 +241,10 @@ fn unwritable_output_does_not_end_the_explorer() {
     };
     let (_unread, writer) = full_pipe();
     let copy = || Stdio::from(writer.try_clone().expect("a descriptor is free"));
-    for (engine, path, stops) in [("own", "/api/app", true), ("stateright", "/.status", false)] {
+    for (engine, path, stops) in [
+        ("built-in", "/api/app", true),
+        ("stateright", "/.status", false),
+    ] {
         explore(engine, path, full().into(), full().into(), stops);
         explore(engine, path, closed_pipe(), closed_pipe(), stops);
         explore(engine, path, copy(), copy(), stops);

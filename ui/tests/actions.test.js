@@ -20,6 +20,7 @@ const action = (key, kind, more = {}) => ({
   label: '',
   allowed: true,
   why_not: null,
+  cause: null,
   effect: true,
   ...more,
 });

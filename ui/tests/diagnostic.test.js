@@ -1,7 +1,10 @@
 import { diagnosticWords } from '/ui/js/diagnostic.js';
 import { loadStrings, setLanguage } from '/ui/js/i18n.js';
 
-/** Runs a test in Spanish. */
+/**
+ * Runs a test in Spanish.
+ * @param {() => void} test
+ */
 async function inSpanish(test) {
   await setLanguage('es');
   await loadStrings('stage', 'explore', 'diagnostic');
@@ -12,6 +15,7 @@ async function inSpanish(test) {
   }
 }
 
+/** @type {PageTests} */
 export const tests = {
   async cause_has_a_text_for_its_code(equal) {
     await inSpanish(() => {

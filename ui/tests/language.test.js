@@ -15,8 +15,12 @@ const FILES = [
 const SERVED =
   /^diagnostic\.|^(stage\.(property|witness|cause|invariant|operation)|explore\.(mutant|predicate|scope|method|scenario|about-property)|live\.code)-/;
 
-/** `[where, english, spanish]` of everything that is said twice. */
+/**
+ * `[key, english, spanish]` of each text in both languages.
+ * @returns {Promise<[string, string, string][]>}
+ */
 async function pairs() {
+  /** @type {[string, string, string][]} */
   const all = [];
   for (const name of FILES) {
     const [en, es] = await Promise.all(

@@ -8,7 +8,7 @@ export const tests = {
   violation_accuses_the_servers_and_the_entry_of_its_cause(equal) {
     const [start] = run().steps;
     const at = { ...new Timeline(run()).at(0), step: { ...start, process: 'server 3' } };
-    /** @param {Cause & Record<string, unknown>} cause */
+    /** @param {Diagnostic} cause */
     const accused = (cause) => accusedBy({ property: 'LogMatching', why: '', cause }, at);
     equal(accused({ code: 'LeaderLacksEntry', server: 2, term: 5, index: 2 }), {
       servers: ['server 2'],

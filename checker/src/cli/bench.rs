@@ -72,8 +72,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut measured: Vec<Measurement> = Vec::new();
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     for (engine, symmetry) in [
-        (Engine::Own, true),
-        (Engine::Own, false),
+        (Engine::BuiltIn, true),
+        (Engine::BuiltIn, false),
         (Engine::StaterightDfs, false),
         (Engine::StaterightBfs, false),
     ] {
@@ -121,7 +121,7 @@ fn summarize(scope: String, measured: &[Measurement]) -> Summary {
         });
         found.expect("every engine ran on one thread and on all")
     };
-    let own = find(Engine::Own, 1);
+    let own = find(Engine::BuiltIn, 1);
     let times = |engine| own.states_per_cpu_second() / find(engine, 1).states_per_cpu_second();
     Summary {
         kind: "summary",
@@ -134,7 +134,7 @@ fn summarize(scope: String, measured: &[Measurement]) -> Summary {
         times_stateright_dfs: times(Engine::StaterightDfs),
         times_stateright_bfs: times(Engine::StaterightBfs),
         threads,
-        speed_up: find(Engine::Own, threads).states_per_second() / own.states_per_second(),
+        speed_up: find(Engine::BuiltIn, threads).states_per_second() / own.states_per_second(),
     }
 }
 
@@ -153,7 +153,7 @@ fn print(out: &mut impl Write, summary: &Summary, measured: &[Measurement]) -> a
     writeln!(out, "{}", table(measured))?;
     writeln!(
         out,
-        "On one thread, without symmetry, the own engine finds {:.1} times the states per CPU second of stateright's DFS and {:.1} times those of its BFS.",
+        "On one thread, without symmetry, the built-in engine finds {:.1} times the states per CPU second of stateright's DFS and {:.1} times those of its BFS.",
         summary.times_stateright_dfs, summary.times_stateright_bfs
     )?;
     writeln!(

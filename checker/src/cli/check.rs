@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
     /// Search engine
-    #[arg(long, value_enum, default_value_t = Engine::Own)]
+    #[arg(long, value_enum, default_value_t = Engine::BuiltIn)]
     engine: Engine,
     /// Number of threads [default: one per available CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
@@ -84,7 +84,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Engine {
     /// The built-in engine; states are kept exactly
-    Own,
+    BuiltIn,
     /// stateright's depth-first search; states are kept as hashes
     Stateright,
 }
@@ -92,7 +92,7 @@ enum Engine {
 impl Engine {
     fn name(self) -> &'static str {
         match self {
-            Self::Own => "own",
+            Self::BuiltIn => "built-in",
             Self::Stateright => "stateright",
         }
     }
@@ -141,7 +141,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         "--trace names one file for one run: give exactly one --scope with it"
     );
     ensure!(
-        args.engine == Engine::Own || (!args.progress && args.certificate.is_none()),
+        args.engine == Engine::BuiltIn || (!args.progress && args.certificate.is_none()),
         "--certificate and --progress need whole states, which stateright does not keep: leave out --engine stateright"
     );
     if let Some(file) = &args.certificate {
@@ -255,7 +255,7 @@ impl Args {
     /// the default scopes, with every reduction.
     fn unchecked(&self, verdicts: &[Verdict]) -> Vec<Obligation> {
         let is_whole = self.selection.is_default()
-            && self.engine == Engine::Own
+            && self.engine == Engine::BuiltIn
             && !(self.no_reduction || self.no_symmetry)
             && self.mutant.is_none()
             && verdicts
@@ -278,7 +278,10 @@ impl Args {
         let value = |name: &str, given: Option<u64>| given.map(|given| format!("{name} {given}"));
         let engine = self.engine.name();
         let options = [
-            flag(self.engine != Engine::Own, &format!("--engine {engine}")),
+            flag(
+                self.engine != Engine::BuiltIn,
+                &format!("--engine {engine}"),
+            ),
             value("--threads", self.threads),
             flag(self.no_symmetry, "--no-symmetry"),
             flag(self.no_reduction, "--no-reduction"),
@@ -312,7 +315,7 @@ fn search(
 ) -> (Verdict, Option<Explored>) {
     let Selected { scope, is_altered } = selected;
     match engine {
-        Engine::Own => {
+        Engine::BuiltIn => {
             let explored = engine::check(&scope, limits, progress);
             let found = explored.report.clone();
             let verdict = Verdict {

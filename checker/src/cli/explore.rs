@@ -55,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE")]
     max_memory: Option<Size>,
     /// Explorer to serve
-    #[arg(long, value_enum, default_value_t = Engine::Own)]
+    #[arg(long, value_enum, default_value_t = Engine::BuiltIn)]
     engine: Engine,
     #[command(flatten)]
     bounds: Bounds,
@@ -64,7 +64,7 @@ pub(crate) struct Args {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Engine {
     /// The built-in explorer
-    Own,
+    BuiltIn,
     /// stateright's Explorer, with every event as a step of its own. On loopback addresses only: it
     /// checks neither Host nor Origin
     Stateright,
@@ -72,8 +72,8 @@ enum Engine {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     ensure!(
-        args.engine == Engine::Own || (args.threads.is_none() && args.max_memory.is_none()),
-        "stateright's Explorer has no limits: leave out --threads and --max-memory, or use --engine own"
+        args.engine == Engine::BuiltIn || (args.threads.is_none() && args.max_memory.is_none()),
+        "stateright's Explorer has no limits: leave out --threads and --max-memory, or use --engine built-in"
     );
     let name = args.scope.as_deref().unwrap_or(BASE_SCOPE);
     let named = selection::named(name)?;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let listener = listen(&args.address)?;
     let address = listener.local_addr()?;
     match args.engine {
-        Engine::Own => {
+        Engine::BuiltIn => {
             let is_asked = args.scope.is_some()
                 || args.mutant.is_some()
                 || !args.bounds.arguments().is_empty();
@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Engine::Stateright => {
             if !address.ip().is_loopback() {
                 bail!(
-                    "--engine stateright is served on a loopback address only, since its server does not check who asks: give --address 127.0.0.1:PORT, or use --engine own"
+                    "--engine stateright is served on a loopback address only, because its server has no access control: give --address 127.0.0.1:PORT, or use --engine built-in"
                 );
             }
             drop(listener);

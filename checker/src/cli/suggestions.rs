@@ -209,7 +209,10 @@ impl Ended<'_> {
         let options = &self.options;
         if options.has("--engine") {
             let own = options.without(&["--engine"]);
-            return (self.check(self.bounds, &own), "ask the own engine");
+            return (
+                self.check(self.bounds, &own),
+                "confirm with the built-in engine",
+            );
         }
         // stateright does not check progress, so it cannot confirm a stuck state.
         if self.about.is_stuck() || self.about.states > MAX_GROWN {
@@ -220,7 +223,10 @@ impl Ended<'_> {
             // The search ended early, so the whole scope may have many more states.
             other = other.bounded();
         }
-        (self.check(self.bounds, &other), "ask the other engine")
+        (
+            self.check(self.bounds, &other),
+            "confirm with the other engine",
+        )
     }
 
     fn unreduced(&self) -> (String, &'static str) {

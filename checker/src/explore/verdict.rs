@@ -112,11 +112,11 @@ model::diagnostics! {
     /// The limit that ended a search.
     pub(super) enum Limit {
         /// [`Limits::max_states`], or the limit of a search for a state.
-        StateLimit = "at its limit of states";
+        MaxStates = "at its limit of states";
         /// [`Limits::max_memory`], or the limit of a search for a state.
-        MemoryLimit = "at its limit of memory";
+        MaxMemory = "at its limit of memory";
         /// The ids of states or parts are used up.
-        IdLimit = "as there are more states than it has numbers for";
+        OutOfIds = "as there are more states than it has numbers for";
         /// The search was interrupted.
         Interrupted = "early";
         /// The protocol violates an obligation of a reduction.
@@ -127,9 +127,9 @@ model::diagnostics! {
 impl From<StopCause> for Limit {
     fn from(cause: StopCause) -> Self {
         match cause {
-            StopCause::MaxStates => Self::StateLimit,
-            StopCause::MaxMemory => Self::MemoryLimit,
-            StopCause::Capacity => Self::IdLimit,
+            StopCause::MaxStates => Self::MaxStates,
+            StopCause::MaxMemory => Self::MaxMemory,
+            StopCause::Capacity => Self::OutOfIds,
             StopCause::Interrupted => Self::Interrupted,
             StopCause::Obligation => Self::ObligationViolated,
         }

@@ -47,11 +47,11 @@ model::diagnostics! {
     /// The reason why there is no such world.
     pub(super) enum BadWorld {
         /// The scope is unknown.
-        NoScope { name: String } = "there is no scope {name:?}: /api/catalog lists them";
+        UnknownScope { name: String } = "there is no scope {name:?}: /api/catalog lists them";
         /// The bound is unknown.
-        NoBound { name: String } = "there is no bound {name:?}: /api/catalog lists them";
+        UnknownBound { name: String } = "there is no bound {name:?}: /api/catalog lists them";
         /// The planted bug is unknown.
-        NoMutant { name: String } = "there is no bug {name:?} to plant: /api/catalog lists them";
+        MutantNotFound { name: String } = "there is no bug {name:?} to plant: /api/catalog lists them";
     }
 }
 
@@ -119,11 +119,11 @@ impl World {
             .iter()
             .find(|scope| scope.name == *name)
             .cloned()
-            .ok_or_else(|| Problem::unknown(BadWorld::NoScope { name: name.clone() }))?;
+            .ok_or_else(|| Problem::unknown(BadWorld::UnknownScope { name: name.clone() }))?;
         let mut scope = named;
         for (name, value) in &asked.scope.bounds {
             let bound = Bound::named(name)
-                .ok_or_else(|| Problem::bad(BadWorld::NoBound { name: name.clone() }))?;
+                .ok_or_else(|| Problem::bad(BadWorld::UnknownBound { name: name.clone() }))?;
             bound.replace(&mut scope, *value).map_err(Problem::bad)?;
         }
         scope.reduction.merge_syncs &= scope.may_merge_syncs();
@@ -201,7 +201,7 @@ impl World {
 fn mutant(name: &str) -> Result<Mutant, Problem> {
     let mut all = Mutant::ALL.iter().copied();
     all.find(|mutant| mutant.name() == name)
-        .ok_or_else(|| Problem::unknown(BadWorld::NoMutant { name: name.into() }))
+        .ok_or_else(|| Problem::unknown(BadWorld::MutantNotFound { name: name.into() }))
 }
 
 /// The catalog entry of a bug, if the scope is where the catalog finds it.

@@ -10,7 +10,7 @@ use std::fs;
 
 #[test]
 fn check_violation_is_told_and_written() {
-    for engine in ["own", "stateright"] {
+    for engine in ["built-in", "stateright"] {
         let directory = directory();
         let arguments = [&["check", "--engine", engine], BUGGY].concat();
         let output = run_in(directory.path(), &arguments);

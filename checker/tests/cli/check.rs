@@ -164,7 +164,7 @@ fn check_named_scope_reaches_its_witnesses() {
 
 #[test]
 fn check_max_states_truncates_without_a_claim() {
-    for engine in ["own", "stateright"] {
+    for engine in ["built-in", "stateright"] {
         let limits = ["--max-states", "1000", "--engine", engine];
         let output = run(&[&["check", "--scope", "elections"], &limits[..]].concat());
         assert_eq!(code(&output), 3, "{}", stderr(&output));
@@ -185,7 +185,7 @@ fn check_max_states_truncates_without_a_claim() {
 fn check_max_states_counts_the_last_state() {
     let states = json_lines(&run_with(SMALL, &["--json"]))[0]["states"].clone();
     let states = states.as_u64().expect("a count");
-    for engine in ["own", "stateright"] {
+    for engine in ["built-in", "stateright"] {
         for (limit, verdict) in [(states, "exhausted"), (states - 1, "truncated")] {
             for threads in ["1", "2"] {
                 let limit = limit.to_string();
@@ -200,7 +200,7 @@ fn check_max_states_counts_the_last_state() {
 
 #[test]
 fn check_max_memory_truncates() {
-    for engine in ["own", "stateright"] {
+    for engine in ["built-in", "stateright"] {
         let output = run_with(LARGE, &["--max-memory", "8M", "--json", "--engine", engine]);
         assert_eq!(code(&output), 3, "{}", stderr(&output));
         assert_eq!(json_lines(&output)[0]["stopped_by"], "max-memory");
@@ -297,8 +297,8 @@ fn check_engines_count_the_same_states() {
             let reached = scope["witnesses"]["reached"].to_string();
             (count("states"), count("transitions"), reached)
         };
-        let own = counts("own", "1");
-        assert_eq!(own, counts("own", "3"), "{bounds:?}");
+        let own = counts("built-in", "1");
+        assert_eq!(own, counts("built-in", "3"), "{bounds:?}");
         assert_eq!(own, counts("stateright", "2"), "{bounds:?}");
     }
 }
@@ -331,7 +331,7 @@ fn bench_measures_every_engine() {
     let (summary, runs) = lines.split_last().expect("a last line");
     assert_eq!(summary["type"], "summary");
     assert!(summary["times_stateright_dfs"].as_f64().expect("a ratio") > 0.0);
-    for engine in ["own", "stateright-dfs", "stateright-bfs"] {
+    for engine in ["built-in", "stateright-dfs", "stateright-bfs"] {
         let of_engine = runs.iter().find(|run| run["engine"] == engine);
         let run = of_engine.expect("every engine is measured");
         assert!(run["states"].as_u64().expect("a count") > 0);

@@ -28,7 +28,7 @@ fn wait_for_search(child: &Spawned) {
 #[cfg(target_os = "linux")]
 #[test]
 fn check_interrupted_says_what_was_covered_and_exits_as_truncated() {
-    for engine in ["own", "stateright"] {
+    for engine in ["built-in", "stateright"] {
         let child = Spawned::start(
             program()
                 .args(LARGE)

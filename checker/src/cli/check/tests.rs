@@ -12,7 +12,7 @@ fn verdict(outcome: SearchOutcome, witnesses: Witnesses) -> Verdict {
         scope: Scope::catalog().remove(0),
         witnesses_required: true,
         symmetry: true,
-        engine: "own",
+        engine: "built-in",
         outcome,
         states: 1,
         transitions: 0,

@@ -72,9 +72,9 @@ export default {
   'diagnostic.BoundOutOfRange': 'el límite «{bound}» no puede ser {value}: da de {min} a {max}',
   'diagnostic.SyncsNotMergeable':
     'no se pueden unir las escrituras en disco con instantáneas, con lecturas junto a una ventana, ni con caídas junto a clientes, una ventana o PreVote: un servidor podría entonces revelar una escritura antes de que esté en disco',
-  'diagnostic.NoScope': 'no hay ningún ámbito «{name}»: están en /api/catalog',
-  'diagnostic.NoBound': 'no hay ningún límite «{name}»: están en /api/catalog',
-  'diagnostic.NoMutant': 'no hay ningún error «{name}» que plantar: están en /api/catalog',
+  'diagnostic.UnknownScope': 'no hay ningún ámbito «{name}»: están en /api/catalog',
+  'diagnostic.UnknownBound': 'no hay ningún límite «{name}»: están en /api/catalog',
+  'diagnostic.MutantNotFound': 'no hay ningún error «{name}» que plantar: están en /api/catalog',
 
   // Impossible steps of a walk.
   'diagnostic.NoKey': '«{key}» no es un paso: escribe una clave como 1e o 2d3',
@@ -189,9 +189,9 @@ export default {
   'diagnostic.ProgressLost': 'La búsqueda no pudo informar de su progreso.',
   'diagnostic.PredicateHolds': '{predicate}',
   'diagnostic.WitnessReached': 'se alcanza el testigo «{witness}»',
-  'diagnostic.StateLimit': 'en su límite de estados',
-  'diagnostic.MemoryLimit': 'en su límite de memoria',
-  'diagnostic.IdLimit': 'por haber más estados de los que puede numerar',
+  'diagnostic.MaxStates': 'en su límite de estados',
+  'diagnostic.MaxMemory': 'en su límite de memoria',
+  'diagnostic.OutOfIds': 'por haber más estados de los que puede numerar',
   'diagnostic.Interrupted': 'antes de tiempo',
   'diagnostic.ObligationViolated': 'porque el protocolo no cumple lo que supone una reducción',
   'diagnostic.NoRun': '{error}',
