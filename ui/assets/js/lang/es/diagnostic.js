@@ -43,7 +43,7 @@ export default {
   'diagnostic.AppliedEntriesDiffer':
     'dos servidores aplicaron entradas distintas en el índice {index}: del mandato {term} y del mandato {other_term}',
   'diagnostic.AppliedEntryDiffers':
-    'el servidor {server} aplicó en el índice {index} otra entrada que la comprometida allí antes',
+    'el servidor {server} aplicó en el índice {index} una entrada distinta de la comprometida allí antes',
   'diagnostic.SnapshotNotCommitted':
     'una instantánea acaba en la entrada {index} del mandato {term}, que nunca se comprometió',
   'diagnostic.ServerSnapshotNotCommitted':
@@ -171,7 +171,7 @@ export default {
   'diagnostic.BugInSimulation':
     'Una simulación con reloj detecta el error plantado ({mutant}): se incumple «{property}» tras {steps} {steps|paso|pasos}. Esto no es un veredicto sobre Raft.',
   'diagnostic.BugInSchedule':
-    'Un guion grabado de {steps} {steps|paso|pasos} detecta el error plantado ({mutant}): incumple «{property}». Esto no es un veredicto sobre Raft.',
+    'Una secuencia grabada de {steps} {steps|paso|pasos} detecta el error plantado ({mutant}): incumple «{property}». Esto no es un veredicto sobre Raft.',
   'diagnostic.HoldsHere': 'Aquí ya se cumple: {goal}.',
   'diagnostic.FoundNext': 'Encontrado a un paso de aquí: {goal}.',
   'diagnostic.Found':

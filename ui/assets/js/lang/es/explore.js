@@ -131,8 +131,8 @@ export default {
       'Encontrado por una simulación con reloj: «{property}» se incumple tras {n} pasos, en el pulso {ticks}.',
   },
   'explore.found-schedule': {
-    one: 'Encontrado por un guion grabado: «{property}» se incumple tras {n} paso.',
-    other: 'Encontrado por un guion grabado: «{property}» se incumple tras {n} pasos.',
+    one: 'Encontrado por una secuencia grabada: «{property}» se incumple tras {n} paso.',
+    other: 'Encontrado por una secuencia grabada: «{property}» se incumple tras {n} pasos.',
   },
   'explore.found-is-stuck': {
     one: 'Este es el estado atascado; {n} paso más muestra una ejecución sin fallos.',
@@ -144,7 +144,7 @@ export default {
   'explore.to-stuck': 'Al estado atascado',
   'explore.how-found': 'Cómo se encontró',
   'explore.by-search': 'búsqueda exhaustiva',
-  'explore.by-schedule': 'guion grabado',
+  'explore.by-schedule': 'secuencia grabada',
   'explore.by-progress': 'comprobación de progreso',
   'explore.by-timed': 'simulación con reloj',
   'explore.about-bound-servers': 'Número de servidores',
@@ -380,7 +380,7 @@ export default {
   'explore.method-search':
     'Búsqueda exhaustiva: todas las ejecuciones dentro de los límites, de la más corta a la más larga, hasta que una incumple la propiedad.',
   'explore.method-schedule':
-    'Guion grabado: el ámbito es demasiado grande para recorrerlo, así que se repite una secuencia fija de pasos. De otras ejecuciones no se afirma nada.',
+    'Secuencia grabada: el ámbito es demasiado grande para recorrerlo, así que se reproducen unos pasos fijos. De otras ejecuciones no se afirma nada.',
   'explore.method-progress':
     'Comprobación de progreso: se visita cada estado dentro de los límites, y desde cada uno el comprobador busca una ejecución sin fallos que comprometa una entrada nueva. Encuentra un estado desde el que no hay ninguna.',
   'explore.method-timed':

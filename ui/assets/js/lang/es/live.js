@@ -215,7 +215,7 @@ export default {
   'live.act-rejoin': 'El {who} ya no está aislado',
   'live.act-pause': 'El {who} queda en pausa',
   'live.act-resume': 'El {who} continúa',
-  'live.act-kill': 'El {who} ha sido matado',
+  'live.act-kill': 'El {who} queda detenido a la fuerza',
   'live.act-start': 'El {who} arranca de nuevo',
   'live.act-heal': 'Todos los fallos reparados',
   'live.for': '{seconds} s',
