@@ -475,14 +475,14 @@ impl Identities {
                         "two servers run as server {id}; one of them does not count: {refusal}"
                     ),
                 };
-                alerts.push(alert(AlertKind::DuplicateNumber, id, text));
+                alerts.push(alert(AlertKind::DuplicateId, id, text));
             }
         }
         let contested = self.contested.iter();
         let contested = contested.filter(|(_, contest)| contest.is_shown(now));
         let contested: BTreeSet<_> = contested.map(|((id, _), _)| *id).collect();
         for id in contested {
-            alerts.push(alert(AlertKind::DuplicateNumber, id, two_servers(id)));
+            alerts.push(alert(AlertKind::DuplicateId, id, two_servers(id)));
         }
         if self.other_voters.1.is_some_and(is_recent) {
             let text = "datagrams arrive from processes that were configured with other voters: give \

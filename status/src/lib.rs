@@ -212,8 +212,8 @@ pub struct Alert {
 pub enum AlertKind {
     /// A server returned without its disk, or with an old copy of it, and does not count.
     LostDisk,
-    /// Two servers run under the same number.
-    DuplicateNumber,
+    /// Two servers run under the same id.
+    DuplicateId,
     /// Datagrams arrive from processes that were configured with other voters.
     OtherVoters,
     /// A name in the `--peer` list resolves to the address of another server, or to one at which

@@ -1,7 +1,7 @@
 import { State } from '/ui/js/live/state.js';
 
 const lost = { kind: 'lost_disk', node: 3, text: 'another disk' };
-const twice = { kind: 'duplicate_number', node: 2, text: 'two run' };
+const twice = { kind: 'duplicate_id', node: 2, text: 'two run' };
 
 /**
  * The state of the page after a status with these servers.

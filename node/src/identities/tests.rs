@@ -201,7 +201,7 @@ fn refused_run_does_not_make_the_restarted_original_a_duplicate() {
         !warned.iter().any(|text| text.contains("two servers")),
         "{warned:?}"
     );
-    let duplicate = AlertKind::DuplicateNumber;
+    let duplicate = AlertKind::DuplicateId;
     assert!(!server.alerts(false, 5040).contains(&duplicate));
     let contested = server.identities.contested.keys().map(|(_, boot)| *boot);
     assert!(!contested.into_iter().any(|boot| boot == WIPED));

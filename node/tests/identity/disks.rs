@@ -279,7 +279,7 @@ async fn two_servers_with_one_number_are_reported_and_the_original_counts() {
             }
             let mut all = all.into_iter();
             let twice = twice as u64 + 1;
-            all.find(|alert| alert.kind == AlertKind::DuplicateNumber && alert.node == twice)
+            all.find(|alert| alert.kind == AlertKind::DuplicateId && alert.node == twice)
         })
         .await;
         assert!(

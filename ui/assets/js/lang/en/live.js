@@ -59,8 +59,8 @@ export default {
   'live.alerts': 'Alerts',
   'live.alert-lost_disk':
     '⚠ {who} does not count toward a quorum: its disk was lost or is an old copy. Keep its directory, leave the server stopped, and copy the data to a new cluster (docs/deploy.md, "A lost disk").',
-  'live.alert-duplicate_number':
-    '⚠ Two servers run with the number of {who}. The server that started later does not count: stop it.',
+  'live.alert-duplicate_id':
+    '⚠ Two servers run with the id of {who}. The server that started later does not count: stop it.',
   'live.alert-other_voters':
     '⚠ {who} receives datagrams from processes with a different list of voters. Give the same --peer list to all servers and proxies.',
   'live.alert-peer_addresses':

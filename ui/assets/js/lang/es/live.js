@@ -100,8 +100,8 @@ export default {
   'live.alerts': 'Avisos',
   'live.alert-lost_disk':
     '⚠ {who} no cuenta para el quórum: su disco se perdió o es una copia antigua. Conserva su directorio, deja parado el servidor y copia los datos a un clúster nuevo (docs/deploy.md, «A lost disk»).',
-  'live.alert-duplicate_number':
-    '⚠ Dos servidores usan el número de {who}. El que se inició después no cuenta: detenlo.',
+  'live.alert-duplicate_id':
+    '⚠ Dos servidores usan el identificador de {who}. El que se inició después no cuenta: detenlo.',
   'live.alert-other_voters':
     '⚠ {who} recibe datagramas de procesos con otra lista de votantes. Da la misma lista --peer a todos los servidores y proxies.',
   'live.alert-peer_addresses':
