@@ -214,8 +214,18 @@ async fn clients_that_come_at_once_are_all_answered() {
         stream.set_nonblocking(true).unwrap();
         connected.push(stream);
     }
-    // The proxy accepts them now, and their commands are in flight.
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    // Half of the connections are open, and the others wait in the backlog. No command has arrived.
+    let open = "\nstateraft_proxy_connections{frontend=\"redis\"} 32\n";
+    let http = server.http.unwrap();
+    let half_accepted = async {
+        loop {
+            let metrics = get(http, "/metrics").await;
+            if metrics.shown().1.contains(open) {
+                break;
+            }
+        }
+    };
+    within(half_accepted).await;
     let mut clients = Vec::new();
     for stream in connected {
         let mut redis = Redis(tokio::net::TcpStream::from_std(stream).unwrap());

@@ -415,11 +415,31 @@ async fn half_closed_client_gets_its_response() {
     stream.write_all(request).await.unwrap();
     stream.shutdown().await.unwrap();
     server.reached(1).await;
-    // Long enough for the server to receive the end of the stream.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let end_received = async {
+        while !has_peer_received_end(&stream) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(end_received).await;
+    // One turn of the I/O driver: it reports the end of the stream to the server.
+    tokio::time::sleep(Duration::from_millis(1)).await;
     server.go.notify_one();
     let answer = rest(&mut stream).await;
     assert!(answer.ends_with("slow\n"), "{answer}");
+}
+
+/// Whether the peer's kernel has acknowledged the FIN of this stream (state FIN-WAIT-2), so that a
+/// read of the peer returns the end of the stream.
+fn has_peer_received_end(stream: &TcpStream) -> bool {
+    const FIN_WAIT_2: &str = "05";
+    let port = |at: io::Result<SocketAddr>| format!(":{:04X}", at.unwrap().port());
+    let (local, peer) = (port(stream.local_addr()), port(stream.peer_addr()));
+    let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    sockets.lines().any(|line| {
+        let columns: Vec<_> = line.split_whitespace().collect();
+        // The columns are: number, local address, remote address, state.
+        matches!(columns[..], [_, from, to, FIN_WAIT_2, ..] if from.ends_with(&local) && to.ends_with(&peer))
+    })
 }
 
 #[tokio::test]
