@@ -445,7 +445,7 @@ type LinkFault = {
 type End = number | string;
 type Chaos = {
   embedded: boolean;
-  links: { from: End; to: End; harm: LinkFault; seconds_left: number | null }[];
+  links: { from: End; to: End; faults: LinkFault; seconds_left: number | null }[];
   isolated: { node: number; seconds_left: number | null }[];
   halted: { node: number; how: string; seconds_left: number | null }[];
 };

@@ -506,7 +506,7 @@ async fn chaos_is_for_those_who_asked_for_it() {
         json!([{
             "from": "proxy",
             "to": 1,
-            "harm": {"cut": false, "drop": 0.5, "duplicate": 0.0, "reorder": 0.0, "delay_ms": [10, 20]},
+            "faults": {"cut": false, "drop": 0.5, "duplicate": 0.0, "reorder": 0.0, "delay_ms": [10, 20]},
             "seconds_left": 60.0,
         }])
     );

@@ -27,7 +27,7 @@ export const tests = {
         { node: 2, how: 'paused', seconds_left },
         { node: 3, how: 'killed', seconds_left },
       ],
-      links: [{ from: 1, to: 'proxy', harm: { cut: true }, seconds_left }],
+      links: [{ from: 1, to: 'proxy', faults: { cut: true }, seconds_left }],
     });
     equal(
       all.map(({ undo }) => undo),

@@ -103,7 +103,7 @@ impl ActiveFaults {
             json!({
                 "from": from,
                 "to": to,
-                "harm": active.fault,
+                "faults": active.fault,
                 "seconds_left": active.seconds_left(now),
             })
         });

@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_command_is_named_without_harm() {
+    fn unknown_command_is_named_without_effect() {
         let refusal = command("EVAL\r\n+OK x").unwrap_err();
         assert!(
             refusal.starts_with("ERR unknown command 'EVAL\\r\\n+OK'"),

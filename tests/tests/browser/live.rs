@@ -204,9 +204,9 @@ fn live_stage_is_legible_at_every_window_size() {
     };
     let origin = files::serve();
     let both = json!([
-        {"from": 1, "to": 2, "harm": {"cut": true}},
-        {"from": 2, "to": 1, "harm": {"cut": true}},
-        {"from": "proxy", "to": 3, "harm": {"cut": false, "drop": 0.3, "duplicate": 0, "reorder": 0}},
+        {"from": 1, "to": 2, "faults": {"cut": true}},
+        {"from": 2, "to": 1, "faults": {"cut": true}},
+        {"from": "proxy", "to": 3, "faults": {"cut": false, "drop": 0.3, "duplicate": 0, "reorder": 0}},
     ]);
     for servers in [3, 5] {
         for (number, cluster) in [

@@ -6,7 +6,7 @@
 
 import { h, keyed, set, text } from '../dom.js';
 import { t } from '../i18n.js';
-import { end, harm } from './happened.js';
+import { describeFaults, end } from './happened.js';
 
 /** @typedef {import('./chaos.js').Act} Act */
 
@@ -28,9 +28,9 @@ export function activeFaults({ links, isolated, halted }) {
       left,
       undo: { do: how === 'paused' ? 'resume' : 'start', node },
     })),
-    ...links.map(({ from, to, harm: fault, seconds_left: left }) => ({
+    ...links.map(({ from, to, faults, seconds_left: left }) => ({
       key: `l${from}-${to}`,
-      words: `${end(from)} → ${end(to)}: ${harm(fault)}`,
+      words: `${end(from)} → ${end(to)}: ${describeFaults(faults)}`,
       left,
       undo: { do: 'link', from, to },
     })),

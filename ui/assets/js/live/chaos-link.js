@@ -6,7 +6,7 @@
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
-import { end, harm } from './happened.js';
+import { describeFaults, end } from './happened.js';
 
 /** @type {Record<string, LinkFault>} */
 const PRESETS = {
@@ -33,7 +33,7 @@ export function LinkForm({ act, duration }) {
     'select',
     { 'aria-label': t('live.what') },
     Object.entries(PRESETS).map(([name, what]) =>
-      h('option', { value: name }, t(`live.preset-${name}`) + (what.cut ? '' : `: ${harm(what)}`)),
+      h('option', { value: name }, t(`live.preset-${name}`) + (what.cut ? '' : `: ${describeFaults(what)}`)),
     ),
   );
   const both = h('input', { type: 'checkbox', checked: true });

@@ -174,17 +174,17 @@ export const end = (which) => (typeof which === 'number' ? server(which) : t(`li
  * The faults of a link: 'cut', or 'drops 30%, delays by 50–100 ms'.
  * @param {LinkFault} fault
  */
-export function harm({ cut, drop = 0, duplicate = 0, reorder = 0, delay_ms: delay }) {
-  if (cut) return t('live.harm-cut');
+export function describeFaults({ cut, drop = 0, duplicate = 0, reorder = 0, delay_ms: delay }) {
+  if (cut) return t('live.fault-cut');
   /** @param {number} part */
   const share = (part) => Math.round(part * 100);
   const all = [
-    drop > 0 && t('live.harm-drop', { share: share(drop) }),
-    duplicate > 0 && t('live.harm-duplicate', { share: share(duplicate) }),
-    reorder > 0 && t('live.harm-reorder', { share: share(reorder) }),
-    delay && t('live.harm-delay', { min: delay[0], max: delay[1] }),
+    drop > 0 && t('live.fault-drop', { share: share(drop) }),
+    duplicate > 0 && t('live.fault-duplicate', { share: share(duplicate) }),
+    reorder > 0 && t('live.fault-reorder', { share: share(reorder) }),
+    delay && t('live.fault-delay', { min: delay[0], max: delay[1] }),
   ].filter(Boolean);
-  return all.length ? list(all) : t('live.harm-none');
+  return all.length ? list(all) : t('live.fault-none');
 }
 
 /** @param {Record<string, any>} done */
@@ -193,7 +193,7 @@ function action(done) {
   const time = done.for_seconds ? ` (${t('live.for', { seconds: done.for_seconds })})` : '';
   if (done.do === 'link') {
     const key = done.both ? 'live.act-link-both' : 'live.act-link';
-    return t(key, { from: end(done.from), to: end(done.to), harm: harm(done) }) + time;
+    return t(key, { from: end(done.from), to: end(done.to), faults: describeFaults(done) }) + time;
   }
   return t(`live.act-${done.do}`, { who }) + time;
 }

@@ -5,7 +5,7 @@
 import { keyed, set, svg, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { connect, settle } from '../stage/layout.js';
-import { end, harm } from './happened.js';
+import { describeFaults, end } from './happened.js';
 import { lagOf } from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -149,7 +149,7 @@ function lines(state) {
       }),
     });
   }
-  for (const { from, to, harm: what } of chaos?.links ?? []) {
+  for (const { from, to, faults } of chaos?.links ?? []) {
     if (from === 'clients' || to === 'clients') continue;
     all.push({
       key: `c${from}-${to}`,
@@ -157,9 +157,9 @@ function lines(state) {
       to,
       bend: 12,
       prefer: 0.34,
-      cls: what.cut ? 'is-cut' : 'is-harmed',
-      words: what.cut ? '✕' : '≈',
-      about: `${end(from)} → ${end(to)}: ${harm(what)}`,
+      cls: faults.cut ? 'is-cut' : 'is-faulty',
+      words: faults.cut ? '✕' : '≈',
+      about: `${end(from)} → ${end(to)}: ${describeFaults(faults)}`,
     });
   }
   const ids = (state.status?.nodes ?? []).map(({ id }) => id);
