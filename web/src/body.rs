@@ -21,7 +21,7 @@ pub enum BodyError {
     #[error("the request body did not arrive in time")]
     Slow,
     /// The connection broke, or the length of the body differs from `Content-Length`.
-    #[error("the request body did not arrive whole")]
+    #[error("the request body is incomplete")]
     Broken,
 }
 

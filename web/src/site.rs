@@ -31,8 +31,8 @@ pub enum SiteError {
     BadHost,
     /// The host name is not allowed.
     #[error(
-        "this server is called by a name that is not allowed: call it localhost, by its IP \
-         address, or by a name given with --http-allow-host"
+        "the Host header is not allowed: use localhost, an IP address, or a name given with \
+         --http-allow-host"
     )]
     ForeignHost,
     /// The request comes from a page of another site.
