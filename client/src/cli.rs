@@ -18,12 +18,12 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const EXITS: &str = "Exit codes:
   0  done
-  1  the key was not found, or the condition did not hold
-  2  the command line is not right, a key or value is outside of the limits, or the output of a
-     read cannot be written
-  3  unavailable: nothing was done, and nothing will be
-  4  the outcome is unknown: the write may have been carried out, once at the most; or the output of
-     a write cannot be written
+  1  the key was not found, the condition did not hold, or the value to increment is not a number
+  2  the command line or a file that it names is invalid, a key or value is outside the limits, or
+     the output of a read cannot be written
+  3  unavailable: the operation was not done, and never will be
+  4  the outcome is unknown: the write may have taken effect, or may yet, at most once; or the
+     output of a write cannot be written
   129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM; a pending operation has an unknown outcome";
 
 /// The client of a Stateraft cluster
@@ -268,9 +268,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
                 .await
                 .unwrap_or_else(|_| {
                     // A write that was not sent yet is never sent, because its future is dropped.
-                    let late = match global.clients.have_sent_write() {
-                        true => Error::Unknown(Unknown::NotConfirmed),
-                        false => Error::NotDone(NotDone::NoLeader),
+                    let late = if global.clients.have_sent_write() {
+                        Error::Unknown(Unknown::NotConfirmed)
+                    } else {
+                        Error::NotDone(NotDone::NoLeader)
                     };
                     Err(late.into())
                 })?;

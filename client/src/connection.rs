@@ -200,8 +200,9 @@ async fn resolve_first(options: &Options) -> Result<(usize, Vec<SocketAddr>), Co
 async fn first_in_order<T, E>(
     lookups: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>,
 ) -> Option<Result<(usize, T), E>> {
-    let lookups = lookups.into_iter().enumerate();
     let mut pending: FuturesUnordered<_> = lookups
+        .into_iter()
+        .enumerate()
         .map(|(index, lookup)| lookup.map(move |result| (index, result)))
         .collect();
     let mut is_pending = vec![true; pending.len()];
@@ -457,9 +458,10 @@ mod tests {
             (vec![], None, 0),
         ] {
             let begun = time::Instant::now();
-            let lookups = lookups.into_iter();
-            let lookups = lookups.map(|(millis, result)| lookup(millis, result));
-            assert_eq!(first_in_order(lookups).await, expected);
+            let futures = lookups
+                .into_iter()
+                .map(|(millis, result)| lookup(millis, result));
+            assert_eq!(first_in_order(futures).await, expected);
             let took = begun.elapsed().as_millis();
             // Timers have a resolution of one millisecond.
             assert!((after..=after + 2).contains(&took), "{expected:?}: {took}");

@@ -30,7 +30,7 @@ pub enum Error {
     Unknown(Unknown),
     /// The response does not match the request. A write was executed.
     #[error(
-        "the answer does not fit the question: client and cluster are perhaps of different versions"
+        "the response does not match the request: the client and the cluster may have different versions"
     )]
     Mismatch,
 }
@@ -101,8 +101,8 @@ pub enum ConnectError {
     ServerTwice(NodeId),
     /// Two servers have the same address.
     #[error(
-        "the endpoints of servers {first} and {second} are one address, {address}: every server has \
-         an address of its own"
+        "servers {first} and {second} have the same endpoint {address}: every server needs its own \
+         address"
     )]
     SharedAddress {
         /// The first server.

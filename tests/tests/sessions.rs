@@ -15,8 +15,8 @@ fn put_together(cluster: &Cluster, count: usize) -> Vec<(u16, String)> {
             scope.spawn(move || cluster.ask_proxy("PUT", &path, "value"))
         };
         let puts: Vec<_> = (0..count).map(put).collect();
-        let puts = puts.into_iter();
-        puts.map(|put| put.join().expect("a request ends"))
+        puts.into_iter()
+            .map(|put| put.join().expect("a request ends"))
             .collect()
     })
 }

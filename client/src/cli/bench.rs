@@ -140,7 +140,7 @@ impl Bench {
         let ops = Vec::from_iter(ops.into_iter().map(stale_if_asked));
         if for_history && clients.len() * sizes.len() * ops.len() > 1 {
             anyhow::bail!(
-                "a history is of one measurement: give one number of --clients, one --value-size and one of --ops"
+                "a history records one measurement: give one value each of --clients, --value-size and --ops"
             );
         }
         let history = match &self.history {
@@ -241,7 +241,7 @@ impl Bench {
         }
         let done = all_of(tasks).await;
         global.clients.close(CLOSE_PATIENCE).await;
-        done.context("cannot write the keys that are to be read")
+        done.context("cannot write the keys for the reads")
     }
 
     async fn measure(

@@ -53,7 +53,7 @@ impl Repl {
         let client = global.connect().await?;
         let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".raft_history"));
         let history = self.history_file.or_else(home);
-        let mut editor = DefaultEditor::new().context("cannot take lines from this terminal")?;
+        let mut editor = DefaultEditor::new().context("cannot read lines from this terminal")?;
         if let Some(history) = &history
             && is_history(history)
         {
@@ -148,7 +148,7 @@ fn parse(line: &str) -> Result<PromptCommand, String> {
     };
     match PromptLine::try_parse_from(words) {
         Ok(line) => Ok(line.command),
-        Err(error) => Err(format!("{}\n`help` shows what there is.", error.render())),
+        Err(error) => Err(format!("{}\n`help` lists the commands.", error.render())),
     }
 }
 

@@ -85,11 +85,11 @@ fn servers_that_share_a_number_or_an_address_are_refused() {
         ("1=a.invalid:1,1=b.invalid:1", "server 1 has two endpoints"),
         (
             "1=a.invalid:1,2=A.invalid:1",
-            "servers 1 and 2 are one address",
+            "servers 1 and 2 have the same endpoint",
         ),
         (
             "1=127.0.0.1:1,2=localhost:1",
-            "servers 1 and 2 are one address",
+            "servers 1 and 2 have the same endpoint",
         ),
     ] {
         let arguments = ["--direct", "--endpoints", endpoints, "get", "k"];

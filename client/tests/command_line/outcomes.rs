@@ -83,7 +83,7 @@ fn write_whose_session_is_gone_exits_4_for_that_reason() {
 fn read_whose_answer_does_not_fit_exits_3() {
     let run = run(start(Manner::Confused), "get k");
     expect(&run, 3, "");
-    let complaint = "the answer does not fit the question";
+    let complaint = "the response does not match the request";
     assert!(run.err.contains(complaint), "{run:?}");
 }
 
