@@ -54,7 +54,7 @@ pub(crate) async fn get(
 pub(crate) async fn json(at: &str, path: &str, token: Option<&Secret>) -> Result<Value, String> {
     let (status, body) = get(at, path, token).await?;
     if !status.is_success() {
-        return Err(format!("{at}{path} answers {status}"));
+        return Err(format!("{at}{path} responded with {status}"));
     }
     serde_json::from_slice(&body).map_err(|error| format!("{at}{path} is not JSON: {error}"))
 }

@@ -83,9 +83,10 @@ impl Gauges {
 
     /// Counts the effects of one step of the router, for input from the network or from this process.
     pub(crate) fn count(&self, effects: &Effects, is_network: bool) {
-        let requests = match is_network {
-            true => &self.requests_udp,
-            false => &self.requests_frontends,
+        let requests = if is_network {
+            &self.requests_udp
+        } else {
+            &self.requests_frontends
         };
         requests.fetch_add(effects.received as u64, Relaxed);
         self.sends.fetch_add(effects.sent as u64, Relaxed);

@@ -10,16 +10,29 @@ use program::{
 use proxy::{
     health,
     server::Server,
-    settings::{Frontend, Settings},
+    settings::{ListenAddress, Settings},
 };
 use std::{
     io::{self, Write as _},
     process::ExitCode,
 };
 
+const EXITS: &str = "Exit codes:
+  0  stopped on request; health: the proxy is ready
+  1  an embedded server failed while the proxy was running; health: the proxy is not ready, or does
+     not respond
+  2  the command line is invalid, or the proxy cannot start
+  129, 130, 143  SIGHUP, SIGINT, SIGTERM before the start was complete, or as a second signal at
+     least 1 s after the first";
+
 /// The proxy of a cluster: UDP clients, HTTP and the Redis protocol
 #[derive(Parser)]
-#[command(name = "raft-proxy", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "raft-proxy",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = EXITS
+)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -36,11 +49,11 @@ enum Command {
     Health {
         /// The HTTP address of the proxy
         #[arg(long, env = "RAFT_HTTP", default_value = "127.0.0.1:8080")]
-        http: Frontend,
+        http: ListenAddress,
     },
 }
 
-/// The exit code for an invalid command line or environment.
+/// The exit code if the command line is invalid, or the proxy cannot start.
 const CANNOT_START: u8 = 2;
 
 fn main() -> ExitCode {
@@ -110,15 +123,16 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     })
 }
 
-async fn check(http: Frontend) -> anyhow::Result<ExitCode> {
+async fn check(http: ListenAddress) -> anyhow::Result<ExitCode> {
     let Some(mut at) = http.address() else {
         anyhow::bail!("HTTP is off: give the HTTP address of the proxy with --http ADDRESS:PORT");
     };
     if at.ip().is_unspecified() {
         // A server that listens on all addresses also listens on loopback.
-        at.set_ip(match at.is_ipv4() {
-            true => std::net::Ipv4Addr::LOCALHOST.into(),
-            false => std::net::Ipv6Addr::LOCALHOST.into(),
+        at.set_ip(if at.is_ipv4() {
+            std::net::Ipv4Addr::LOCALHOST.into()
+        } else {
+            std::net::Ipv6Addr::LOCALHOST.into()
         });
     }
     let (ready, text) = health::ask(at).await?;

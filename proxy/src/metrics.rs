@@ -61,7 +61,7 @@ struct Labels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Frontend {
+struct FrontendLabel {
     frontend: &'static str,
 }
 
@@ -116,14 +116,15 @@ impl Metrics {
             "Duration of operations of the HTTP and Redis frontends",
             durations,
         );
-        let connections = Family::<Frontend, Gauge>::default();
-        let http_connections = connections.get_or_create_owned(&Frontend { frontend: "http" });
-        let redis_connections = connections.get_or_create_owned(&Frontend { frontend: "redis" });
+        let connections = Family::<FrontendLabel, Gauge>::default();
+        let http_connections = connections.get_or_create_owned(&FrontendLabel { frontend: "http" });
+        let redis_connections =
+            connections.get_or_create_owned(&FrontendLabel { frontend: "redis" });
         registry.register("connections", "Connections that are open", connections);
         let redis_protocol_errors = Counter::default();
         registry.register(
             "redis_protocol_errors",
-            "Redis connections closed because of what came over them",
+            "Redis connections closed after a protocol error",
             redis_protocol_errors.clone(),
         );
         Self {

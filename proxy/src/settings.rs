@@ -35,7 +35,7 @@ pub struct Settings {
         env = "RAFT_HTTP",
         default_value = "127.0.0.1:8080"
     )]
-    pub http: Frontend,
+    pub http: ListenAddress,
     /// The address of the Redis server, or "off"
     #[arg(
         long,
@@ -43,7 +43,7 @@ pub struct Settings {
         env = "RAFT_REDIS",
         default_value = "127.0.0.1:6379"
     )]
-    pub redis: Frontend,
+    pub redis: ListenAddress,
     /// The address of a server, 1=HOST:PORT. Once for each server
     #[arg(
         long = "peer",
@@ -140,7 +140,7 @@ pub struct Settings {
         value_parser = at_least_one
     )]
     pub max_sessions: usize,
-    /// The maximum number of operations that are queued for a session
+    /// The maximum number of HTTP and Redis operations that wait for a free session, in total
     #[arg(
         long,
         value_name = "N",
@@ -149,8 +149,8 @@ pub struct Settings {
         value_parser = at_least_one
     )]
     pub max_waiting: usize,
-    /// The maximum number of connections per TCP frontend; lower if the limit of open files requires
-    /// it
+    /// The maximum number of connections per TCP frontend; reduced automatically if the open-file limit
+    /// is too low
     #[arg(
         long,
         value_name = "N",
@@ -213,14 +213,14 @@ fn positive(text: &str) -> Result<Duration, String> {
 
 /// The listen address of a frontend, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Frontend {
+pub enum ListenAddress {
     /// Disabled.
     Off,
     /// The listen address.
     At(SocketAddr),
 }
 
-impl Frontend {
+impl ListenAddress {
     /// The listen address, unless the frontend is disabled.
     pub fn address(self) -> Option<SocketAddr> {
         match self {
@@ -230,7 +230,7 @@ impl Frontend {
     }
 }
 
-impl FromStr for Frontend {
+impl FromStr for ListenAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -273,7 +273,7 @@ impl FromStr for ServerAddress {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// There are no servers to forward requests to.
-    #[error("which servers? Give --peer 1=HOST:PORT for each, or --embedded 3 to try things out")]
+    #[error("no servers: give --peer 1=HOST:PORT for each, or --embedded 3")]
     NoServers,
     /// The cluster name is invalid.
     #[error(transparent)]
@@ -282,30 +282,30 @@ pub enum SettingsError {
     #[error(transparent)]
     Keys(#[from] transport::KeyPairError),
     /// One server has two addresses.
-    #[error("server {0} is given twice with {1}")]
+    #[error("server {0} has two addresses in {1}")]
     Twice(NodeId, &'static str),
     /// Two servers have the same address.
     #[error(
-        "servers {0} and {1} are both given {2} with {3}: every server has an address of its own"
+        "servers {0} and {1} have the same address {2} in {3}: every server needs its own address"
     )]
     SharedAddress(NodeId, NodeId, String, &'static str),
     /// A server is not part of the cluster.
-    #[error("--node-http names server {0}, which no --peer names")]
-    Stranger(NodeId),
+    #[error("--node-http names server {0}, which --peer does not name")]
+    UnknownServer(NodeId),
     /// Fault injection is enabled, but HTTP is off.
-    #[error("--chaos is asked for over HTTP, which is off: give --http ADDRESS:PORT")]
-    DeafChaos,
+    #[error("--chaos needs HTTP: give --http ADDRESS:PORT")]
+    ChaosWithoutHttp,
     /// Fault injection is enabled, and HTTP is reachable from other machines.
     #[error(
-        "--chaos lets whoever reaches --http {0} break the cluster, and that can be reached from \
-             other machines. Listen on 127.0.0.1, or, if that is meant, say --insecure"
+        "--chaos lets every client that reaches --http {0} stop the cluster, and other machines can \
+             reach it: listen on 127.0.0.1, or confirm with --insecure"
     )]
     OpenChaos(SocketAddr),
     /// An address is reachable from other machines without authentication.
     #[error(
-        "{option} {address} can be reached from other machines, and without {secret} anyone \
-             there could read and write everything. Give {secret}, listen on 127.0.0.1, or, if \
-             the network itself keeps others out, say --insecure"
+        "other machines can reach {option} {address}, and without {secret} each of them could read \
+             and write all keys: give {secret}, listen on 127.0.0.1, or confirm with --insecure that \
+             the network is closed"
     )]
     Open {
         /// The option to change.
@@ -331,11 +331,11 @@ impl Settings {
         let peers = addresses_by_server(&self.peers, "--peer")?;
         let http = addresses_by_server(&self.node_http, "--node-http")?;
         if let Some(stranger) = http.keys().find(|id| !peers.contains_key(id)) {
-            return Err(SettingsError::Stranger(*stranger));
+            return Err(SettingsError::UnknownServer(*stranger));
         }
         if self.chaos {
             match self.http.address() {
-                None => return Err(SettingsError::DeafChaos),
+                None => return Err(SettingsError::ChaosWithoutHttp),
                 Some(at) if !at.ip().is_loopback() && !self.insecure => {
                     return Err(SettingsError::OpenChaos(at));
                 }
@@ -439,12 +439,12 @@ mod tests {
         ] {
             assert_eq!(checked(line), Err(refused), "{line}");
         }
-        let stranger = SettingsError::Stranger(NodeId::new(2));
-        assert_eq!(checked("--peer 1=a:1 --node-http 2=a:2"), Err(stranger));
+        let unknown = SettingsError::UnknownServer(NodeId::new(2));
+        assert_eq!(checked("--peer 1=a:1 --node-http 2=a:2"), Err(unknown));
     }
 
     #[test]
-    fn open_frontends_need_a_secret_or_a_word() {
+    fn open_frontends_need_a_secret_or_insecure() {
         let open = |line: &str| match checked(&format!("--embedded 1 {line}")) {
             Ok(()) => None,
             Err(SettingsError::Open { option, .. }) => Some(option),
@@ -476,11 +476,11 @@ mod tests {
     }
 
     #[test]
-    fn chaos_is_for_this_machine_unless_told_otherwise() {
+    fn chaos_on_other_addresses_needs_insecure() {
         let at = "0.0.0.0:1".parse().unwrap();
         let chaos = |line: &str| checked(&format!("--embedded 1 --chaos {line}"));
         assert_eq!(chaos(""), Ok(()));
-        assert_eq!(chaos("--http off"), Err(SettingsError::DeafChaos));
+        assert_eq!(chaos("--http off"), Err(SettingsError::ChaosWithoutHttp));
         // A token grants access to the cluster, but not the right to disturb it.
         let open = "--http 0.0.0.0:1 --http-token-file t";
         assert_eq!(chaos(open), Err(SettingsError::OpenChaos(at)));

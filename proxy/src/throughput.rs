@@ -50,9 +50,10 @@ impl Throughput {
     /// Counts a response from a server.
     pub(crate) fn answered(&self, kind: RequestKind, took: Duration) {
         self.answered[kind as usize].fetch_add(1, Relaxed);
-        match kind.is_read() {
-            true => self.reads.add(took),
-            false => self.writes.add(took),
+        if kind.is_read() {
+            self.reads.add(took);
+        } else {
+            self.writes.add(took);
         }
     }
 

@@ -229,7 +229,7 @@ pub enum ChaosError {
     NoSuchLink(LinkEnd, LinkEnd),
     /// The servers run in other processes.
     #[error(
-        "the servers do not run in this process (--embedded): a raft-node started with --chaos takes faults at its own /chaos, and a process is paused and killed by its system"
+        "the servers do not run in this process (--embedded): a raft-node started with --chaos has its own /chaos; pause or kill a process with the tools of its operating system"
     )]
     Elsewhere,
     /// The server is down.

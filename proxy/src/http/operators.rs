@@ -26,9 +26,10 @@ pub(crate) async fn readyz(State(http): State<Arc<Http>>, uri: Uri) -> Response 
     let recent = http.gauges.since_last_answer();
     let answers = open && (recent.is_some_and(|since| since < RECENT) || probe(&http).await);
     let ready = open && answers;
-    let status = match ready {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
     };
     let mut text = String::new();
     if uri.query().is_some_and(|query| query.contains("verbose")) {

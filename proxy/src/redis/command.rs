@@ -127,7 +127,7 @@ impl RedisCommand {
             .find(|(known, ..)| known.as_bytes() == &lower[..]);
         let Some((name, arity, ..)) = row else {
             return Err(format!(
-                "ERR unknown command '{}': served are{}",
+                "ERR unknown command '{}': supported are{}",
                 shown(name),
                 served()
             ));
@@ -160,10 +160,10 @@ impl RedisCommand {
             ("ping", []) => Ok(Self::Known(Reply::Simple("PONG"))),
             ("ping" | "echo", [text]) => Ok(Self::Known(Reply::Bulk(text.clone()))),
             ("info", sections) => {
-                let sections = sections.iter();
-                let sections =
-                    sections.map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
-                Ok(Self::Info(sections.collect()))
+                let names = sections
+                    .iter()
+                    .map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
+                Ok(Self::Info(names.collect()))
             }
             ("select", [index]) if &index[..] == b"0" => Ok(Self::Known(Reply::ok())),
             ("select", _) => Err("ERR there is one database, 0".to_owned()),
@@ -289,11 +289,11 @@ fn command(rest: &[Bytes]) -> Result<RedisCommand, CommandError> {
 /// Formats a row as Redis 7 does. The fields after the step between keys (categories, tips, key
 /// specifications, subcommands) are empty.
 fn described((name, arity, flags, first, last): &Row) -> Reply {
-    let flags = flags.iter().map(|flag| Reply::Simple(flag));
+    let replies = flags.iter().map(|flag| Reply::Simple(flag));
     Reply::Array(vec![
         Reply::text(*name),
         Reply::Integer(*arity),
-        Reply::Set(flags.collect()),
+        Reply::Set(replies.collect()),
         Reply::Integer(*first),
         Reply::Integer(*last),
         Reply::Integer((*first).min(1)),
@@ -362,7 +362,7 @@ fn set(key: &Bytes, value: &Bytes, options: &[Bytes]) -> Result<RedisCommand, Co
             }
             _ => {
                 return Err(format!(
-                    "ERR syntax error: SET takes NX or XX, not '{}' (nothing expires here)",
+                    "ERR syntax error: SET takes NX or XX, not '{}' (keys do not expire)",
                     shown(option)
                 ));
             }
@@ -568,7 +568,7 @@ mod tests {
             ("GET", "ERR wrong number of arguments for 'get' command"),
             (
                 "LPUSH k v",
-                "ERR unknown command 'LPUSH': served are GET SET",
+                "ERR unknown command 'LPUSH': supported are GET SET",
             ),
         ] {
             let found = command(line).unwrap_err();

@@ -341,15 +341,16 @@ impl Connection<'_> {
             return Some(self.reply(Reply::error(text)));
         }
         let arguments = loop {
-            let bounds = match self.authenticated {
-                true => Bounds {
+            let bounds = if self.authenticated {
+                Bounds {
                     bytes: self.limit,
                     strict: false,
-                },
-                false => Bounds {
+                }
+            } else {
+                Bounds {
                     bytes: STRANGER_LIMIT,
                     strict: true,
-                },
+                }
             };
             match self.parser.parse(&mut self.input, bounds) {
                 Ok(Some(Parsed::RedisCommand(arguments))) if arguments.is_empty() => {}

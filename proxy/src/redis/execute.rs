@@ -128,9 +128,7 @@ impl Redis {
                     .unwrap_or_else(PoisonError::into_inner)
                     .find(cursor);
                 let Some(place) = place else {
-                    return Reply::error(
-                        "ERR the cursor is not known any more: start again from 0",
-                    );
+                    return Reply::error("ERR unknown cursor: start again from 0");
                 };
                 Some(place)
             }
@@ -201,10 +199,10 @@ impl Redis {
 }
 
 fn page(cursor: u64, keys: impl IntoIterator<Item = Vec<u8>>) -> Reply {
-    let keys = keys.into_iter().map(|key| Reply::Bulk(key.into()));
+    let replies = keys.into_iter().map(|key| Reply::Bulk(key.into()));
     Reply::Array(vec![
         Reply::text(cursor.to_string()),
-        Reply::Array(keys.collect()),
+        Reply::Array(replies.collect()),
     ])
 }
 

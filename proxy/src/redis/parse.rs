@@ -28,7 +28,7 @@ pub(crate) enum ParseError {
     ArrayLength,
     #[error("Protocol error: invalid bulk length")]
     BulkLength,
-    #[error("Protocol error: an argument does not end where its length says")]
+    #[error("Protocol error: argument length mismatch")]
     End,
     #[error("Protocol error: unauthenticated clients may send {0} bytes in a command")]
     Unauthenticated(usize),
@@ -206,9 +206,10 @@ fn header(buffer: &[u8], at: usize, expected: char) -> Result<Option<(usize, usi
     };
     let seen = &line[1..line.len().min(MAX_HEADER)];
     let Some(length) = seen.iter().position(|byte| *byte == b'\n') else {
-        return match line.len() >= MAX_HEADER {
-            true => Err(invalid),
-            false => Ok(None),
+        return if line.len() >= MAX_HEADER {
+            Err(invalid)
+        } else {
+            Ok(None)
         };
     };
     let Some(digits) = seen[..length].strip_suffix(b"\r") else {

@@ -2,7 +2,7 @@
 
 use super::FaultPlans;
 use crate::{
-    settings::{Frontend, Settings},
+    settings::{ListenAddress, Settings},
     wire,
 };
 use anyhow::Context;
@@ -44,7 +44,7 @@ impl Bound {
 }
 
 impl Listener {
-    async fn bind(frontend: Frontend, purpose: &str, option: &str) -> anyhow::Result<Self> {
+    async fn bind(frontend: ListenAddress, purpose: &str, option: &str) -> anyhow::Result<Self> {
         let Some(address) = frontend.address() else {
             return Ok(Self(None));
         };
