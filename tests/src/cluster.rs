@@ -110,10 +110,10 @@ impl Cluster {
             .zip(0..)
             .map(|(id, number)| (id, at(number)));
         let udp = udp.collect();
-        let doors = listeners.each_ref().map(|listener| listener.local_addr());
-        let doors = doors.map(|door| door.expect("a listener has an address"));
-        let http = NODES.into_iter().zip(doors).collect();
-        let (proxy_udp, proxy_http) = (at(NODES.len()), doors[NODES.len()]);
+        let addresses = listeners.each_ref().map(|listener| listener.local_addr());
+        let addresses = addresses.map(|address| address.expect("a listener has an address"));
+        let http = NODES.into_iter().zip(addresses).collect();
+        let (proxy_udp, proxy_http) = (at(NODES.len()), addresses[NODES.len()]);
         drop((sockets, listeners));
         let mut cluster = Self {
             running: BTreeMap::new(),

@@ -18,7 +18,6 @@
 pub mod binaries;
 pub mod browser;
 mod cluster;
-mod door;
 pub mod files;
 pub mod http;
 pub mod judge;
@@ -26,13 +25,14 @@ mod load;
 mod lossy_disk;
 mod namespace;
 mod network;
+mod page_server;
 mod process;
 pub mod wait;
 
 pub use cluster::{Cluster, NODES, Place, RunningClient, Shape};
-pub use door::Door;
 pub use load::{History, Load};
 pub use lossy_disk::{HangingSyncs, LossyDisk};
 pub use namespace::Namespace;
 pub use network::Network;
+pub use page_server::PageServer;
 pub use process::run;

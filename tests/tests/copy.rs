@@ -1,11 +1,11 @@
 //! `deploy/copy-cluster`, which docs/deploy.md recommends after the loss of a disk.
 
-use harness::{Door, http};
+use harness::{PageServer, http};
 use serde_json::Value;
 use std::{net::SocketAddr, path::Path, process::Command};
 
 /// A cluster of one server, and the HTTP address of its proxy.
-fn cluster(settings: &[&str]) -> (Door, SocketAddr) {
+fn cluster(settings: &[&str]) -> (PageServer, SocketAddr) {
     let arguments = [
         "--embedded=1",
         "--data-dir={dir}/data",
@@ -13,10 +13,10 @@ fn cluster(settings: &[&str]) -> (Door, SocketAddr) {
         "--http=127.0.0.1:0",
         "--redis=off",
     ];
-    let door = Door::open("raft-proxy", &[&arguments, settings].concat());
-    let at = door.origin().strip_prefix("http://");
+    let server = PageServer::open("raft-proxy", &[&arguments, settings].concat());
+    let at = server.origin().strip_prefix("http://");
     let at = at.and_then(|at| at.parse().ok()).expect("an address");
-    (door, at)
+    (server, at)
 }
 
 /// All keys and values in the order of a listing, without versions.

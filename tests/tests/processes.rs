@@ -1,6 +1,6 @@
 //! Processes that receive stop signals, and processes that return at another address.
 
-use harness::{Cluster, Door, Load, NODES, Namespace, Place, Shape, judge, run, wait::until};
+use harness::{Cluster, Load, NODES, Namespace, PageServer, Place, Shape, judge, run, wait::until};
 use std::{
     collections::BTreeMap,
     fs,
@@ -93,14 +93,14 @@ fn idle_connections_leave_the_disks_of_an_embedded_cluster_alone() {
         "--http=127.0.0.1:0",
         "--redis=off",
     ];
-    let mut door = Door::open_within(&few, "raft-proxy", &arguments);
-    let said = door.said();
+    let mut server = PageServer::open_within(&few, "raft-proxy", &arguments);
+    let said = server.said();
     let udp = said
         .split("UDP:")
         .nth(1)
         .and_then(|rest| rest.split_whitespace().next());
     let udp = udp.expect("it says where it hears datagrams").to_owned();
-    let at = door
+    let at = server
         .origin()
         .strip_prefix("http://")
         .expect("an address")
@@ -122,8 +122,8 @@ fn idle_connections_leave_the_disks_of_an_embedded_cluster_alone() {
         let output = run("raft-client", &put);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{errors}");
-        door.assert_runs();
-        let said = door.said();
+        server.assert_runs();
+        let said = server.said();
         assert!(!said.contains("the disk failed"), "{said}");
         (said.matches("taking a snapshot").count() >= 9).then_some(())
     });

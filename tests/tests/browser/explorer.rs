@@ -2,12 +2,12 @@
 
 use crate::{assert_fits, checker, until_address};
 use fantoccini::key::Key;
-use harness::{Door, browser::Browser, wait::until};
+use harness::{PageServer, browser::Browser, wait::until};
 use serde_json::json;
 
 /// Walks the tour with this number of steps to its end by keyboard.
-fn walk(browser: &Browser, door: &Door, tour: &str, parts: usize) {
-    browser.go(&format!("{}/#/tour/{tour}", door.origin()));
+fn walk(browser: &Browser, server: &PageServer, tour: &str, parts: usize) {
+    browser.go(&format!("{}/#/tour/{tour}", server.origin()));
     browser.see(".tour-head");
     let steps = browser.count(".tour-contents a");
     assert!(steps >= 8, "{tour} has {steps} steps");
@@ -31,8 +31,8 @@ fn tours_are_walked_in_two_languages() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    browser.go(&format!("{}/#/tour", door.origin()));
+    let server = checker(&["explore"]);
+    browser.go(&format!("{}/#/tour", server.origin()));
     browser.see_text("h1", "guided tours");
     assert_eq!(browser.count(".tour-card"), 7);
     browser.picture("tours");
@@ -45,17 +45,17 @@ fn tours_are_walked_in_two_languages() {
         ("partition", 1),
         ("exactly-once", 1),
     ] {
-        walk(&browser, &door, tour, parts);
+        walk(&browser, &server, tour, parts);
         browser.picture(&format!("tour-{tour}"));
     }
     browser.choose("select", "es");
     browser.see_text(".tour-top a", "recorridos");
     browser.resize(390, 844);
-    browser.go(&format!("{}/#/tour/figure-8?step=8", door.origin()));
+    browser.go(&format!("{}/#/tour/figure-8?step=8", server.origin()));
     browser.see_text(".tour-moves", "9 de 23");
     assert_fits(&browser, 390);
     browser.picture("tour-narrow-spanish");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    browser.go(door.origin());
+    let server = checker(&["explore"]);
+    browser.go(server.origin());
     browser.see("#plant-find");
     browser.picture("explore-first-screen");
     browser.click("#plant-find");
@@ -102,7 +102,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     browser.see_text(".property-sum", "hold");
     // The server rejected the path because it cannot be walked to its end.
     browser.was_refused("/api/walk");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    let start = format!("{}/#/explore?scope=crashes", door.origin());
+    let server = checker(&["explore"]);
+    let start = format!("{}/#/explore?scope=crashes", server.origin());
     browser.go(&start);
     browser.click("[data-key='1e']");
     browser.see_text(".story", "server 1");
@@ -157,7 +157,7 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     browser.go(&format!("{start}&path=1e.2d99"));
     browser.see_text(".toast.is-bad", "entonces aún no existe el mensaje 99");
     browser.was_refused("/api/walk");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -165,10 +165,10 @@ fn panels_are_as_wide_as_somebody_made_them() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
+    let server = checker(&["explore"]);
     browser.go(&format!(
         "{}/#/explore?scope=crashes&path=1e",
-        door.origin()
+        server.origin()
     ));
     browser.see(".bench");
     let size = |panel: &str, side: &str| {
@@ -213,7 +213,7 @@ fn panels_are_as_wide_as_somebody_made_them() {
         (browser.run(seen, vec![]) == false).then_some(())
     });
     assert_fits(&browser, 390);
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
+    let server = checker(&["explore"]);
     // Two messages that arrive repeatedly.
     let mut path = vec!["1e", "2d1", "1d3"];
     while path.len() < 10_000 {
@@ -231,7 +231,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
     let path = path.join(".");
     browser.go(&format!(
         "{}/#/explore?scope=crashes&path={path}&at=5000",
-        door.origin()
+        server.origin()
     ));
     browser.see_text(".scrub-where-box", "/ 10000");
     let drawn = || browser.count(".st-picture *") + browser.count(".p-tree *");
@@ -276,7 +276,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
     until("the diagram to be drawn", || {
         (browser.run(place, vec![]) != before).then_some(())
     });
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -284,8 +284,8 @@ fn back_leads_from_a_walk_to_the_first_screen_and_tabs_lead_back_to_the_walk() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    browser.go(door.origin());
+    let server = checker(&["explore"]);
+    browser.go(server.origin());
     browser.click_text(".welcome", "Start walking");
     browser.click("[data-key='1e']");
     until_address(&browser, "path=1e");
@@ -302,8 +302,8 @@ fn back_leads_from_a_walk_to_the_first_screen_and_tabs_lead_back_to_the_walk() {
     browser.see_text(".story", "server 1");
     browser.back();
     browser.see("#plant-find");
-    assert!(browser.address().starts_with(door.origin()));
-    browser.close(&[door.origin()]);
+    assert!(browser.address().starts_with(server.origin()));
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
+    let server = checker(&["explore"]);
     for (bug, chip, headline, property) in [
         (
             "leader-skips-noop",
@@ -339,7 +339,7 @@ fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
         ),
     ] {
         browser.go("about:blank");
-        browser.go(door.origin());
+        browser.go(server.origin());
         browser.fill(".bugs input[type=search]", bug);
         browser.see_text(".bug-list", chip);
         browser.click(&format!(".bug input[value={bug}]"));
@@ -373,5 +373,5 @@ fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
     browser.choose("select", "es");
     browser.see_text(".property-list .is-broken", "Latencia");
     browser.see_text(".found", "simulación con reloj");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }

@@ -1,7 +1,7 @@
 //! The page of a running cluster.
 
 use crate::{NAMELESS, SIZES, assert_fits, checker, cluster, until_address, until_drawn};
-use harness::{Door, browser::Browser, files, wait::until};
+use harness::{PageServer, browser::Browser, files, wait::until};
 use serde_json::json;
 
 #[test]
@@ -9,16 +9,16 @@ fn server_that_goes_and_comes_back_is_gone_and_back_in_the_page() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    let origin = door.origin().to_owned();
+    let server = checker(&["explore"]);
+    let origin = server.origin().to_owned();
     browser.go(&format!("{origin}/#/explore?scope=crashes"));
     browser.see("[data-key='1e']");
     browser.see_text(".export-menu", "Export");
-    door.kill();
+    server.kill();
     browser.click("[data-key='1e']");
     browser.see(".banner.is-bad");
     let address = origin.trim_start_matches("http://");
-    let door = Door::open("raft-checker", &["explore", "--address", address]);
+    let server = PageServer::open("raft-checker", &["explore", "--address", address]);
     until("the notice to go by itself", || {
         let hidden = "return document.querySelector('.banner.is-bad').hidden";
         (browser.run(hidden, vec![]) == true).then_some(())
@@ -31,7 +31,7 @@ fn server_that_goes_and_comes_back_is_gone_and_back_in_the_page() {
     let is_refusal =
         |said: &String| said.contains("ERR_CONNECTION_REFUSED") || said.contains("Failed to load");
     assert!(complaints.iter().all(is_refusal), "{complaints:#?}");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = cluster(&["--embedded=3", "--chaos", "--redis=127.0.0.1:0"]);
-    browser.go(door.origin());
+    let server = cluster(&["--embedded=3", "--chaos", "--redis=127.0.0.1:0"]);
+    browser.go(server.origin());
     let leader = |browser: &Browser| {
         until("a leader to be shown", || {
             let said = browser.run(
@@ -78,8 +78,8 @@ fn cluster_is_watched_written_to_and_broken_on_purpose() {
     assert_fits(&browser, 390);
     browser.picture("live-narrow");
     assert_eq!(browser.complaints(), Vec::<String>::new());
-    let origin = door.origin().to_owned();
-    door.kill();
+    let origin = server.origin().to_owned();
+    server.kill();
     browser.see(".live-head .chip.is-bad");
     // The page now reports that the server does not respond.
     browser.complaints();
@@ -91,8 +91,8 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = cluster(&["--embedded=3", "--chaos", "--redis=off"]);
-    browser.go(door.origin());
+    let server = cluster(&["--embedded=3", "--chaos", "--redis=off"]);
+    browser.go(server.origin());
     browser.see_text(".live-summary", "server");
     let act = |browser: &Browser, what: &str| browser.click_text(".keys-editor", what);
     let version = |browser: &Browser| {
@@ -171,7 +171,7 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     browser.click_text(".chaos-link", "Break link");
     browser.see(".is-chaos .outcome.is-bad");
     browser.was_refused("/v1/chaos");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     let token = folder.path().join("token");
     std::fs::write(&token, "open sesame\n").expect("a file can be written");
     let token = format!("--http-token-file={}", token.display());
-    let door = cluster(&["--embedded=1", "--redis=off", &token]);
-    browser.go(door.origin());
+    let server = cluster(&["--embedded=1", "--redis=off", &token]);
+    browser.go(server.origin());
     browser.fill("#live-token", "guess");
     browser.click_text(".live-token", "");
     browser.see(".live-token [role=alert]");
@@ -194,7 +194,7 @@ fn nothing_of_the_cluster_is_shown_without_the_token() {
     browser.see(".live-summary");
     // The guessed token was rejected.
     browser.was_refused("/v1/events");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]

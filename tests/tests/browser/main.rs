@@ -5,7 +5,7 @@ mod live;
 mod page;
 mod traces;
 
-use harness::{Door, browser::Browser, wait::until};
+use harness::{PageServer, browser::Browser, wait::until};
 
 /// Focusable elements without an accessible name (options of a list need none), and elements with a
 /// value that assistive technology cannot read.
@@ -42,19 +42,19 @@ fn until_drawn(browser: &Browser) {
 }
 
 /// Starts the checker's HTTP server at a free address.
-fn checker(arguments: &[&str]) -> Door {
+fn checker(arguments: &[&str]) -> PageServer {
     let address = ["--address", "127.0.0.1:0"];
-    Door::open("raft-checker", &[arguments, &address].concat())
+    PageServer::open("raft-checker", &[arguments, &address].concat())
 }
 
 /// Starts a proxy with an embedded cluster at free addresses.
-fn cluster(arguments: &[&str]) -> Door {
+fn cluster(arguments: &[&str]) -> PageServer {
     let places = [
         "--data-dir={dir}/data",
         "--listen=127.0.0.1:0",
         "--http=127.0.0.1:0",
     ];
-    Door::open("raft-proxy", &[arguments, &places].concat())
+    PageServer::open("raft-proxy", &[arguments, &places].concat())
 }
 
 /// Asserts that no element exceeds a window of this width.

@@ -44,7 +44,7 @@ fn everything_that_takes_the_keyboard_has_a_name() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
+    let server = checker(&["explore"]);
     for (page, shows) in [
         ("", "#plant-find"),
         (
@@ -56,12 +56,12 @@ fn everything_that_takes_the_keyboard_has_a_name() {
         ("#/tour/figure-8?step=12", ".tour-head"),
     ] {
         browser.go("about:blank");
-        browser.go(&format!("{}/{page}", door.origin()));
+        browser.go(&format!("{}/{page}", server.origin()));
         browser.see(shows);
         assert_eq!(browser.run(NAMELESS, vec![]), json!([]), "{page}");
         assert_eq!(browser.count("h1"), 1, "{page}");
     }
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -69,14 +69,14 @@ fn stage_of_the_tours_is_legible_at_every_window_size() {
     let Some(browser) = Browser::open(1280, 800) else {
         return;
     };
-    let door = checker(&["explore"]);
+    let server = checker(&["explore"]);
     for (tour, from, to, sizes) in [
         ("exactly-once", 3, 4, &SIZES[..]),
         ("figure-8", 0, 22, &SIZES[4..5]),
         ("figure-8", 5, 7, &SIZES[..]),
     ] {
         for step in from..=to {
-            browser.go(&format!("{}/#/tour/{tour}?step={step}", door.origin()));
+            browser.go(&format!("{}/#/tour/{tour}?step={step}", server.origin()));
             browser.see_text(".tour-moves", &format!("{} of", step + 1));
             browser.see(".nodes .process");
             for (width, height, scale) in sizes {
@@ -90,7 +90,7 @@ fn stage_of_the_tours_is_legible_at_every_window_size() {
             }
         }
     }
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -128,24 +128,24 @@ fn no_page_has_a_fault_that_axe_finds() {
     let Some(mut browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
+    let server = checker(&["explore"]);
     let live = cluster(&["--embedded=3", "--chaos", "--redis=off"]);
     let made_up = files::serve();
     let no_quorum = json!({"servers": 5, "killed": [1, 2, 5]});
     let pages = [
-        (door.origin(), "/?{}#/".to_owned(), "#plant-find"),
+        (server.origin(), "/?{}#/".to_owned(), "#plant-find"),
         (
-            door.origin(),
+            server.origin(),
             "/?{}#/explore?scope=crashes&path=1e.2d1.1d3.1w.2c".to_owned(),
             ".act-deliver",
         ),
-        (door.origin(), "/?{}#/tour".to_owned(), ".tour-card"),
+        (server.origin(), "/?{}#/tour".to_owned(), ".tour-card"),
         (
-            door.origin(),
+            server.origin(),
             "/?{}#/tour/figure-8?step=12".to_owned(),
             ".tour-head",
         ),
-        (door.origin(), "/?{}#/replay".to_owned(), ".replay-drop"),
+        (server.origin(), "/?{}#/replay".to_owned(), ".replay-drop"),
         (live.origin(), "/?{}#/live".to_owned(), ".live-summary dd"),
         (
             &made_up,
@@ -184,7 +184,7 @@ fn no_page_has_a_fault_that_axe_finds() {
         }
     }
     browser.complaints();
-    browser.close(&[door.origin(), live.origin(), &made_up]);
+    browser.close(&[server.origin(), live.origin(), &made_up]);
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn focus_stays_on_the_actions_and_dialogs_begin_at_their_field() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    browser.go(&format!("{}/#/explore?scope=crashes", door.origin()));
+    let server = checker(&["explore"]);
+    browser.go(&format!("{}/#/explore?scope=crashes", server.origin()));
     browser.see("[data-key='1e']");
     let focus = |selector: &str| {
         let script = "document.querySelector(arguments[0]).focus()";
@@ -235,7 +235,7 @@ fn focus_stays_on_the_actions_and_dialogs_begin_at_their_field() {
         browser.run("return document.activeElement.tagName", vec![]),
         "SELECT"
     );
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]

@@ -18,8 +18,8 @@ fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
     };
     let run = tour("figure-8-bug.jsonl");
     let run = run.to_str().expect("the path is text");
-    let door = checker(&["replay", "--serve", run]);
-    browser.go(door.origin());
+    let server = checker(&["replay", "--serve", run]);
+    browser.go(server.origin());
     let verdict = browser.see_text(".replay-verdict", "violated");
     assert!(verdict.contains("Leader Completeness"), "{verdict}");
     // The run opens at its violation.
@@ -41,7 +41,7 @@ fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
     browser.click_text(".replay-head", "Explore");
     browser.see(".stage");
     assert!(browser.address().contains("#/explore?"));
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 #[test]
@@ -50,8 +50,8 @@ fn property_that_servers_broke_is_shown_where_it_breaks_and_why() {
         return;
     };
     let [one, two, three] = &broken_traces();
-    let door = checker(&["replay", "--serve", one, two, three]);
-    browser.go(door.origin());
+    let server = checker(&["replay", "--serve", one, two, three]);
+    browser.go(server.origin());
     let verdict = browser.see_text(".replay-verdict", "line 2 of");
     assert!(
         verdict.contains("One vote per term is violated at step 3"),
@@ -68,7 +68,7 @@ fn property_that_servers_broke_is_shown_where_it_breaks_and_why() {
     until_address(&browser, "#/replay");
     browser.click_text(".replay-verdict", "Go there");
     until_address(&browser, "step=3");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 /// A trace with this number of events before its first step; these events have no effect.
@@ -105,8 +105,8 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     let long = folder.path().join("long.jsonl");
     std::fs::write(&long, idle_before(Path::new(one), 60_000)).expect("a file can be written");
     let long = long.to_str().expect("the path is text");
-    let door = checker(&["replay", "--serve", long, two, three]);
-    browser.go(door.origin());
+    let server = checker(&["replay", "--serve", long, two, three]);
+    browser.go(server.origin());
     browser.see_text(".replay-verdict", "is violated at step 60,003");
     browser.see_text(".story-broken", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
@@ -121,7 +121,7 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     assert!(!browser.has(".story-broken"));
     browser.click_text(".replay-verdict", "Later");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
-    browser.go(&format!("{}/#/replay?step=7", door.origin()));
+    browser.go(&format!("{}/#/replay?step=7", server.origin()));
     browser.see_text(".replay-verdict", "steps 1 to");
     browser.see_text(".story-number", "7");
     browser.click_text(".replay-verdict", "Go there");
@@ -129,7 +129,7 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     until_address(&browser, "step=60003");
     browser.choose("select", "es");
     browser.see_text(".replay-verdict", "a 60.003 de 60.003");
-    browser.close(&[door.origin()]);
+    browser.close(&[server.origin()]);
 }
 
 /// Traces of three servers; the second one votes before its vote is durable.
@@ -146,24 +146,24 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let door = checker(&["explore"]);
-    browser.go(&format!("{}/#/replay", door.origin()));
+    let server = checker(&["explore"]);
+    browser.go(&format!("{}/#/replay", server.origin()));
     let good = jsonl(tour("election.jsonl"));
     let open = |name: &str, lines: &[String]| {
-        let path = door.file(name);
+        let path = server.file(name);
         std::fs::write(&path, lines.join("\n") + "\n").expect("a file can be written");
         browser.give_file("#replay-files", &path);
     };
     let mut other = good.clone();
     other[0] = other[0].replace("stateraft-trace/2", "stateraft-trace/9");
     open("other.jsonl", &other);
-    let said = browser.see_text(".replay-door [role=alert]", "stateraft-trace/9");
+    let said = browser.see_text(".replay-chooser [role=alert]", "stateraft-trace/9");
     assert!(
         said.contains("stateraft-trace/2"),
         "it says which it knows: {said}"
     );
     open("prose.txt", &["It was a dark and stormy night.".to_owned()]);
-    browser.see_text(".replay-door [role=alert]", "prose.txt");
+    browser.see_text(".replay-chooser [role=alert]", "prose.txt");
     let mut altered = good.clone();
     altered[5] = altered[5].replacen("\"term\":1", "\"term\":2", 1);
     assert_ne!(altered[5], good[5], "something was altered");
@@ -180,8 +180,8 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
     browser.press(Key::End);
     until_address(&browser, &format!("step={}", good.len() - 1));
     browser.reload();
-    browser.see_text(".replay-door [role=alert]", "open the file again");
-    browser.close(&[door.origin()]);
+    browser.see_text(".replay-chooser [role=alert]", "open the file again");
+    browser.close(&[server.origin()]);
 }
 
 fn jsonl(path: impl AsRef<Path>) -> Vec<String> {

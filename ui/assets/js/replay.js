@@ -4,13 +4,13 @@
 // (`raft-checker replay --serve FILE..`) is available again after a reload, and its address can be
 // shared. Of a long run the page shows a part, and requests another part when the reader moves there.
 //
-// This file connects the parts in `replay/`: `door` (the form that accepts traces), `drop` (files dropped
+// This file connects the parts in `replay/`: `chooser` (the form that accepts traces), `drop` (files dropped
 // on the window), `open` (reads and executes traces), `player` (the opened run).
 
 import { messageOf } from './api.js';
 import { h, replace, style } from './dom.js';
 import { loadStrings, t } from './i18n.js';
-import { Door } from './replay/door.js';
+import { Chooser } from './replay/chooser.js';
 import { acceptDrops } from './replay/drop.js';
 import { execute, readFiles, Refusal, served } from './replay/open.js';
 import { Player } from './replay/player.js';
@@ -78,7 +78,7 @@ class ReplayPage {
     this.#closePlayer();
     document.title = `${t('replay.title')} · Stateraft`;
     this.shortcuts([]);
-    const door = Door({
+    const chooser = Chooser({
       wrong,
       usedDisks: this.#usedDisks,
       onDisks: (isUsed) => {
@@ -86,7 +86,7 @@ class ReplayPage {
       },
       onOpen: (read) => this.#open(read),
     });
-    replace(this.#box, door);
+    replace(this.#box, chooser);
   }
 
   #closePlayer() {
@@ -99,7 +99,7 @@ class ReplayPage {
     replace(this.#box, h('p', { class: 'loading', role: 'status' }, t('replay.executing')));
   }
 
-  /** @param {import('./replay/door.js').ReadTraces} read */
+  /** @param {import('./replay/chooser.js').ReadTraces} read */
   async #open(read) {
     const { signal } = this;
     this.#showExecuting();

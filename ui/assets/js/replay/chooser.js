@@ -1,6 +1,6 @@
 // The form that accepts traces: files, a pasted text, or the example.
 //
-//   replace(box, Door({wrong, usedDisks, onDisks(isUsed), onOpen(read)}));
+//   replace(box, Chooser({wrong, usedDisks, onDisks(isUsed), onOpen(read)}));
 //
 // `read` is a function that reads the selected traces.
 
@@ -20,7 +20,7 @@ const EXAMPLE = 'figure-8-bug';
  *   onOpen: (read: ReadTraces) => void,
  * }} options
  */
-export function Door({ wrong, usedDisks, onDisks, onOpen }) {
+export function Chooser({ wrong, usedDisks, onDisks, onOpen }) {
   const disks = h('input', {
     type: 'checkbox',
     checked: usedDisks,
@@ -28,7 +28,7 @@ export function Door({ wrong, usedDisks, onDisks, onOpen }) {
   });
   return h(
     'div',
-    { class: 'replay-door' },
+    { class: 'replay-chooser' },
     h('h1', {}, t('replay.title')),
     h('p', { class: 'replay-lead' }, t('replay.lead')),
     wrong && h('div', { class: 'notice is-bad', role: 'alert' }, h('p', {}, wrong)),

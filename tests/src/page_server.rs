@@ -5,13 +5,13 @@ use std::fs;
 use tempfile::TempDir;
 
 /// A running HTTP server. Dropping it ends the process.
-pub struct Door {
+pub struct PageServer {
     process: Process,
     origin: String,
     dir: TempDir,
 }
 
-impl Door {
+impl PageServer {
     /// Starts a program and waits until it prints its address. `{dir}` in an argument is a new
     /// directory of its own.
     ///
