@@ -19,7 +19,7 @@
 //!
 //! # Deliberate omissions
 //! Membership changes: the core has none yet. Systems other than Linux: the two threads wait by
-//! `epoll`, `timerfd` and `eventfd` (`docs/adr/0014-two-threads-alike.md`).
+//! `epoll`, `timerfd` and `eventfd` (`docs/adr/0014-two-equal-threads.md`).
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
