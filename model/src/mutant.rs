@@ -1,5 +1,7 @@
 //! Planted bugs (mutants): classic mistakes in Raft, each a switch at the rule that it breaks.
 //!
+//! CONTRIBUTING.md has the recipe "Adding a mutant".
+//!
 //! They exist only in builds with the feature `mutants` (the checker's). Without it `planted!` is
 //! the constant `false`, and the compiler removes the branch.
 
