@@ -52,7 +52,7 @@ pub const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A client of a cluster. Cheap to clone; its socket closes when the last clone is dropped. Call
 /// [`Client::close`] before that: the cluster keeps an unclosed session until other clients need its
-/// place.
+/// slot.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -97,7 +97,7 @@ impl Client {
         })
     }
 
-    /// Closes the sessions of this client, so that other clients can use their places. Waits only
+    /// Closes the sessions of this client, so that other clients can use their slots. Waits only
     /// briefly for the responses: the requests are sent, and the cluster closes the sessions even if
     /// the responses are lost.
     pub async fn close(&self) {

@@ -94,10 +94,10 @@ impl Found {
 mod tests {
     use super::*;
 
-    async fn checked(places: &[&str]) -> Result<(), String> {
+    async fn checked(addresses: &[&str]) -> Result<(), String> {
         let names = (1..)
             .map(NodeId::new)
-            .zip(places.iter().map(|at| (*at).to_owned()));
+            .zip(addresses.iter().map(|at| (*at).to_owned()));
         check("127.0.0.1:7000".parse().unwrap(), &names.collect())
             .await
             .map_err(|error| error.to_string())

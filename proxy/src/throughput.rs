@@ -66,9 +66,9 @@ impl Throughput {
     /// milliseconds since 1970.
     pub(crate) fn take(&self, at: u64, over: Duration, in_flight: u64) -> Value {
         let mut operations = Map::new();
-        for (place, name) in KINDS.iter().enumerate() {
-            let answered = self.answered[place].swap(0, Relaxed);
-            let unavailable = self.unavailable[place].swap(0, Relaxed);
+        for (index, name) in KINDS.iter().enumerate() {
+            let answered = self.answered[index].swap(0, Relaxed);
+            let unavailable = self.unavailable[index].swap(0, Relaxed);
             if answered + unavailable > 0 {
                 let both = json!({ "answered": answered, "unavailable": unavailable });
                 operations.insert((*name).to_owned(), both);
@@ -106,11 +106,11 @@ impl Durations {
         let all: u64 = counts.iter().map(|count| u64::from(*count)).sum();
         let at = |rank: u64| {
             let mut passed = 0;
-            let place = counts.iter().position(|count| {
+            let index = counts.iter().position(|count| {
                 passed += u64::from(*count);
                 passed >= rank
             });
-            place.map(least)
+            index.map(least)
         };
         let share = |percent: u64| at((all * percent).div_ceil(100).max(1));
         (all > 0).then(|| json!({ "p50": share(50), "p99": share(99), "max": at(all) }))
@@ -143,9 +143,9 @@ mod tests {
     #[test]
     fn buckets_follow_one_another_without_gap() {
         for micros in 0..200_000 {
-            let place = bucket(micros);
-            assert!(least(place) <= micros, "{micros}");
-            assert!(least(place + 1) > micros, "{micros}");
+            let index = bucket(micros);
+            assert!(least(index) <= micros, "{micros}");
+            assert!(least(index + 1) > micros, "{micros}");
         }
         assert_eq!(bucket(u32::MAX), BUCKETS - 1);
         assert!(least(BUCKETS - 1) > 60_000_000);

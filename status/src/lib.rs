@@ -85,7 +85,7 @@ pub struct Status {
 pub enum Role {
     /// It follows a leader, or waits for one.
     Follower,
-    /// It asks whether it could win an election.
+    /// It has started a pre-vote: could it win an election?
     PreCandidate,
     /// It requests votes.
     Candidate,

@@ -8,7 +8,7 @@
 //!
 //! A connection without a request is not evicted in its first 250 ms, because the request may be in
 //! flight. If no connection can be evicted, the new connection gets one of [`Limits::reserve`]
-//! additional places. Health checks are served there. If all regular connections are busy, the server
+//! additional slots. Health checks are served there. If all regular connections are busy, the server
 //! rejects any other request with 503. Otherwise the request waits up to 250 ms for a regular
 //! connection to end or to become idle.
 //!

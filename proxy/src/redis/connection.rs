@@ -676,12 +676,12 @@ mod tests {
         let admitted = commands
             .iter()
             .enumerate()
-            .take_while(|(place, command)| touched.admit(command, *place == 0));
+            .take_while(|(index, command)| touched.admit(command, *index == 0));
         admitted.count()
     }
 
     #[test]
-    fn wave_ends_before_a_command_whose_place_could_be_told() {
+    fn wave_ends_before_a_command_whose_order_is_observable() {
         assert_eq!(first_wave(&[get("a"), get("a"), get("b"), set("c")]), 4);
         assert_eq!(first_wave(&[set("a"), set("a")]), 1);
         assert_eq!(first_wave(&[set("a"), get("a")]), 1);

@@ -11,7 +11,7 @@ const CAPACITY: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Cursors {
     next: u64,
-    places: BTreeMap<u64, Vec<u8>>,
+    positions: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Cursors {
@@ -20,24 +20,24 @@ impl Cursors {
     pub(crate) fn new(random: u64) -> Self {
         Self {
             next: random >> 16 | 1,
-            places: BTreeMap::new(),
+            positions: BTreeMap::new(),
         }
     }
 
     /// Stores a position. If the table is full, it forgets the oldest position.
     pub(crate) fn remember(&mut self, after: Vec<u8>) -> u64 {
-        if self.places.len() >= CAPACITY {
-            self.places.pop_first();
+        if self.positions.len() >= CAPACITY {
+            self.positions.pop_first();
         }
         let cursor = self.next;
         self.next += 1;
-        self.places.insert(cursor, after);
+        self.positions.insert(cursor, after);
         cursor
     }
 
     /// The position of a cursor, if it is still stored. A cursor can be used repeatedly.
     pub(crate) fn find(&self, cursor: u64) -> Option<Vec<u8>> {
-        self.places.get(&cursor).cloned()
+        self.positions.get(&cursor).cloned()
     }
 }
 
@@ -55,7 +55,7 @@ mod tests {
         }
         assert_eq!(cursors.find(first), None);
         assert_eq!(cursors.find(second), Some(b"b".to_vec()));
-        assert_eq!(cursors.places.len(), CAPACITY);
+        assert_eq!(cursors.positions.len(), CAPACITY);
         assert_ne!(first, 0, "0 is where a listing starts");
     }
 }

@@ -122,15 +122,15 @@ impl Redis {
         let after = match cursor {
             0 => None,
             _ => {
-                let place = self
+                let position = self
                     .cursors
                     .lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .find(cursor);
-                let Some(place) = place else {
+                let Some(position) = position else {
                     return Reply::error("ERR unknown cursor: start again from 0");
                 };
-                Some(place)
+                Some(position)
             }
         };
         let count = count.min(self.kv_service.limits().listing);

@@ -1,4 +1,4 @@
-//! Admission: the places of connections, and the choice of the connection to evict if all are taken.
+//! Admission: the slots of connections, and the choice of the connection to evict if all are taken.
 
 use super::Limits;
 use std::{
@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 /// The minimum time before a connection without a request is evicted.
 pub(super) const YOUNG: Duration = Duration::from_millis(250);
-/// The same minimum after a shortage of places for [`YOUNG`].
+/// The same minimum after a shortage of slots for [`YOUNG`].
 const YOUNG_IF_CROWDED: Duration = Duration::from_millis(25);
 /// The time after which a busy connection in the reserve is evicted. A request that waits for a
-/// regular place is rejected earlier.
+/// regular slot is rejected earlier.
 pub(super) const BUSY_IN_RESERVE: Duration = Duration::from_millis(500);
 
-/// The places of the open connections.
+/// The slots of the open connections.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     table: Mutex<Table>,
@@ -36,7 +36,7 @@ struct Table {
     reserved: BTreeMap<u64, Arc<Slot>>,
 }
 
-/// A shortage: new connections had to wait for a place.
+/// A shortage: new connections had to wait for a slot.
 #[derive(Clone, Copy, Debug)]
 struct Shortage {
     since: Instant,
@@ -69,7 +69,7 @@ pub(super) enum Activity {
     Evicted,
 }
 
-/// The place of a connection. Dropping it frees the place.
+/// The slot of a connection. Dropping it frees the slot.
 #[derive(Debug)]
 pub(super) struct Permit {
     connections: Arc<Connections>,
@@ -78,22 +78,22 @@ pub(super) struct Permit {
 }
 
 impl Connections {
-    /// Waits for a place for a connection. May evict another connection.
+    /// Waits for a slot for a connection. May evict another connection.
     pub(super) async fn enter(self: &Arc<Self>, limits: &Limits) -> Permit {
         loop {
             let changed = self.changed.notified();
             match self.take(limits) {
-                Ok(place) => return place,
+                Ok(slot) => return slot,
                 Err(Some(at)) => until(at, changed).await,
                 Err(None) => changed.await,
             }
         }
     }
 
-    /// Takes a place for a connection now, if possible.
+    /// Takes a slot for a connection now, if possible.
     ///
     /// # Errors
-    /// If no place is available: the time at which a connection can be evicted, if known.
+    /// If no slot is available: the time at which a connection can be evicted, if known.
     fn take(self: &Arc<Self>, limits: &Limits) -> Result<Permit, Option<Instant>> {
         let mut table = self.lock();
         let young = table.young();
@@ -123,7 +123,7 @@ impl Connections {
         })
     }
 
-    /// Moves a connection from the reserve to a regular place.
+    /// Moves a connection from the reserve to a regular slot.
     ///
     /// # Errors
     /// See [`Connections::take`].
@@ -182,7 +182,7 @@ async fn until(at: Instant, changed: impl Future<Output = ()>) {
     let _ = tokio::time::timeout_at(at, changed).await;
 }
 
-/// If all places are taken, evicts the connection that has been evictable for the longest time.
+/// If all slots are taken, evicts the connection that has been evictable for the longest time.
 /// `young` is the time that a connection has for its first request.
 ///
 /// # Errors
@@ -216,7 +216,7 @@ fn make_room(
 }
 
 impl Permit {
-    /// Whether a request other than a health check may be executed. In the reserve, it needs the place
+    /// Whether a request other than a health check may be executed. In the reserve, it needs the slot
     /// of a regular connection.
     pub(super) async fn is_admitted(&self, limits: &Limits) -> bool {
         let deadline = Instant::now() + YOUNG;

@@ -17,7 +17,7 @@ use tokio::{
 /// Larger than the buffers of two sockets.
 const LARGE: usize = 64 << 20;
 
-/// A server with three regular places and one place in the reserve.
+/// A server with three regular slots and one slot in the reserve.
 struct Server {
     at: SocketAddr,
     /// Lets one request to the slow route finish.
@@ -274,8 +274,8 @@ async fn is_refused(at: SocketAddr) -> bool {
     ask(at, "/").await.ends_with("overloaded\n")
 }
 
-/// Waits until a new client gets a place. A client that is rejected, or whose connection is closed
-/// without a response, has no place.
+/// Waits until a new client gets a slot. A client that is rejected, or whose connection is closed
+/// without a response, has no slot.
 async fn served(at: SocketAddr) {
     within(async { while !ask(at, "/").await.starts_with("HTTP/1.1 404 ") {} }).await;
 }
@@ -336,7 +336,7 @@ async fn executed_request_is_answered() {
 }
 
 #[tokio::test]
-async fn readers_that_never_read_lose_their_places() {
+async fn readers_that_never_read_lose_their_slots() {
     let at = start(Duration::from_millis(100)).await.at;
     let mut readers = Vec::new();
     while readers.len() < 3 {
@@ -436,14 +436,17 @@ fn has_peer_received_end(stream: &TcpStream) -> bool {
     let (local, peer) = (port(stream.local_addr()), port(stream.peer_addr()));
     let sockets = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     sockets.lines().any(|line| {
-        let columns: Vec<_> = line.split_whitespace().collect();
         // The columns are: number, local address, remote address, state.
-        matches!(columns[..], [_, from, to, FIN_WAIT_2, ..] if from.ends_with(&local) && to.ends_with(&peer))
+        let columns: Vec<_> = line.split_whitespace().take(4).collect();
+        let [_, from, to, state] = columns[..] else {
+            return false;
+        };
+        from.ends_with(&local) && to.ends_with(&peer) && state == FIN_WAIT_2
     })
 }
 
 #[tokio::test]
-async fn client_that_is_gone_loses_its_place() {
+async fn client_that_is_gone_loses_its_slot() {
     let server = start(Duration::from_secs(60)).await;
     let mut gone = Vec::new();
     while gone.len() < 3 {

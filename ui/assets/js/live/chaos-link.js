@@ -33,7 +33,11 @@ export function LinkForm({ act, duration }) {
     'select',
     { 'aria-label': t('live.what') },
     Object.entries(PRESETS).map(([name, what]) =>
-      h('option', { value: name }, t(`live.preset-${name}`) + (what.cut ? '' : `: ${describeFaults(what)}`)),
+      h(
+        'option',
+        { value: name },
+        t(`live.preset-${name}`) + (what.cut ? '' : `: ${describeFaults(what)}`),
+      ),
     ),
   );
   const both = h('input', { type: 'checkbox', checked: true });
