@@ -6,10 +6,11 @@
 //
 // The parts: `card.js` (the text), `moves.js` (back and forward), `show.js` (the cluster).
 
-import { closest, h, replace, still } from '../dom.js';
+import { h, replace, still } from '../dom.js';
 import { exportMenu } from '../export.js';
 import { t } from '../i18n.js';
 import { Card, addressOf } from './card.js';
+import { tourKeys } from './keys.js';
 import { Moves } from './moves.js';
 import { Show } from './show.js';
 import { exploreHash, traceOf, walkOf } from './walk.js';
@@ -18,8 +19,6 @@ import { exploreHash, traceOf, walkOf } from './walk.js';
 const PACE = 750;
 /** The maximum playing time of a card, in milliseconds. */
 const LONGEST = 4500;
-/** Elements that have keys of their own. */
-const KEEPS_KEYS = 'input, select, textarea, [role="menu"], [role="slider"], .tour-spacetime';
 
 /**
  * @param {HTMLElement} host
@@ -49,6 +48,13 @@ export function Player(host, { tour, next, app, navigate }) {
   const box = h('div', { class: 'tour' }, story.element, moves.element);
   host.append(box);
   const show = Show(box, { onGoto: peek });
+  const keys = tourKeys({
+    ArrowRight: () => go(number + 1, { play: number < last }),
+    ArrowLeft: () => go(number - 1),
+    Home: () => go(0),
+    End: () => go(last),
+    Escape: () => navigate('#/tour'),
+  });
   addEventListener('keydown', keys);
 
   /**
@@ -112,23 +118,6 @@ export function Player(host, { tour, next, app, navigate }) {
       jsonl: { url: traceOf(part) },
     });
     replace(exports, menu);
-  }
-
-  /** @param {KeyboardEvent} pressed */
-  function keys(pressed) {
-    const { key, ctrlKey, metaKey, altKey } = pressed;
-    if (ctrlKey || metaKey || altKey || document.querySelector('dialog[open]')) return;
-    if (closest(pressed, KEEPS_KEYS)) return;
-    const move = {
-      ArrowRight: () => go(number + 1, { play: number < last }),
-      ArrowLeft: () => go(number - 1),
-      Home: () => go(0),
-      End: () => go(last),
-      Escape: () => navigate('#/tour'),
-    }[key];
-    if (!move) return;
-    pressed.preventDefault();
-    move();
   }
 
   return {
