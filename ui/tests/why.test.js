@@ -1,6 +1,7 @@
 import { loadStrings, setLanguage } from '/ui/js/i18n.js';
 import { sentence, why } from '/ui/js/why.js';
 
+/** @type {PageTests} */
 export const tests = {
   async sentence_is_in_the_language_of_the_page(equal) {
     const [english, cause] = ['server 1 is down', { code: 'Down', process: 'server 1' }];
