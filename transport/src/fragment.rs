@@ -1,17 +1,18 @@
 //! Messages larger than a datagram: fragmentation, retransmission and reassembly.
 //!
 //! [`send`] fragments messages, keeps a congestion window per receiver ([`congestion`]), and retransmits.
-//! A fragment is lost when three fragments sent after it were acknowledged, or when the retransmission
-//! timeout expires. A message without progress for [`GIVE_UP_AFTER`] is dropped: Raft repeats what still
-//! matters. [`reassemble`] puts messages together, in bounded memory.
+//! A fragment is lost when a fragment with a number at least three higher was acknowledged, or when the
+//! retransmission timeout expires. A message without progress for [`GIVE_UP_AFTER`] is dropped: Raft
+//! retransmits its contents if they still matter. [`reassemble`] reassembles messages in bounded memory.
 //!
-//! A fragment states its byte offset in the message. It is cut when it is sent, to the datagram length of
-//! the path at that moment. So a message in transit survives a smaller path MTU: lost bytes are cut again.
+//! A fragment states its byte offset in the message. Its length is chosen when it is sent, from the
+//! datagram size of the path at that moment. A message in transit therefore survives a smaller path MTU:
+//! lost bytes are fragmented again.
 //!
 //! A *bulk* message is a snapshot from one server to another. It may be a thousand times larger than any
 //! other message. There is at most one per receiver, and a receiver reassembles one per session of a peer.
 //! All other messages overtake it. Those keep their order: Raft would treat entries that later ones
-//! overtook as lost, and send them again. The sender stays within [`MAX_AHEAD`] bytes of the first missing
+//! overtook as lost, and retransmit them. The sender stays within [`MAX_AHEAD`] bytes of the first missing
 //! byte, which bounds the reassembly buffer and the acknowledgements.
 //!
 //! Nothing here reads a clock or a socket: the caller passes time and fragments.

@@ -1,8 +1,26 @@
 //! Congestion control and retransmission timeouts for the fragments to one receiver.
 //!
-//! The window counts fragments in flight. It doubles per round trip in slow start, then grows by one, and
-//! halves on a loss, as in TCP (RFC 5681). The retransmission timeout follows RFC 6298. A loss is answered
-//! once per window: [`Congestion::on_loss`] ignores fragments sent before the last reduction.
+//! The window counts fragments in flight. As in RFC 5681, it doubles per round trip in slow start, then
+//! grows by one per window of acknowledged fragments, and halves on a loss. A loss reduces it once per
+//! window: [`Congestion::on_loss`] ignores fragments sent before the last reduction (RFC 9002 §7.3.2). The
+//! smoothed round-trip time, its variation and the doubling of the timeout follow RFC 6298.
+//!
+//! Deviations, with their reasons:
+//! * The window starts at 32 fragments (RFC 5681: at most 4 segments), so that a message of up to 32
+//!   fragments is sent at once. A second limit, [`MAX_BYTES_IN_FLIGHT`], applies to long fragments.
+//! * The window stays at 16 fragments or more, for the reason at [`MIN_WINDOW`]. A timeout therefore halves
+//!   it too, where RFC 5681 reduces it to one segment. The doubling of the timeout limits the load on a path
+//!   that delivers nothing.
+//! * A reduction halves the window, where RFC 5681 halves the data in flight. [`MAX_WINDOW`] bounds an unused
+//!   window.
+//! * The timeout starts at 100 ms and stays between 20 ms and 1 s (RFC 6298: 1 s, at least 1 s, and a limit
+//!   of at least 60 s). The round trips of a cluster are far below 1 s, and a message without progress for
+//!   [`super::GIVE_UP_AFTER`] is dropped, which would leave few attempts.
+//! * Each fragment has its own timeout, and all expired ones are retransmitted. RFC 6298 restarts one timer
+//!   with each acknowledgement and retransmits the earliest segment. Acknowledgements list ranges, so every
+//!   missing fragment is known.
+//! * Each acknowledgement of a fragment ends the doubling, even without a sample (RFC 9002 §6.2.1), where
+//!   RFC 6298 waits for a sample: the path delivers again.
 
 use std::time::Duration;
 
@@ -14,6 +32,7 @@ const MAX_WINDOW: usize = 128;
 /// The maximum number of bytes in flight. A busy receiver buffers about this much where the operating
 /// system grants it a small socket buffer.
 const MAX_BYTES_IN_FLIGHT: usize = 256 << 10;
+/// The timeout before the first sample of the round-trip time.
 const INITIAL_RTO: Duration = Duration::from_millis(100);
 const MIN_RTO: Duration = Duration::from_millis(20);
 const MAX_RTO: Duration = Duration::from_secs(1);
@@ -58,14 +77,14 @@ impl Congestion {
 
     /// The retransmission timeout, with exponential backoff.
     pub(super) fn retransmission_timeout(&self) -> Duration {
-        let base = self.round_trip.map_or(INITIAL_RTO, |of| {
-            (of.smoothed + of.variation * 4).max(MIN_RTO)
+        let base = self.round_trip.map_or(INITIAL_RTO, |round_trip| {
+            (round_trip.smoothed + round_trip.variation * 4).max(MIN_RTO)
         });
         (base * 2_u32.pow(self.timeouts.min(6))).min(MAX_RTO)
     }
 
-    /// `count` fragments were acknowledged. `sample` is the round-trip time of one that was sent once: a
-    /// retransmitted fragment does not show which copy arrived (Karn's algorithm).
+    /// Records the acknowledgement of `count` fragments. `sample` is the round-trip time of the last of them,
+    /// or `None` if it was a retransmission: then the acknowledged copy is unknown (Karn's algorithm).
     pub(super) fn on_acknowledged(&mut self, count: usize, sample: Option<Duration>) {
         self.timeouts = 0;
         if let Some(sample) = sample {
@@ -83,20 +102,20 @@ impl Congestion {
         self.window = self.window.min(MAX_WINDOW);
     }
 
-    /// Fragment `lost` was lost. `next` is the number of the next fragment.
+    /// Records the loss of fragments up to number `lost`. `next` is the number of the next fragment.
     pub(super) fn on_loss(&mut self, lost: u64, next: u64) {
         if lost >= self.recovery_end {
             self.reduce(next);
         }
     }
 
-    /// The oldest fragment timed out.
+    /// Records that the oldest fragment timed out.
     pub(super) fn on_timeout(&mut self, next: u64) {
         self.timeouts += 1;
         self.reduce(next);
     }
 
-    /// Fragments were too long for the path, which is no sign of congestion.
+    /// Records that fragments were too long for the path, which is not a sign of congestion.
     pub(super) fn on_refragmented(&mut self) {
         self.timeouts = 0;
     }

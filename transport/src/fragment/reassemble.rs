@@ -1,4 +1,4 @@
-//! Puts messages together from fragments, in bounded memory for each session of a peer.
+//! Reassembles messages from fragments, in bounded memory for each session of a peer.
 
 use super::{MAX_AHEAD, MAX_RANGES};
 use model::wire::{Fragment, RANGE, encode_range};
@@ -61,7 +61,7 @@ pub(super) struct PartialMessage {
     pub(super) bulk: bool,
 }
 
-/// The approximate memory of a piece besides its bytes.
+/// The approximate memory overhead of a piece, in bytes.
 pub(super) const PIECE_OVERHEAD: usize = 64;
 
 impl PartialMessage {
@@ -189,7 +189,7 @@ impl Reassembler {
             return (Reassembly::Duplicate, 0);
         }
         let length = fragment.length as usize;
-        // It is not acknowledged, so the sender gives it up.
+        // Without an acknowledgement, the sender's message times out.
         if length > limits.message.max(limits.bulk) {
             return (Reassembly::Oversized, 0);
         }
@@ -199,12 +199,12 @@ impl Reassembler {
             self.drop_first(|_| true);
             dropped += 1;
         }
-        // Taken out, so that it is not dropped to make room for itself.
+        // Removed first, so that it is not dropped to make room for itself.
         let mut partial = found
             .and_then(|index| self.remove(index))
             .unwrap_or_else(|| {
                 let bulk = length > limits.message;
-                // The sender has given up the bulk message before.
+                // A sender has one bulk message at a time, so it has dropped the earlier one.
                 dropped += usize::from(bulk && self.drop_first(|of| of.bulk));
                 PartialMessage::new(fragment.message, fragment.length, bulk)
             });
@@ -216,7 +216,7 @@ impl Reassembler {
             self.finished.push_back((partial.message, partial.length));
             return (Reassembly::Complete(partial.start), dropped);
         }
-        // The oldest is dropped first, and this message never.
+        // The oldest messages are dropped first; this one stays.
         while !partial.bulk
             && self.bytes + partial.memory() > limits.bytes
             && self.drop_first(|of| !of.bulk)

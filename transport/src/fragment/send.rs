@@ -16,7 +16,8 @@ const MAX_QUEUED_TOTAL: usize = 64 << 20;
 /// The maximum number of receivers with a congestion state.
 const MAX_RECEIVERS: usize = 1024;
 
-/// Counts since the last call of [`FragmentSender::counts`]. All but the last two count fragments.
+/// Counts since the last call of [`FragmentSender::counts`]. The last two count messages, the others
+/// fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FragmentCounts {
     pub(crate) sent: usize,
@@ -106,7 +107,7 @@ impl FragmentSender {
                 return false;
             }
         }
-        let length = u32::try_from(bytes.len()).expect("a message is no longer than allowed");
+        let length = u32::try_from(bytes.len()).expect("the limit on messages is below 4 GiB");
         let state = self.receivers.entry(to).or_insert_with(SendState::new);
         if bulk {
             self.bulk += bytes.len();
@@ -299,7 +300,7 @@ impl SendState {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let repeat = self
+        let retransmission = self
             .in_flight
             .front()
             .map(|oldest| oldest.sent_at + self.congestion.retransmission_timeout());
@@ -309,7 +310,7 @@ impl SendState {
             .map(|message| message.last_progress)
             .min();
         let give_up = silent.map(|last_progress| last_progress + GIVE_UP_AFTER);
-        repeat
+        retransmission
             .into_iter()
             .chain(give_up)
             .chain(self.unpolled_since)
@@ -478,6 +479,8 @@ impl SendState {
         }
     }
 
+    /// Loss detection (RFC 9002 §6.1.1): queues for retransmission each fragment whose number is at
+    /// least [`PACKET_THRESHOLD`] below `latest`, the number of an acknowledged fragment.
     fn detect_losses(&mut self, latest: u64) {
         let mut last = None;
         while let Some(fragment) = self.in_flight.front() {
