@@ -58,7 +58,7 @@ fn peers_that_are_not_hosts_and_ports_are_refused() {
         ("2=::1:7000", "put brackets around an IPv6 address"),
         ("2=a b:7000", "is not HOST:PORT"),
         ("2=:7000", "is not HOST:PORT"),
-        ("2=host:0", "nobody can be reached at port 0"),
+        ("2=host:0", "port 0 cannot be reached"),
         ("2=host:99999", "is not HOST:PORT"),
         ("2", "not of the form ID=HOST:PORT"),
     ] {
@@ -108,7 +108,7 @@ fn client_key_needs_another_cluster_key() {
         (
             &["--client-key-file", key][..],
             2,
-            "given without --key-file",
+            "--client-key-file needs --key-file",
         ),
         (
             &["--client-key-file", key, "--key-file", key],

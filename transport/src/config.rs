@@ -72,9 +72,7 @@ impl Config {
             .filter(|number| allowed.contains(number))
             .ok_or_else(|| {
                 let (least, most) = (allowed.start(), allowed.end());
-                format!(
-                    "{text:?} is not a length of datagrams: choose from {least} to {most} bytes"
-                )
+                format!("{text:?} is not a datagram size: choose {least} to {most} bytes")
             })
     }
 
@@ -114,7 +112,7 @@ impl Config {
         let allowed = Self::DATAGRAMS;
         if !allowed.contains(&self.max_datagram) {
             return Err(format!(
-                "max_datagram is {}; choose a length from {} to {} bytes",
+                "max_datagram is {}; choose {} to {} bytes",
                 self.max_datagram,
                 allowed.start(),
                 allowed.end()
@@ -137,7 +135,7 @@ impl Config {
 
 /// An invalid cluster name. Holds its length, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the cluster's name has {0} bytes: at most {most} are allowed, and at least 1", most = Config::MAX_CLUSTER)]
+#[error("the cluster name has {0} bytes: it must have 1 to {most}", most = Config::MAX_CLUSTER)]
 pub struct ClusterNameError(pub usize);
 
 /// Generates the id of a new run of a process: the time of its start and 64 random bits.

@@ -109,7 +109,7 @@ impl Rule {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A number is not a probability.
-    #[error("rule {rule}: {what} is a probability, from 0 to 1")]
+    #[error("rule {rule}: {what} must be a probability from 0 to 1")]
     Probability {
         /// The number of the rule, from 1.
         rule: usize,
@@ -117,7 +117,7 @@ pub enum PlanError {
         what: &'static str,
     },
     /// The range of delays is empty or exceeds the limit.
-    #[error("rule {rule}: a delay goes from min_ms to max_ms, up to 60000")]
+    #[error("rule {rule}: the delay needs min_ms <= max_ms <= 60000")]
     Delay {
         /// The number of the rule, from 1.
         rule: usize,

@@ -49,15 +49,15 @@ impl Keys {
 pub enum KeyPairError {
     /// The client key permits no messages between servers and proxies.
     #[error(
-        "--client-key-file is given without --key-file, and servers and proxies need a key that \
-         clients do not have: make one with `raft-node keygen`, and give it to all servers and \
-         proxies with --key-file"
+        "--client-key-file needs --key-file: servers and proxies need a key that clients do not \
+         have. Generate one with `raft-node keygen`, and pass it to all servers and proxies with \
+         --key-file"
     )]
     NoClusterKey,
     /// Clients would hold the key of the servers.
     #[error(
         "--key-file and --client-key-file name the same key, so every client could impersonate a \
-         server: make two keys with `raft-node keygen`, and give clients the second one only"
+         server: generate two keys with `raft-node keygen`, and give clients only the second one"
     )]
     SameKey,
 }
@@ -82,7 +82,7 @@ pub fn check_key_files(cluster: Option<&Path>, client: Option<&Path>) -> Result<
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file could not be read.
-    #[error("cannot read the key file {}; `raft-node keygen` makes a key", path.display())]
+    #[error("cannot read the key file {}; `raft-node keygen` generates a key", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// The file contains no valid key.
-    #[error("the file {} holds no key", path.display())]
+    #[error("{} does not contain a key", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -98,7 +98,7 @@ pub enum KeyError {
         source: KeyTextError,
     },
     /// The system provided no random bytes.
-    #[error("the system gave no random bytes for a key")]
+    #[error("the system provided no random bytes for a key")]
     Random(#[source] getrandom::Error),
 }
 
@@ -109,16 +109,16 @@ pub enum KeyTextError {
     #[error("a key is one line that begins with {PREFIX:?}")]
     Prefix,
     /// The text has more than one line.
-    #[error("a key is one line, and more follow it")]
+    #[error("a key is a single line, and more lines follow it")]
     Lines,
     /// The key is too short or too long.
-    #[error("a key has {} hexadecimal digits behind {PREFIX:?}, this has {found}", 2 * LENGTH)]
+    #[error("a key has {} hexadecimal digits after {PREFIX:?}, this one has {found}", 2 * LENGTH)]
     Length {
         /// The number of characters after the prefix.
         found: usize,
     },
     /// A character that is not a hexadecimal digit.
-    #[error("character {position} behind {PREFIX:?} is no hexadecimal digit")]
+    #[error("character {position} after {PREFIX:?} is not a hexadecimal digit")]
     Digit {
         /// The position of the character, from 1.
         position: usize,
@@ -185,11 +185,11 @@ impl FromStr for Key {
             });
         }
         let mut bytes = [0; LENGTH];
-        for (place, digit) in digits.chars().enumerate() {
+        for (index, digit) in digits.chars().enumerate() {
             let value = digit.to_digit(16).ok_or(KeyTextError::Digit {
-                position: place + 1,
+                position: index + 1,
             })?;
-            bytes[place / 2] = bytes[place / 2] << 4 | value as u8;
+            bytes[index / 2] = bytes[index / 2] << 4 | value as u8;
         }
         Ok(Self(bytes))
     }

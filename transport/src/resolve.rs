@@ -146,7 +146,7 @@ pub fn check_endpoint(text: &str) -> Result<(), &'static str> {
     }
     match port.parse::<u16>() {
         Ok(0) => {
-            return Err("HOST:PORT with a port from 1 to 65535: nobody can be reached at port 0");
+            return Err("HOST:PORT with a port from 1 to 65535: port 0 cannot be reached");
         }
         Ok(_) => {}
         Err(_) => return Err(FORM),
@@ -169,16 +169,16 @@ pub fn check_endpoint(text: &str) -> Result<(), &'static str> {
 pub fn why_unreachable(local: SocketAddr, host_port: &str) -> Option<&'static str> {
     let (_, port) = host_port.rsplit_once(':')?;
     if port.parse() == Ok(0_u16) {
-        return Some("nobody can be reached at port 0");
+        return Some("port 0 cannot be reached");
     }
     let at = host_port.parse::<SocketAddr>().ok()?;
     let (from, to) = (canonical(local).ip(), canonical(at).ip());
     if to.is_unspecified() {
-        Some("that is where to listen at every address of a machine, and not the address of one")
+        Some("an unspecified address is only valid for listening")
     } else if to.is_multicast() || to == Ipv4Addr::BROADCAST || to == LOOPBACK_BROADCAST {
-        Some("that is the address of a group of machines")
+        Some("a multicast or broadcast address is not the address of one machine")
     } else if reachable_from(local, at).is_none() || (to.is_ipv4() && is_only_six(from)) {
-        Some("it is of the other IP version than --listen: listen at [::], which has both")
+        Some("its IP version differs from that of --listen: listen on [::], which supports both")
     } else {
         None
     }

@@ -73,7 +73,7 @@ impl Cipher {
         let tag = self
             .own
             .seal_in_place_separate_tag(nonce, Aad::from(associated), body)
-            .expect("a datagram is far shorter than what can be sealed");
+            .expect("a datagram is far below the length limit of the cipher");
         let mut bytes = [0; TAG];
         bytes.copy_from_slice(tag.as_ref());
         bytes
@@ -89,10 +89,10 @@ impl Cipher {
         let nonce = header.nonce();
         let (run, rest) = (run_of(&nonce), within_run(&nonce));
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = others.iter().position(|(of, _)| *of == run) {
+        if let Some(index) = others.iter().position(|(of, _)| *of == run) {
             // Moves the subkey to the front. Long unused subkeys drift to the back and are evicted
             // first.
-            others.swap(0, place);
+            others.swap(0, index);
             let opened = others[0]
                 .1
                 .open_in_place(rest, Aad::from(associated), sealed);
@@ -192,7 +192,9 @@ impl Sealer {
         if key == KeyId::None {
             return;
         }
-        let cipher = self.cipher(key).expect("what is sealed has its key here");
+        let cipher = self
+            .cipher(key)
+            .expect("key_for chose a key of this endpoint");
         let (body, tag) = body.split_at_mut(body.len() - TAG);
         let mut associated = [0; HEADER];
         header.encode(&mut &mut associated[..]);

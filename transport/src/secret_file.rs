@@ -32,7 +32,7 @@ pub enum SecretFileError {
         source: io::Error,
     },
     /// The first line is empty.
-    #[error("the secret in {} is empty: put one line of text there", path.display())]
+    #[error("the secret in {} is empty: write one line of text to it", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,8 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let metadata = file.metadata()?;
     let is_pipe = metadata.file_type().is_fifo();
     if !metadata.is_file() && !is_pipe {
-        let text = "it is neither a regular file nor a pipe: give the file that holds the secret";
+        let text =
+            "it is neither a regular file nor a pipe: name the file that contains the secret";
         return Err(io::Error::new(ErrorKind::InvalidInput, text));
     }
     let mode = metadata.permissions().mode() & 0o777;
@@ -79,7 +80,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     }
     let bytes = read_all(file, is_pipe, PATIENCE)?;
     String::from_utf8(bytes).map_err(|_| {
-        let text = "it holds bytes that are no text: a secret is one line of text";
+        let text = "it is not UTF-8 text: a secret is one line of text";
         io::Error::new(ErrorKind::InvalidData, text)
     })
 }
@@ -99,7 +100,7 @@ fn read_all(mut file: File, is_pipe: bool, patience: Duration) -> io::Result<Vec
         }
         if bytes.len() > LIMIT {
             let text =
-                format!("it has more than {LIMIT} bytes: give the file that holds the secret");
+                format!("it has more than {LIMIT} bytes: name the file that contains the secret");
             return Err(io::Error::new(ErrorKind::FileTooLarge, text));
         }
         if is_pipe && Instant::now() >= deadline {

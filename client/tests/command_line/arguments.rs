@@ -44,9 +44,8 @@ fn name_of_a_cluster_that_none_can_have_is_refused() {
             let named = ["--cluster", name];
             let run = run_with(&[&options[..], &named, command].concat(), "");
             expect(&run, 2, "");
-            let complaint = format!(
-                "error: the cluster's name has {length} bytes: at most 255 are allowed, and at least 1\n"
-            );
+            let complaint =
+                format!("error: the cluster name has {length} bytes: it must have 1 to 255\n");
             assert_eq!(run.err, complaint, "{command:?}");
         }
     }

@@ -26,7 +26,7 @@ fn name_without_address_leaves_the_other_endpoints() {
             "\"a.invalid:1\" cannot be found",
         ),
         ("127.0.0.1:1,here", 2, "\"here\" is not HOST:PORT"),
-        ("127.0.0.1:0", 2, "nobody can be reached at port 0"),
+        ("127.0.0.1:0", 2, "port 0 cannot be reached"),
         ("::1:7000", 2, "put brackets around an IPv6 address"),
     ] {
         let run = run_with(&["--endpoints", endpoints, "get", "k"], "");
