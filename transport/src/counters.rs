@@ -55,7 +55,7 @@ named! {
     /// Fragments sent for the first time.
     FragmentsSent = "fragments_sent",
     /// Fragments retransmitted.
-    FragmentsRepeated = "fragments_repeated",
+    FragmentsRetransmitted = "fragments_retransmitted",
     /// Fragments received, including duplicates.
     FragmentsReceived = "fragments_received",
     /// Fragmented messages with all fragments acknowledged.
@@ -152,7 +152,7 @@ pub struct Counters {
     drops: [AtomicU64; Cause::ALL.len()],
     /// The time of the last warning for each cause, in milliseconds since `start`, plus 1; 0 if
     /// none.
-    complained: [AtomicU64; Cause::ALL.len()],
+    warned: [AtomicU64; Cause::ALL.len()],
     clock: Arc<dyn Clock>,
     start: Instant,
 }
@@ -162,7 +162,7 @@ impl Counters {
         Self {
             counts: [const { AtomicU64::new(0) }; _],
             drops: [const { AtomicU64::new(0) }; _],
-            complained: [const { AtomicU64::new(0) }; _],
+            warned: [const { AtomicU64::new(0) }; _],
             start: clock.now(),
             clock,
         }
@@ -210,7 +210,7 @@ impl Counters {
         }
         let since = self.clock.now().saturating_duration_since(self.start);
         let now = u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 1) + 1;
-        let last = &self.complained[cause as usize];
+        let last = &self.warned[cause as usize];
         let seen = last.load(Ordering::Relaxed);
         let due = seen == 0 || now.saturating_sub(seen) >= 1000;
         if due

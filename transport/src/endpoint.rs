@@ -95,7 +95,7 @@ impl Endpoint {
     /// Configures several addresses of a process. Messages go to each address in turn, in this
     /// order and cyclically, until one answers.
     pub fn set_peer_addresses(&self, address: Address, at: &[SocketAddr]) {
-        self.inner.shared.tell(address, at);
+        self.inner.shared.configure(address, at);
     }
 
     /// The address to which messages for a process are sent, if it is known.
@@ -134,13 +134,13 @@ impl Endpoint {
 
     /// The source address of the last datagram from a process, if its address is learned from
     /// datagrams.
-    pub fn heard_at(&self, address: Address) -> Option<SocketAddr> {
-        lock(&self.inner.shared.routes).heard_at(address)
+    pub fn learned_address(&self, address: Address) -> Option<SocketAddr> {
+        lock(&self.inner.shared.routes).learned_address(address)
     }
 
     /// The configured addresses of a process.
     pub fn configured_addresses(&self, address: Address) -> Vec<SocketAddr> {
-        lock(&self.inner.shared.routes).told(address).to_vec()
+        lock(&self.inner.shared.routes).configured(address).to_vec()
     }
 
     /// The maximum datagram size to this process, in bytes, according to the current path MTU

@@ -209,7 +209,7 @@ fn take_datagram(
     if own != VotersDigest::NONE && header.voters != VotersDigest::NONE && header.voters != own {
         let about = format_args!(
             "{at} was configured with other voters: digest {:016x} there, {:016x} here. \
-             Give the same --peer list to all servers and proxies of a cluster",
+             Pass the same --peer list to all servers and proxies of a cluster",
             header.voters.get(),
             own.get()
         );
@@ -223,14 +223,14 @@ fn take_datagram(
     let from = (at, header.key);
     if round.last != Some((from, header.boot)) {
         round.last = Some((from, header.boot));
-        lock(&shared.transmission.paths).heard(from, header.boot, round.now);
+        lock(&shared.transmission.paths).on_datagram(from, header.boot, round.now);
     }
     let origin = Origin { at, header };
-    let mut heard = None;
+    let mut last_sender = None;
     for frame in Frames::new(body) {
         match frame {
             Ok(Frame::Envelope(bytes)) => {
-                take_envelope(shared, bytes, origin, &mut heard, round);
+                take_envelope(shared, bytes, origin, &mut last_sender, round);
             }
             Ok(Frame::Fragment(fragment)) => {
                 counters.add(Count::FragmentsReceived, 1);
@@ -239,7 +239,7 @@ fn take_datagram(
                     if bytes.len() > APART {
                         take_apart(shared, bytes, origin, round.now);
                     } else {
-                        take_envelope(shared, &bytes, origin, &mut heard, round);
+                        take_envelope(shared, &bytes, origin, &mut last_sender, round);
                     }
                 }
             }
@@ -273,7 +273,11 @@ fn take_datagram(
                     round.probed.push(to);
                 }
             }
-            Err(_) => counters.drop(Cause::Frame, 1, format_args!("the rest of what {at} sent")),
+            Err(_) => counters.drop(
+                Cause::Frame,
+                1,
+                format_args!("the rest of a datagram from {at}"),
+            ),
         }
     }
 }
@@ -282,10 +286,10 @@ fn take_envelope(
     shared: &Shared,
     bytes: &[u8],
     origin: Origin,
-    heard: &mut Option<Address>,
+    last_sender: &mut Option<Address>,
     round: &mut Round,
 ) {
-    read_envelope(shared, bytes, origin, heard, round.now, |message| {
+    read_envelope(shared, bytes, origin, last_sender, round.now, |message| {
         round.messages.push((message, bytes.len()));
     });
 }
@@ -303,7 +307,7 @@ fn take_apart(shared: &Arc<Shared>, bytes: Vec<u8>, origin: Origin, now: Instant
     };
     let threads = &shared.config.environment.threads;
     if let Err(error) = threads.spawn("raft-decode", Box::new(reading)) {
-        let about = format_args!("no thread to read a large message: {error}");
+        let about = format_args!("cannot start a thread to decode a large message: {error}");
         shared.counters.drop(Cause::InboxFull, 1, about);
     }
 }
@@ -314,18 +318,19 @@ fn read_envelope(
     shared: &Shared,
     bytes: &[u8],
     Origin { at, header }: Origin,
-    heard: &mut Option<Address>,
+    last_sender: &mut Option<Address>,
     now: Instant,
     mut pass: impl FnMut(Received),
 ) {
     let counters = &shared.counters;
     let Ok(envelope) = decode_envelope(bytes) else {
-        let about = format_args!("{} bytes from {at} that are no message", bytes.len());
+        let about = format_args!("{} undecodable bytes from {at}", bytes.len());
         return counters.drop(Cause::Message, 1, about);
     };
     if !header.key.allows(&envelope) {
         let (from, to) = (envelope.from, envelope.to);
-        let about = format_args!("{at} spoke as {from} to {to}, which its key does not allow");
+        let about =
+            format_args!("{at} sent a message as {from} to {to}, which its key does not allow");
         return counters.drop(Cause::Forbidden, 1, about);
     }
     let of_servers = matches!(
@@ -334,14 +339,16 @@ fn read_envelope(
     );
     if of_servers && header.voters != shared.config.voters {
         let (from, to) = (envelope.from, envelope.to);
-        let about = format_args!("{at} spoke as {from} to {to}, and did not say with which voters");
+        let about =
+            format_args!("{at} sent a message as {from} to {to}, whose voters digest differs");
         return counters.drop(Cause::Voters, 1, about);
     }
-    if *heard != Some(envelope.from) {
-        *heard = Some(envelope.from);
+    if *last_sender != Some(envelope.from) {
+        *last_sender = Some(envelope.from);
         let when = (header.boot, header.sequence);
         let authentic = header.key != KeyId::None;
-        let misplaced = lock(&shared.routes).hear(envelope.from, at, when, authentic, now);
+        let misplaced =
+            lock(&shared.routes).observe_source(envelope.from, at, when, authentic, now);
         if let Some(misplaced) = misplaced {
             tracing::warn!("{misplaced}");
         }
@@ -363,7 +370,7 @@ fn take_fragment(
     let counters = &shared.counters;
     let run = (header.boot, header.key);
     let (taken, dropped) = peers.take(run, fragment);
-    let about = format_args!("unfinished messages made room for one from {at}");
+    let about = format_args!("incomplete messages evicted for one from {at}");
     counters.drop(Cause::ReassemblyFull, dropped, about);
     let whole = match taken {
         Reassembly::Buffered | Reassembly::Duplicate => None,
@@ -374,7 +381,7 @@ fn take_fragment(
             return None;
         }
         Reassembly::Oversized => {
-            let about = format_args!("a message from {at} is larger than is taken");
+            let about = format_args!("a message from {at} exceeds the size limit");
             counters.drop(Cause::Oversized, 1, about);
             return None;
         }

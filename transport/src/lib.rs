@@ -2,7 +2,7 @@
 //!
 //! An [`Endpoint`] is one socket. Several processes of the protocol may share it, as the sessions
 //! of one client program do: each [`model::Envelope`] names its sender and its receiver. Nodes and
-//! proxies have configured addresses. An unlisted process is answered at the source address of its
+//! proxies have configured addresses. Messages to an unlisted process go to the source address of its
 //! latest datagram.
 //!
 //! Datagrams are sealed with a key of the cluster, or with a client key, which permits requests and

@@ -29,7 +29,7 @@ const SCRATCH: usize = 512 << 10;
 /// Frames for several receivers, packed into datagrams of the size that each path carries.
 pub(crate) struct PacketBuilders<'a> {
     builders: Vec<(Destination, PacketBuilder)>,
-    places: HashMap<Destination, usize>,
+    indices: HashMap<Destination, usize>,
     paths: &'a Mutex<Paths>,
 }
 
@@ -37,22 +37,22 @@ impl<'a> PacketBuilders<'a> {
     pub(crate) fn new(shared: &'a Shared) -> Self {
         Self {
             builders: Vec::new(),
-            places: HashMap::new(),
+            indices: HashMap::new(),
             paths: &shared.transmission.paths,
         }
     }
 
     pub(crate) fn to(&mut self, to: Destination) -> &mut PacketBuilder {
         // The common case is one receiver, or consecutive messages for the same receiver.
-        let place = match self.builders.last() {
+        let index = match self.builders.last() {
             Some((last, _)) if *last == to => self.builders.len() - 1,
-            _ => *self.places.entry(to).or_insert_with(|| {
+            _ => *self.indices.entry(to).or_insert_with(|| {
                 let room = room_in(lock(self.paths).size(to));
                 self.builders.push((to, PacketBuilder::new(room)));
                 self.builders.len() - 1
             }),
         };
-        &mut self.builders[place].1
+        &mut self.builders[index].1
     }
 
     fn send(self, shared: &Shared, now: Instant) {
@@ -124,7 +124,7 @@ impl Shared {
             self.counters.add(Count::DelayedByFaults, 1);
             self.wake_by(Some(due));
         } else {
-            let about = format_args!("the fault plan delays more messages than can be held");
+            let about = format_args!("delay queue full: the fault plan delays too many messages");
             self.counters.drop(Cause::DelayFull, 1, about);
         }
     }
@@ -198,12 +198,12 @@ impl Shared {
     ) -> Option<Destination> {
         let Some(key) = self.sealer.key_for(envelope) else {
             let (from, to) = (envelope.from, envelope.to);
-            let about = format_args!("{from} to {to}: no key held here may seal it");
+            let about = format_args!("no key for messages from {from} to {to}");
             self.counters.drop(Cause::NoKey, 1, about);
             return None;
         };
         let Some(at) = at.or_else(|| lock(&self.routes).find(envelope.to, now)) else {
-            let about = format_args!("nobody knows where {} is", envelope.to);
+            let about = format_args!("no route to {}", envelope.to);
             self.counters.drop(Cause::NoRoute, 1, about);
             return None;
         };
@@ -216,7 +216,10 @@ impl Shared {
             return;
         };
         if !lock(&self.transmission.outgoing).reserve_bulk(to) {
-            let about = format_args!("the last snapshot to {} is still under way", envelope.to);
+            let about = format_args!(
+                "the previous snapshot to {} is still being sent",
+                envelope.to
+            );
             return self.counters.drop(Cause::FragmentQueueFull, 1, about);
         }
         let (shared, envelope) = (Arc::clone(self), envelope.clone());
@@ -227,7 +230,7 @@ impl Shared {
         let threads = &self.config.environment.threads;
         if let Err(error) = threads.spawn("raft-encode", Box::new(encoding)) {
             lock(&self.transmission.outgoing).release_bulk(to);
-            let about = format_args!("no thread to encode a snapshot: {error}");
+            let about = format_args!("cannot start a thread to encode a snapshot: {error}");
             self.counters.drop(Cause::FragmentQueueFull, 1, about);
         }
     }
@@ -251,12 +254,12 @@ impl Shared {
         let taken = outgoing.push_bulk(to, Bytes::from(bytes), now);
         self.after_fragments(outgoing);
         self.counters.add(Count::MessagesSent, usize::from(taken));
-        let about = format_args!("a snapshot of {length} bytes found others waiting");
+        let about = format_args!("snapshot queue full: {length} bytes to {receiver}");
         self.counters
             .drop(Cause::FragmentQueueFull, usize::from(!taken), about);
     }
 
-    /// Starts sending large messages. Returns how many found no room.
+    /// Starts sending large messages. Returns how many were refused for lack of room.
     fn push_fragments(
         &self,
         large: Vec<(Destination, Bytes)>,
@@ -270,7 +273,7 @@ impl Shared {
             self.pack_fragments(&mut outgoing, to, now, builders);
         }
         self.after_fragments(outgoing);
-        let about = format_args!("large messages found too many waiting already");
+        let about = format_args!("fragment queue full: no room for large messages");
         self.counters.drop(Cause::FragmentQueueFull, refused, about);
         refused
     }
@@ -283,10 +286,10 @@ impl Shared {
         self.wake_by(deadline);
         self.counters.add(Count::FragmentsSent, counts.sent);
         self.counters
-            .add(Count::FragmentsRepeated, counts.retransmitted);
+            .add(Count::FragmentsRetransmitted, counts.retransmitted);
         self.counters
             .add(Count::FragmentedMessagesDelivered, counts.delivered);
-        let about = format_args!("no word came of large messages, in spite of repeats");
+        let about = format_args!("large messages timed out despite retransmissions");
         self.counters.drop(Cause::GaveUp, counts.given_up, about);
     }
 
@@ -324,7 +327,7 @@ impl Shared {
         if outgoing.poll(to, size, now, |fragment| {
             builder.push(&Frame::Fragment(fragment));
         }) {
-            // The next datagrams sent test the path.
+            // The next datagrams that are sent probe the path.
             lock(&self.transmission.paths).suspect(to, now);
         }
     }
@@ -354,8 +357,8 @@ impl Shared {
         }
     }
 
-    /// Logs paths whose datagram size changed, and splits fragments again that are too long for
-    /// them.
+    /// Logs paths whose datagram size changed, and fragments again the messages whose fragments are too
+    /// long for them.
     pub(crate) fn after_changes(&self, now: Instant) {
         let changes = lock(&self.transmission.paths).changes();
         let mut shrunk = Vec::new();
@@ -372,12 +375,12 @@ impl Shared {
                     self.counters.add(Count::BlackHoles, 1);
                     tracing::warn!(
                         %peer, from, to = size,
-                        "datagrams of this length no longer reach the peer; sending shorter ones"
+                        "datagrams of this length no longer reach the peer; switching to shorter ones"
                     );
                 }
                 Reason::Kernel => tracing::info!(
                     %peer, from, to = size,
-                    "the interface or the route carries shorter datagrams; sending those"
+                    "the MTU of the interface or of the route requires shorter datagrams"
                 ),
                 Reason::Probe | Reason::NewRun => {
                     tracing::debug!(%peer, from, to = size, "datagram length changed");

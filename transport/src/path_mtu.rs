@@ -167,18 +167,18 @@ impl Paths {
     }
 
     /// Records a datagram from this receiver and its run.
-    pub(crate) fn heard(&mut self, from: Destination, boot: BootId, now: Instant) {
+    pub(crate) fn on_datagram(&mut self, from: Destination, boot: BootId, now: Instant) {
         let limit = self.limit;
         let Some(path) = self.paths.get_mut(&from) else {
             return;
         };
-        let silent = now.duration_since(path.heard) >= RUN_SILENCE;
+        let silent = now.duration_since(path.last_datagram) >= RUN_SILENCE;
         path.retry_at = None;
         path.silence = SILENCE_FIRST;
         match path.boot {
-            Some(known) if known == boot => path.heard = now,
+            Some(known) if known == boot => path.last_datagram = now,
             Some(known) if boot < known && !silent => {}
-            None => (path.boot, path.heard) = (Some(boot), now),
+            None => (path.boot, path.last_datagram) = (Some(boot), now),
             Some(_) => {
                 let before = path.size;
                 *path = Path::new(limit, now);
@@ -353,7 +353,8 @@ struct Path {
     silence: Duration,
     round_trip: Option<Duration>,
     boot: Option<BootId>,
-    heard: Instant,
+    /// The time of the last datagram of the run `boot`.
+    last_datagram: Instant,
     used: Instant,
 }
 
@@ -405,7 +406,7 @@ impl Path {
             silence: SILENCE_FIRST,
             round_trip: None,
             boot: None,
-            heard: now,
+            last_datagram: now,
             used: now,
         }
     }

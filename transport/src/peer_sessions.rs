@@ -36,7 +36,7 @@ pub(crate) struct PeerSessions {
 struct Peer {
     window: ReplayWindow,
     incoming: Reassembler,
-    heard: Instant,
+    last_datagram: Instant,
 }
 
 impl PeerSessions {
@@ -62,11 +62,11 @@ impl PeerSessions {
         let peer = self.peers.entry(run).or_insert_with(|| Peer {
             window: ReplayWindow::default(),
             incoming: Reassembler::default(),
-            heard: now,
+            last_datagram: now,
         });
         let new = run.1 == KeyId::None || peer.window.take(sequence);
         if new {
-            peer.heard = now;
+            peer.last_datagram = now;
         }
         new
     }
@@ -105,7 +105,7 @@ impl PeerSessions {
 
     fn longest_silent(&mut self, of: impl Fn(&Reassembler) -> bool) -> Option<&mut Reassembler> {
         let holding = self.peers.values_mut().filter(|peer| of(&peer.incoming));
-        let silent = holding.min_by_key(|peer| peer.heard)?;
+        let silent = holding.min_by_key(|peer| peer.last_datagram)?;
         Some(&mut silent.incoming)
     }
 
@@ -121,13 +121,13 @@ impl PeerSessions {
     /// Evicts an eighth of the sessions, the longest silent ones, so that the search is not
     /// repeated for each newcomer.
     fn forget(&mut self) {
-        let mut times: Vec<Instant> = self.peers.values().map(|peer| peer.heard).collect();
+        let mut times: Vec<Instant> = self.peers.values().map(|peer| peer.last_datagram).collect();
         let nth = times.len() / 8;
         let (_, last, _) = times.select_nth_unstable(nth);
         let last = *last;
         let mut going = nth + 1;
         self.peers.retain(|_, peer| {
-            let goes = going > 0 && peer.heard <= last;
+            let goes = going > 0 && peer.last_datagram <= last;
             if goes {
                 going -= 1;
                 self.bytes -= peer.incoming.bytes();

@@ -2,7 +2,7 @@
 //! (as in RFC 4303 §3.4.3).
 //!
 //! Duplicates, and datagrams older than the window, are dropped. The protocol tolerates both. The
-//! window saves the work, and keeps an attacker from replaying recorded datagrams for ever.
+//! window saves the work, and keeps an attacker from replaying recorded datagrams indefinitely.
 
 const WORDS: usize = 32;
 /// The width of the window: how far a sequence number may lag behind the latest one.

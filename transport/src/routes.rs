@@ -1,9 +1,9 @@
-//! The addresses of processes: configured ("told") and learned from received datagrams ("heard").
+//! The addresses of processes: configured, and learned from received datagrams.
 //!
-//! A process that is not listed is answered at the source address of its latest datagram. A listed
-//! process may move as well (a restarted container gets another address). While its datagrams come
-//! from another address, it is answered there. When it is silent, the configured address applies
-//! again, so that two processes that both moved find each other.
+//! Messages to an unlisted process go to the source address of its latest datagram. A listed process
+//! may move as well (a restarted container gets another address). While its datagrams come from
+//! another address, messages go there. When it is silent, the configured address applies again, so
+//! that two processes that both moved find each other.
 //!
 //! A listed process may have several addresses, as the name `localhost` has. While none of them
 //! answers, they are tried in turn.
@@ -27,7 +27,7 @@ use std::{
 use tokio::time::Instant;
 
 /// For how long a learned address of a listed process takes precedence over its configured one.
-const HEARD_FOR: Duration = Duration::from_secs(5);
+const LEARNED_FOR: Duration = Duration::from_secs(5);
 /// How long one of several addresses is tried before the next one.
 const TRY_NEXT: Duration = Duration::from_millis(250);
 /// The silence after which an earlier run may take over.
@@ -42,7 +42,7 @@ const MISPLACED: Duration = Duration::from_secs(3);
 pub(crate) struct Routes {
     routes: HashMap<Address, Route>,
     capacity: usize,
-    learned: usize,
+    learned_count: usize,
     /// The listed processes.
     listed: Vec<Address>,
     /// The run of a process that is followed, or `None` for no run.
@@ -71,8 +71,8 @@ impl fmt::Display for Misplaced {
         } = self;
         write!(
             f,
-            "{process} is heard from {at}, which is configured as the address of {configured_for}: \
-             correct the list of addresses"
+            "{process} sends from {at}, the configured address of {configured_for}: correct the list \
+             of addresses"
         )
     }
 }
@@ -89,39 +89,39 @@ struct Since {
 #[derive(Clone, Debug, Default)]
 struct Route {
     /// The configured addresses of a listed process; empty for an unlisted one.
-    told: Vec<SocketAddr>,
+    configured: Vec<SocketAddr>,
     /// The index of the configured address in use.
     current: usize,
     /// When that address last answered.
     answered: Option<Instant>,
     /// When it was first used since then.
     tried: Option<Instant>,
-    heard: Option<Heard>,
+    learned: Option<Learned>,
 }
 
 impl Route {
     /// The configured address to use now.
-    fn next_told(&mut self, now: Instant) -> Option<SocketAddr> {
+    fn next_configured(&mut self, now: Instant) -> Option<SocketAddr> {
         let elapsed = |at: Option<Instant>, by| at.is_some_and(|at| now.duration_since(at) >= by);
-        let answers = self.answered.is_some() && !elapsed(self.answered, HEARD_FOR);
-        if self.told.len() > 1 && !answers {
+        let answers = self.answered.is_some() && !elapsed(self.answered, LEARNED_FOR);
+        if self.configured.len() > 1 && !answers {
             if elapsed(self.tried, TRY_NEXT) {
                 self.skip();
             }
             self.tried.get_or_insert(now);
         }
-        self.told.get(self.current).copied()
+        self.configured.get(self.current).copied()
     }
 
     fn skip(&mut self) {
-        self.current = (self.current + 1) % self.told.len();
+        self.current = (self.current + 1) % self.configured.len();
         self.answered = None;
         self.tried = None;
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct Learned {
     at: SocketAddr,
     boot: BootId,
     sequence: u64,
@@ -134,7 +134,7 @@ impl Routes {
         Self {
             routes: HashMap::new(),
             capacity,
-            learned: 0,
+            learned_count: 0,
             listed: Vec::new(),
             followed: HashMap::new(),
             misplaced: BTreeMap::new(),
@@ -152,23 +152,23 @@ impl Routes {
     ) {
         self.followed.insert(of, run);
         if let Some(route) = self.routes.get_mut(&of)
-            && !route.told.is_empty()
+            && !route.configured.is_empty()
         {
-            route.heard.take_if(|heard| Some(heard.boot) != run);
+            route.learned.take_if(|learned| Some(learned.boot) != run);
         }
         if let (Some(run), Some(at)) = (run, at) {
-            self.hear(of, at, (run, 0), authentic, now);
+            self.observe_source(of, at, (run, 0), authentic, now);
         }
     }
 
     /// The source address of the last datagram from this process.
-    pub(crate) fn heard_at(&self, of: Address) -> Option<SocketAddr> {
-        Some(self.routes.get(&of)?.heard?.at)
+    pub(crate) fn learned_address(&self, of: Address) -> Option<SocketAddr> {
+        Some(self.routes.get(&of)?.learned?.at)
     }
 
     /// The configured addresses of this process.
-    pub(crate) fn told(&self, of: Address) -> &[SocketAddr] {
-        self.routes.get(&of).map_or(&[], |route| &route.told)
+    pub(crate) fn configured(&self, of: Address) -> &[SocketAddr] {
+        self.routes.get(&of).map_or(&[], |route| &route.configured)
     }
 
     /// The listed processes.
@@ -179,37 +179,38 @@ impl Routes {
     /// Whether this process is listed.
     pub(crate) fn is_listed(&self, address: Address) -> bool {
         let route = self.routes.get(&address);
-        route.is_some_and(|route| !route.told.is_empty())
+        route.is_some_and(|route| !route.configured.is_empty())
     }
 
     /// The address to which messages for this process are sent.
     pub(crate) fn find(&mut self, to: Address, now: Instant) -> Option<SocketAddr> {
         let route = self.routes.get_mut(&to)?;
-        let stale = |heard: &Heard| now.duration_since(heard.when) >= HEARD_FOR;
-        match route.heard {
-            Some(heard) if route.told.is_empty() || !stale(&heard) => Some(heard.at),
-            _ => route.next_told(now),
+        let stale = |learned: &Learned| now.duration_since(learned.when) >= LEARNED_FOR;
+        match route.learned {
+            Some(learned) if route.configured.is_empty() || !stale(&learned) => Some(learned.at),
+            _ => route.next_configured(now),
         }
     }
 
     /// Configures the addresses of a process. An empty list changes nothing.
-    pub(crate) fn tell(&mut self, of: Address, at: Vec<SocketAddr>) {
+    pub(crate) fn configure(&mut self, of: Address, at: Vec<SocketAddr>) {
         if at.is_empty() {
             return;
         }
         let route = self.routes.entry(of).or_default();
-        if route.told.is_empty() {
+        if route.configured.is_empty() {
             self.listed.push(of);
-            if route.heard.is_some() {
-                self.learned -= 1;
+            if route.learned.is_some() {
+                self.learned_count -= 1;
             }
         }
         // Resolving a name again mostly returns the same addresses, perhaps in another order. The
         // route then keeps its state.
-        let same = route.told.len() == at.len() && at.iter().all(|at| route.told.contains(at));
+        let same =
+            route.configured.len() == at.len() && at.iter().all(|at| route.configured.contains(at));
         if !same {
             *route = Route {
-                told: at,
+                configured: at,
                 ..Route::default()
             };
         }
@@ -219,8 +220,8 @@ impl Routes {
     pub(crate) fn unreachable(&mut self, at: SocketAddr) {
         for of in &self.listed {
             if let Some(route) = self.routes.get_mut(of)
-                && route.told.len() > 1
-                && route.told[route.current] == at
+                && route.configured.len() > 1
+                && route.configured[route.current] == at
             {
                 route.skip();
             }
@@ -230,7 +231,7 @@ impl Routes {
     /// The listed processes that have sent from the address of another one for a while.
     pub(crate) fn misplaced(&self, now: Instant) -> Vec<Misplaced> {
         let is_shown =
-            |since: &&Since| since.is_reported && now.duration_since(since.last) < HEARD_FOR;
+            |since: &&Since| since.is_reported && now.duration_since(since.last) < LEARNED_FOR;
         let shown = self.misplaced.values().filter(is_shown);
         shown.map(|since| since.misplaced).collect()
     }
@@ -238,10 +239,11 @@ impl Routes {
     /// Records whether a listed process sends from the address of another one. Returns a finding to
     /// report, once.
     fn compare(&mut self, of: Address, at: SocketAddr, now: Instant) -> Option<Misplaced> {
-        let is_told = |of: &Address| self.told(*of).contains(&at);
-        let other = match is_told(&of) {
-            true => None,
-            false => self.listed.iter().copied().find(is_told),
+        let is_configured = |of: &Address| self.configured(*of).contains(&at);
+        let other = if is_configured(&of) {
+            None
+        } else {
+            self.listed.iter().copied().find(is_configured)
         };
         let Some(configured_for) = other else {
             if !self.misplaced.is_empty() {
@@ -261,7 +263,7 @@ impl Routes {
             is_reported: false,
         };
         let since = self.misplaced.entry(of).or_insert(fresh);
-        if since.misplaced != misplaced || now.duration_since(since.last) >= HEARD_FOR {
+        if since.misplaced != misplaced || now.duration_since(since.last) >= LEARNED_FOR {
             *since = fresh;
         }
         since.last = now;
@@ -271,7 +273,7 @@ impl Routes {
 
     /// Records that a datagram of this process came from `at`. `authentic`: no other process could
     /// have sent it. Returns a finding about the configured list.
-    pub(crate) fn hear(
+    pub(crate) fn observe_source(
         &mut self,
         of: Address,
         at: SocketAddr,
@@ -279,7 +281,7 @@ impl Routes {
         authentic: bool,
         now: Instant,
     ) -> Option<Misplaced> {
-        let fresh = Heard {
+        let fresh = Learned {
             at,
             boot,
             sequence,
@@ -290,39 +292,40 @@ impl Routes {
             return None;
         }
         let is_followed = followed.is_none_or(|run| run == Some(boot));
-        let misplaced = match self.is_listed(of) {
-            true => self.compare(of, at, now),
-            false => None,
+        let misplaced = if self.is_listed(of) {
+            self.compare(of, at, now)
+        } else {
+            None
         };
         match self.routes.get_mut(&of) {
             Some(route) => {
-                if let Some(place) = route.told.iter().position(|told| *told == at) {
-                    route.current = place;
+                if let Some(index) = route.configured.iter().position(|known| *known == at) {
+                    route.current = index;
                     route.answered = Some(now);
                     route.tried = None;
                 }
-                if !is_followed || (!route.told.is_empty() && !authentic) {
+                if !is_followed || (!route.configured.is_empty() && !authentic) {
                     return misplaced;
                 }
-                let later = route.heard.is_none_or(|heard| {
+                let later = route.learned.is_none_or(|learned| {
                     !authentic
-                        || (boot, sequence) > (heard.boot, heard.sequence)
-                        || now.duration_since(heard.when) >= SILENCE
+                        || (boot, sequence) > (learned.boot, learned.sequence)
+                        || now.duration_since(learned.when) >= SILENCE
                 });
                 if later {
-                    route.heard = Some(fresh);
+                    route.learned = Some(fresh);
                 }
             }
             None if !is_followed => {}
             None => {
-                if self.learned >= self.capacity {
+                if self.learned_count >= self.capacity {
                     self.forget();
                 }
-                self.learned += 1;
+                self.learned_count += 1;
                 self.routes.insert(
                     of,
                     Route {
-                        heard: Some(fresh),
+                        learned: Some(fresh),
                         ..Route::default()
                     },
                 );
@@ -334,11 +337,17 @@ impl Routes {
     /// Evicts an eighth of the learned routes, the longest silent ones, so that the search is not
     /// repeated for each newcomer.
     fn forget(&mut self) {
-        let learned = |route: &Route| route.told.is_empty().then_some(route.heard).flatten();
+        let unlisted = |route: &Route| {
+            route
+                .configured
+                .is_empty()
+                .then_some(route.learned)
+                .flatten()
+        };
         let mut times: Vec<Instant> = self
             .routes
             .values()
-            .filter_map(|route| learned(route).map(|heard| heard.when))
+            .filter_map(|route| unlisted(route).map(|learned| learned.when))
             .collect();
         let nth = times.len() / 8;
         if times.is_empty() {
@@ -348,11 +357,11 @@ impl Routes {
         let last = *last;
         let mut going = nth + 1;
         self.routes.retain(|_, route| {
-            let goes = going > 0 && learned(route).is_some_and(|heard| heard.when <= last);
+            let goes = going > 0 && unlisted(route).is_some_and(|learned| learned.when <= last);
             going -= usize::from(goes);
             !goes
         });
-        self.learned -= nth + 1 - going;
+        self.learned_count -= nth + 1 - going;
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) local: SocketAddr,
     pub(crate) socket: Box<dyn DatagramSocket>,
     /// Wakes the owner that serves the socket.
-    call: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    waker: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Messages in transit. Lock order: `outgoing` before `paths`.
@@ -113,12 +113,12 @@ impl Shared {
                 arrival: Notify::new(),
             },
             local,
-            call: OnceLock::new(),
+            waker: OnceLock::new(),
             socket,
             config,
         };
         for (address, at) in &shared.config.peers {
-            shared.tell(*address, &[*at]);
+            shared.configure(*address, &[*at]);
         }
         Ok(shared)
     }
@@ -128,7 +128,9 @@ impl Shared {
         self.config.environment.clock.now().into()
     }
 
-    pub(crate) fn tell(&self, address: Address, at: &[SocketAddr]) {
+    /// Configures the addresses of a process that this socket can reach. Logs a warning if there is
+    /// none.
+    pub(crate) fn configure(&self, address: Address, at: &[SocketAddr]) {
         let reachable = at
             .iter()
             .filter_map(|at| resolve::reachable_from(self.local, *at));
@@ -136,10 +138,10 @@ impl Shared {
         if reachable.is_empty() {
             tracing::warn!(
                 %address, ?at, local = %self.local,
-                "this socket cannot reach that address: listen on [::] to reach both kinds"
+                "this socket cannot reach that address: listen on [::] to reach both IP versions"
             );
         }
-        lock(&self.routes).tell(address, reachable);
+        lock(&self.routes).configure(address, reachable);
     }
 
     /// Puts messages into the inbox, each with its encoded length. Callable from any thread.
@@ -160,7 +162,7 @@ impl Shared {
         self.counters.drop(
             Cause::InboxFull,
             refused,
-            format_args!("messages arrive faster than they are taken"),
+            format_args!("inbox full: messages arrive faster than this process handles them"),
         );
     }
 
@@ -192,7 +194,7 @@ impl Shared {
                 Cause::SendQueueFull,
                 batch.datagrams(),
                 format_args!(
-                    "{} bytes for {} found no room",
+                    "send queue full: {} bytes to {}",
                     batch.bytes.len(),
                     batch.to.0
                 ),
@@ -221,7 +223,7 @@ impl Shared {
                     self.counters.add(Count::DatagramsSent, datagrams);
                     self.counters.add(Count::BytesSent, length);
                 }
-                Err(error) => match SendRefusal::of(&error) {
+                Err(error) => match SendRefusal::from_error(&error) {
                     SendRefusal::Full => return Err(batch),
                     SendRefusal::TooLong => {
                         if batches_failed {
@@ -290,15 +292,15 @@ impl Shared {
     }
 
     /// Sets the function that wakes the owner that serves the socket.
-    pub(crate) fn set_waker(&self, call: Box<dyn Fn() + Send + Sync>) {
-        let _ = self.call.set(call);
+    pub(crate) fn set_waker(&self, waker: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.waker.set(waker);
     }
 
     /// Wakes the owner that serves the socket, if there is one. Threads of this crate call it after
     /// they delivered a message.
     pub(crate) fn wake_owner(&self) {
-        if let Some(call) = self.call.get() {
-            call();
+        if let Some(wake) = self.waker.get() {
+            wake();
         }
     }
 
@@ -372,7 +374,7 @@ enum SendRefusal {
 }
 
 impl SendRefusal {
-    fn of(error: &io::Error) -> Self {
+    fn from_error(error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         if quinn_udp::is_msg_size_err(error) {
             return Self::TooLong;
@@ -404,14 +406,14 @@ impl SendRefusal {
             ),
             Self::Filtered => (
                 Cause::Filtered,
-                "a packet filter on this machine forbids it: check its output rules",
+                "a packet filter on this machine blocks it: check its output rules",
             ),
             Self::NoBuffers => (Cause::NoBuffers, "the system is short of memory"),
             _ if is_invalid && is_loopback(local) && !is_loopback(to) => (
                 Cause::SendFailed,
                 "this socket listens on loopback: listen on an address of the network",
             ),
-            _ => (Cause::SendFailed, "it will be tried again"),
+            _ => (Cause::SendFailed, "later messages are still sent"),
         }
     }
 }
@@ -440,7 +442,7 @@ mod tests {
             (Errno::CONNREFUSED, SendRefusal::Pending),
             (Errno::INVAL, SendRefusal::Other),
         ] {
-            assert_eq!(SendRefusal::of(&errno.into()), refusal, "{errno}");
+            assert_eq!(SendRefusal::from_error(&errno.into()), refusal, "{errno}");
         }
     }
 
@@ -454,7 +456,8 @@ mod tests {
             ("127.0.0.1:1", "127.0.0.2:7101", false),
             ("0.0.0.0:1", "192.0.2.1:7101", false),
         ] {
-            let (cause, advice) = SendRefusal::of(&invalid).advice(&invalid, at(local), at(to));
+            let (cause, advice) =
+                SendRefusal::from_error(&invalid).advice(&invalid, at(local), at(to));
             assert_eq!(cause, Cause::SendFailed);
             assert_eq!(
                 advice.contains("listens on loopback"),
@@ -465,7 +468,7 @@ mod tests {
         // The system itself refuses such a datagram with this error.
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Err(error) = socket.send_to(&[0], "192.0.2.1:7101") {
-            let refusal = SendRefusal::of(&error);
+            let refusal = SendRefusal::from_error(&error);
             let local = socket.local_addr().unwrap();
             let (_, advice) = refusal.advice(&error, local, at("192.0.2.1:7101"));
             let is_known =

@@ -25,8 +25,8 @@ impl Socket {
 
     /// Sets the function that wakes the owner, from any thread, when a background thread finished
     /// decoding or encoding a large message. Call it once.
-    pub fn set_waker(&self, call: impl Fn() + Send + Sync + 'static) {
-        self.shared.set_waker(Box::new(call));
+    pub fn set_waker(&self, waker: impl Fn() + Send + Sync + 'static) {
+        self.shared.set_waker(Box::new(waker));
     }
 
     /// The messages received, perhaps none. Never blocks. More may wait at the socket: poll it for

@@ -49,7 +49,7 @@ fn run(seed: u64) -> (Vec<(Duration, Envelope)>, u64) {
         });
         simulation.advance(deadlines.into_iter().flatten().fold(end, Instant::min));
     }
-    (arrived, a.counters().get(Count::FragmentsRepeated))
+    (arrived, a.counters().get(Count::FragmentsRetransmitted))
 }
 
 #[test]

@@ -532,7 +532,7 @@ impl Driver {
     /// the source address of its last answer with a nonce counts instead.
     fn is_at_known_address(&self, Origin { id, at, .. }: Origin) -> bool {
         let of = Address::Node(id);
-        let heard = self.endpoint.heard_at(of);
+        let heard = self.endpoint.learned_address(of);
         let heard = heard.filter(|_| self.endpoint.is_authentic());
         let known = heard.or_else(|| self.identities.answered_at(id));
         let known = known.or_else(|| match self.endpoint.configured_addresses(of)[..] {

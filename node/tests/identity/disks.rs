@@ -91,7 +91,11 @@ async fn exchanged_addresses_are_reported() {
             alerts.find(|alert| alert.kind == AlertKind::PeerAddresses)
         })
         .await;
-        assert!(alert.text.contains("is heard from"), "{}", alert.text);
+        assert!(
+            alert.text.contains("the configured address of"),
+            "{}",
+            alert.text
+        );
         if has_keys {
             // With keys, the routes follow the source addresses of datagrams, so no message is lost.
             cluster.settle().await;

@@ -291,16 +291,16 @@ fn silent_receiver_costs_little_and_no_length() {
 fn new_run_of_a_peer_begins_anew_and_a_replayed_one_does_not() {
     let mut net = Net::new(LIMIT, Some(65_508));
     net.run(SECOND / 10);
-    net.paths.heard(to(), boot(5), net.now);
+    net.paths.on_datagram(to(), boot(5), net.now);
     assert_eq!(net.size(), LIMIT);
-    net.paths.heard(to(), boot(4), net.now);
+    net.paths.on_datagram(to(), boot(4), net.now);
     assert_eq!(net.size(), LIMIT, "an earlier run");
-    net.paths.heard(to(), boot(6), net.now);
+    net.paths.on_datagram(to(), boot(6), net.now);
     assert_eq!(net.size(), BASE);
     let other = (([10, 0, 0, 2], 1).into(), KeyId::Cluster);
     assert_eq!(net.paths.size(other), BASE, "another address");
     net.run(SECOND / 10);
-    net.paths.heard(to(), boot(1), net.now + RUN_SILENCE);
+    net.paths.on_datagram(to(), boot(1), net.now + RUN_SILENCE);
     assert_eq!(net.size(), BASE, "a clock that was set back");
 }
 

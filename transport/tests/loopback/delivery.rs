@@ -190,7 +190,7 @@ async fn large_message_to_nobody_is_given_up_and_counted() {
         a.counters().dropped(Cause::GaveUp) == 1
     })
     .await;
-    assert!(a.counters().get(Count::FragmentsRepeated) > 0);
+    assert!(a.counters().get(Count::FragmentsRetransmitted) > 0);
 }
 
 #[tokio::test]
