@@ -193,33 +193,11 @@ fn take_datagram(
     at: SocketAddr,
     round: &mut Round,
 ) {
-    let counters = &shared.counters;
-    if datagram == LIVENESS_PROBE {
-        return counters.drop_silently(Cause::Short);
-    }
     let length = datagram.len();
-    let (header, body) = match shared.sealer.unseal(datagram) {
-        Ok(opened) => opened,
-        Err(cause) => {
-            let about = format_args!("a datagram of {length} bytes from {at}");
-            return counters.drop(cause, 1, about);
-        }
+    let Some((header, body)) = open_datagram(shared, peers, datagram, at, round.now) else {
+        return;
     };
-    let own = shared.config.voters;
-    if own != VotersDigest::NONE && header.voters != VotersDigest::NONE && header.voters != own {
-        let about = format_args!(
-            "{at} was configured with other voters: digest {:016x} there, {:016x} here. \
-             Pass the same --peer list to all servers and proxies of a cluster",
-            header.voters.get(),
-            own.get()
-        );
-        return counters.drop(Cause::Voters, 1, about);
-    }
-    let run = (header.boot, header.key);
-    if !peers.admit(run, header.sequence, round.now) {
-        let about = format_args!("datagram {} from {at}", header.sequence);
-        return counters.drop(Cause::Replayed, 1, about);
-    }
+    let counters = &shared.counters;
     let from = (at, header.key);
     if round.last != Some((from, header.boot)) {
         round.last = Some((from, header.boot));
@@ -273,13 +251,55 @@ fn take_datagram(
                     round.probed.push(to);
                 }
             }
-            Err(_) => counters.drop(
-                Cause::Frame,
-                1,
-                format_args!("the rest of a datagram from {at}"),
-            ),
+            Err(_) => {
+                let about = format_args!("the rest of a datagram from {at}");
+                counters.drop(Cause::Frame, 1, about);
+            }
         }
     }
+}
+
+/// Unseals a datagram and checks its voters and its sequence number. Returns its header and its body, or
+/// `None` if it was dropped.
+fn open_datagram<'a>(
+    shared: &Shared,
+    peers: &mut PeerSessions,
+    datagram: &'a mut [u8],
+    at: SocketAddr,
+    now: Instant,
+) -> Option<(Header, &'a mut [u8])> {
+    let counters = &shared.counters;
+    if datagram == LIVENESS_PROBE {
+        counters.drop_silently(Cause::Short);
+        return None;
+    }
+    let length = datagram.len();
+    let (header, body) = match shared.sealer.unseal(datagram) {
+        Ok(opened) => opened,
+        Err(cause) => {
+            let about = format_args!("a datagram of {length} bytes from {at}");
+            counters.drop(cause, 1, about);
+            return None;
+        }
+    };
+    let own = shared.config.voters;
+    if own != VotersDigest::NONE && header.voters != VotersDigest::NONE && header.voters != own {
+        let about = format_args!(
+            "{at} was configured with other voters: digest {:016x} there, {:016x} here. \
+             Pass the same --peer list to all servers and proxies of a cluster",
+            header.voters.get(),
+            own.get()
+        );
+        counters.drop(Cause::Voters, 1, about);
+        return None;
+    }
+    let run = (header.boot, header.key);
+    if !peers.admit(run, header.sequence, now) {
+        let about = format_args!("datagram {} from {at}", header.sequence);
+        counters.drop(Cause::Replayed, 1, about);
+        return None;
+    }
+    Some((header, body))
 }
 
 fn take_envelope(
