@@ -153,7 +153,7 @@ fn entry_of_a_follower_whose_sync_failed_outlives_a_power_loss() {
     let put = writer.begin_put("x", value());
     let (code, said) = servers.cluster.wait_for_end(follower);
     assert_eq!(code, DISK_FAILED, "{said}");
-    assert!(said.contains("writes the end of its log again"), "{said}");
+    assert!(said.contains("rewrites the end of its log"), "{said}");
     servers.cluster.restart(follower);
     writer.expect_acknowledged(put);
     servers.expect_of_the_follower_alone(leader, follower, absent);

@@ -33,7 +33,7 @@ impl Disk for Breaking {
         self.0 -= 1;
         if self.0 == 0 {
             let source = io::Error::from(io::ErrorKind::StorageFull);
-            return Err(DiskError::of("write", "log", source));
+            return Err(DiskError::from_io("write", "log", source));
         }
         Ok(())
     }

@@ -44,8 +44,8 @@ pub trait Disk: Send {
 }
 
 /// The advice for a server that lost its log.
-const LOST: &str = "This server can no longer know what it promised, so it must not vote again: \
-     leave it stopped, keep the directory, and do not start an empty one under its number. \
+const LOST: &str = "Its record of votes and acknowledgements is incomplete, so this server must not vote again: \
+     leave it stopped, keep the directory, and do not start an empty one under its id. \
      The cluster tolerates one failure less until its data is copied to a new cluster: see \
      \"A lost disk\" in docs/deploy.md";
 
@@ -54,7 +54,7 @@ const LOST: &str = "This server can no longer know what it promised, so it must 
 pub enum DiskError {
     /// Another process, or another server in this process, uses the directory.
     #[error(
-        "data directory {} is in use by another process: stop that one, or give this server a directory of its own",
+        "data directory {} is in use by another process: stop that one, or pass another --data-dir for this server",
         dir.display()
     )]
     InUse {
@@ -71,7 +71,7 @@ pub enum DiskError {
     },
     /// A pipe, a device or a directory has the name of a file that the server needs.
     #[error(
-        "data directory {}: {file} is not a regular file, so no server wrote it. If the real one was moved away, put it back. If no server ever used this directory, give another one. Otherwise treat the disk as lost, and delete nothing in the directory. {LOST}",
+        "data directory {}: {file} is not a regular file, so no server wrote it. If the original was moved away, put it back. If no server ever used this directory, pass another --data-dir. Otherwise treat the disk as lost, and delete nothing in the directory. {LOST}",
         dir.display()
     )]
     NotAFile {
@@ -173,7 +173,7 @@ pub enum DiskError {
     },
     /// The process or the system has no file descriptor left.
     #[error(
-        "cannot {action} {file}: the limit of open files is too low. Raise it for the process (ulimit -n, or LimitNOFILE of a systemd unit) or, if the whole system has reached its limit, with sysctl fs.file-max; then start the server again. The disk has not failed, and everything this server acknowledged is there"
+        "cannot {action} {file}: the limit on open files is too low. Raise it for the process (ulimit -n, or LimitNOFILE of a systemd unit) or, if the whole system has reached its limit, with sysctl fs.file-max; then start the server again. The disk has not failed, and everything this server acknowledged is there"
     )]
     TooManyFiles {
         /// The operation that failed.
@@ -185,7 +185,7 @@ pub enum DiskError {
     },
     /// A system call failed.
     #[error(
-        "cannot {action} {file}, so the server is shutting down: the contents of the disk are unknown. Check the disk and the kernel's log, then start the server again: it writes the end of its log again before it relies on it. If that fails too, leave it stopped and keep its data directory"
+        "cannot {action} {file}, so the server is shutting down: the contents of the disk are unknown. Check the disk and the kernel's log, then start the server again: it rewrites the end of its log before it relies on it. If that fails too, leave it stopped and keep its data directory"
     )]
     Io {
         /// The operation that failed.
@@ -197,7 +197,7 @@ pub enum DiskError {
     },
     /// The data exceeds a limit of the log format.
     #[error(
-        "{what} does not fit the format of the log, so the server is shutting down: the state of this cluster is too large. Start the server with such a --snapshot-entries and --snapshot-bytes that it takes no snapshot, delete keys, then start it as before"
+        "{what} does not fit the format of the log, so the server is shutting down: the state of this cluster is too large. Raise --snapshot-entries and --snapshot-bytes so that no snapshot is taken, start the server, delete keys, then start it with the former values"
     )]
     TooLarge {
         /// The object that does not fit.
@@ -212,7 +212,7 @@ impl DiskError {
     /// The error for a data directory that cannot be created or opened.
     pub(crate) fn unusable(dir: &Path, source: io::Error) -> Self {
         if is_out_of_descriptors(&source) {
-            return Self::of("open", &dir.display().to_string(), source);
+            return Self::from_io("open", &dir.display().to_string(), source);
         }
         Self::Unusable {
             dir: dir.to_owned(),
@@ -221,7 +221,7 @@ impl DiskError {
     }
 
     /// The error for a failed operation on a file.
-    pub(crate) fn of(action: &'static str, file: &str, source: io::Error) -> Self {
+    pub(crate) fn from_io(action: &'static str, file: &str, source: io::Error) -> Self {
         let file = file.to_owned();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -270,7 +270,7 @@ mod tests {
     fn too_many_open_files_are_no_fault_of_the_disk() {
         for code in [libc::EMFILE, libc::ENFILE] {
             let error = io::Error::from_raw_os_error(code);
-            let text = DiskError::of("open", "log", error).to_string();
+            let text = DiskError::from_io("open", "log", error).to_string();
             assert!(text.contains("ulimit -n"), "{text}");
             assert!(!text.contains("Check the disk"), "{text}");
             let error = io::Error::from_raw_os_error(code);

@@ -51,7 +51,7 @@ pub enum MetadataError {
     /// The directory was first started with other voters.
     #[error(
         "data directory {} belongs to a server of a cluster with {}, but this start names {}: start it with the \
-         voters it has. Voters cannot be changed; to move the data to a cluster with other voters see \
+         voters of its first start. Voters cannot be changed; to move the data to a cluster with other voters see \
          \"A lost disk\" in docs/deploy.md",
         dir.display(), numbers(stored), numbers(given)
     )]
@@ -106,7 +106,7 @@ struct Contents {
 
 impl Contents {
     fn encode(&self) -> Vec<u8> {
-        let body = postcard::to_allocvec(self).expect("what is written has known lengths");
+        let body = postcard::to_allocvec(self).expect("all lengths are known before serialization");
         let mut bytes = Vec::with_capacity(HEADER + body.len());
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
@@ -126,7 +126,10 @@ impl Contents {
             .split_first_chunk::<HEADER>()
             .ok_or_else(|| damaged(0, "it is too short"))?;
         if header[..8] != MAGIC {
-            return Err(damaged(0, "it does not begin as metadata do"));
+            return Err(damaged(
+                0,
+                "it does not start with the magic number of metadata",
+            ));
         }
         let word = |at: usize| {
             header[at..]
@@ -177,7 +180,7 @@ impl Metadata {
         random: &mut StdRng,
     ) -> Result<Self, MetadataError> {
         let dir = files.dir().to_owned();
-        let failed = |action| move |source| DiskError::of(action, NAME, source);
+        let failed = |action| move |source| DiskError::from_io(action, NAME, source);
         let replace = {
             let files = Arc::clone(files);
             move |bytes: &[u8]| {
@@ -256,7 +259,7 @@ impl Metadata {
             starts.pop_first();
         }
         self.write()
-            .map_err(|source| DiskError::of("write", NAME, source))
+            .map_err(|source| DiskError::from_io("write", NAME, source))
     }
 
     /// The identity of this disk and its starts.
@@ -419,7 +422,7 @@ impl Lease {
             let written = metadata
                 .write()
                 .map(|()| version)
-                .map_err(|source| DiskError::of("write", NAME, source));
+                .map_err(|source| DiskError::from_io("write", NAME, source));
             if written.is_err() {
                 // After a failed write the contents of the file are unknown: see `DiskError`.
                 self.metadata = None;
@@ -444,8 +447,8 @@ impl Drop for Lease {
         if thread::panicking() {
             // The contents of the file are unknown: see `DiskError`.
             state.metadata = None;
-            let source = io::Error::other("its thread panicked: see the log");
-            state.report = Some(Err(DiskError::of("write", NAME, source)));
+            let source = io::Error::other("its thread panicked; see the log");
+            state.report = Some(Err(DiskError::from_io("write", NAME, source)));
             has_news = true;
         }
         drop(state);

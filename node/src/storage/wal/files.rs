@@ -67,7 +67,7 @@ pub(crate) trait SegmentFile: Send + 'static {
     fn fsync(&self) -> io::Result<()>;
 
     /// Writes the contents at this offset, and returns once they are durable. May write zeros
-    /// behind them, up to the next multiple of [`BLOCK`].
+    /// after them, up to the next multiple of [`BLOCK`].
     fn write_durable(&mut self, bytes: &mut Blocks, offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)?;
         self.fsync()
@@ -353,7 +353,8 @@ impl LogFile {
         })
     }
 
-    /// Writes with direct I/O. Returns false if it is not supported, and nothing was written.
+    /// Writes with direct I/O; `sync` includes the fsync. Returns false, and writes nothing, if the file
+    /// system does not support it.
     fn write_direct(&mut self, bytes: &mut Blocks, offset: u64, sync: bool) -> io::Result<bool> {
         let Some(direct) = &mut self.direct else {
             return Ok(false);
@@ -431,6 +432,7 @@ impl Direct {
             blocks[..inside].copy_from_slice(&self.last[..inside]);
         }
         self.last_block = None;
+        // RWF_DSYNC: the write includes its fsync. The call returns once the bytes are durable.
         let flags = if sync {
             ReadWriteFlags::DSYNC
         } else {

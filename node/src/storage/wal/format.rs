@@ -86,7 +86,9 @@ impl SegmentHeader {
             .get(..HEADER)
             .ok_or(BadHeader::Damaged("it is too short to have a header"))?;
         if bytes[..8] != MAGIC {
-            return Err(BadHeader::Damaged("it does not begin as a log does"));
+            return Err(BadHeader::Damaged(
+                "it does not start with the magic number of a log",
+            ));
         }
         // Checked before the checksum, which another format may compute differently.
         let format = u32_at(bytes, 8);
@@ -113,7 +115,7 @@ impl SegmentHeader {
             begins_anew: match bytes[BEGINS_ANEW] {
                 0 => false,
                 1 => true,
-                _ => return Err(BadHeader::Damaged("it begins in no way that is known")),
+                _ => return Err(BadHeader::Damaged("its header has an invalid flag")),
             },
         })
     }
@@ -254,7 +256,7 @@ pub(crate) fn find_from(segment: &[u8], offset: usize, tag: u64, sequence: u64) 
 pub(crate) fn encode_frame(buffer: &mut Blocks, tag: u64, sequence: u64, writes: &[Write]) -> bool {
     buffer.extend(&[0; FRAME_HEADER]);
     postcard::serialize_with_flavor(writes, &mut *buffer)
-        .expect("what is written has known lengths");
+        .expect("all lengths are known before serialization");
     let Ok(length) = u32::try_from(buffer.len() - FRAME_HEADER) else {
         return false;
     };
@@ -317,7 +319,7 @@ impl<'a> LargeFrame<'a> {
         if let Some(error) = pieces.failed {
             return Err(error);
         }
-        written.expect("what is written has known lengths");
+        written.expect("all lengths are known before serialization");
         let Pieces {
             first,
             buffer: mut last,

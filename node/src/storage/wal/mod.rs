@@ -191,8 +191,8 @@ impl<F: Files> Wal<F> {
     /// Makes writes durable. A snapshot starts a segment; the writes before and after it are
     /// appended as usual.
     fn write_all(&mut self, mut writes: &[Write]) -> Result<(), DiskError> {
-        while let Some(place) = writes.iter().position(|write| write.snapshot.is_some()) {
-            let (before, rest) = writes.split_at(place);
+        while let Some(index) = writes.iter().position(|write| write.snapshot.is_some()) {
+            let (before, rest) = writes.split_at(index);
             if !before.is_empty() {
                 self.append(before)?;
             }
@@ -227,7 +227,7 @@ impl<F: Files> Wal<F> {
         segment
             .file
             .write_durable(&mut self.buffer, segment.offset)
-            .map_err(|source| DiskError::of("write", &segment.name, source))?;
+            .map_err(|source| DiskError::from_io("write", &segment.name, source))?;
         segment.offset += length;
         if self.buffer.room() > SPARE_BUFFER {
             self.buffer = Blocks::default();
@@ -259,12 +259,12 @@ impl<F: Files> Wal<F> {
         self.sealed = false;
         self.hard_state = whole.hard_state.unwrap_or_default();
         self.snapshot_bytes = frame.size();
-        self.let_go(last)
+        self.release_segments(last)
     }
 
     /// Removes the segments before the current one, and recycles some of them. `last` is the latest
     /// of them.
-    fn let_go(&mut self, last: Segment<F::File>) -> Result<(), DiskError> {
+    fn release_segments(&mut self, last: Segment<F::File>) -> Result<(), DiskError> {
         let known = self.previous.take().into_iter().chain([last]);
         let mut known: Vec<_> = known.collect();
         for number in self.oldest..self.segment.number {
@@ -279,15 +279,17 @@ impl<F: Files> Wal<F> {
             if let (Some(segment), Some(spare)) = (again, free) {
                 self.files
                     .rename(&name, spare)
-                    .map_err(|source| DiskError::of("rename", &name, source))?;
+                    .map_err(|source| DiskError::from_io("rename", &name, source))?;
                 self.spares.push_back(Spare {
                     name: spare,
                     made: Made::Used(segment.file),
                 });
             } else {
+                // No fsync of the directory: if the name reappears after a crash, the segment precedes the
+                // last one that begins anew, and recovery removes it.
                 self.files
                     .remove(&name)
-                    .map_err(|source| DiskError::of("remove", &name, source))?;
+                    .map_err(|source| DiskError::from_io("remove", &name, source))?;
             }
         }
         self.oldest = self.segment.number;
@@ -317,8 +319,8 @@ impl<F: Files> Wal<F> {
         let file = match made {
             Made::Zeroing(report) => report
                 .recv()
-                .unwrap_or_else(|_| Err(io::Error::other("its thread panicked: see the log")))
-                .map_err(|source| DiskError::of("create", name, source))?,
+                .unwrap_or_else(|_| Err(io::Error::other("its thread panicked; see the log")))
+                .map_err(|source| DiskError::from_io("create", name, source))?,
             Made::Used(file) => file,
         };
         let file = if size == self.segment_bytes {
@@ -350,7 +352,7 @@ impl<F: Files> Wal<F> {
         self.segment
             .file
             .write(&mut self.buffer, self.segment.offset)
-            .map_err(|source| DiskError::of("write", &self.segment.name, source))?;
+            .map_err(|source| DiskError::from_io("write", &self.segment.name, source))?;
         self.sealed = true;
         Ok(())
     }
@@ -394,7 +396,7 @@ impl<F: Files> Disk for Wal<F> {
             wal.segment
                 .file
                 .fsync()
-                .map_err(|source| DiskError::of("sync", &wal.segment.name, source))
+                .map_err(|source| DiskError::from_io("sync", &wal.segment.name, source))
         })
     }
 }
@@ -427,7 +429,7 @@ pub(crate) fn is_segment(name: &str) -> bool {
 fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskError> {
     files
         .create_zeroed(name, size)
-        .map_err(|source| DiskError::of("create", name, source))
+        .map_err(|source| DiskError::from_io("create", name, source))
 }
 
 /// Records durably in the lock file that the name of this segment is durable.
@@ -435,12 +437,12 @@ fn record<F: Files>(files: &F, number: u64) -> Result<(), DiskError> {
     let offset = read_records(files)?.offset_for(number);
     files
         .write_record(&format::encode_record(number), offset)
-        .map_err(|source| DiskError::of("write", LOCK, source))
+        .map_err(|source| DiskError::from_io("write", LOCK, source))
 }
 
 fn read_records<F: Files>(files: &F) -> Result<Records, DiskError> {
     let bytes = files.read_record();
-    let bytes = bytes.map_err(|source| DiskError::of("read", LOCK, source))?;
+    let bytes = bytes.map_err(|source| DiskError::from_io("read", LOCK, source))?;
     Ok(Records::decode(&bytes))
 }
 
@@ -467,10 +469,10 @@ fn begin<F: Files>(
         })
         .and_then(|()| file.write_at(&header.encode(), 0))
         .and_then(|()| file.fsync())
-        .map_err(|source| DiskError::of("write", spare, source))?;
+        .map_err(|source| DiskError::from_io("write", spare, source))?;
     files
         .rename(spare, &name)
-        .map_err(|source| DiskError::of("create", &name, source))?;
+        .map_err(|source| DiskError::from_io("create", &name, source))?;
     record(files, header.number)?;
     Ok(Segment {
         name,

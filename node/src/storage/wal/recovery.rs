@@ -76,9 +76,10 @@ pub(super) fn recover<F: Files>(
         end: None,
     };
     let mut reader = None;
-    for (place, number) in numbers.iter().enumerate() {
+    for (nth, number) in numbers.iter().enumerate() {
         let name = segment_name(*number);
-        let mut file = files.open(&name).map_err(io_error("open", &name))?;
+        let file = files.open(&name).map_err(io_error("open", &name))?;
+        // The file may be a copy that exists in the page cache only.
         file.fsync().map_err(io_error("sync", &name))?;
         let bytes = files.read(&name).map_err(io_error("read", &name))?;
         let damaged = |offset, what| DiskError::Damaged {
@@ -98,23 +99,29 @@ pub(super) fn recover<F: Files>(
                 1
             },
         });
-        let is_next = header.number == *number && *number == oldest + place as u64;
+        let is_next = header.number == *number && *number == oldest + nth as u64;
         let is_begun = !is_first || header.begins_anew || *number == 1;
         if !is_next || !is_begun || header.tag != reader.tag {
-            return Err(damaged(0, "a segment is missing, or is not of this log"));
+            return Err(damaged(
+                0,
+                "a segment is missing, or belongs to another log",
+            ));
         }
         if header.first_sequence != reader.next_sequence {
             return Err(damaged(0, "frames before this segment are missing"));
         }
         if header.size != bytes.len() as u64 {
-            return Err(damaged(0, "its size is not the one it was made with"));
+            return Err(damaged(0, "its size differs from the size in its header"));
         }
-        let frames = reader
-            .read(&bytes)
-            .map_err(|offset| damaged(offset as u64, "a write cannot follow those before it"))?;
+        let frames = reader.read(&bytes).map_err(|offset| {
+            damaged(
+                offset as u64,
+                "a write does not follow from those before it",
+            )
+        })?;
         if header.begins_anew && reader.durable.snapshot.is_none() {
             // The segment got its name only after its first frame was durable.
-            let what = "the snapshot that it begins with cannot be read";
+            let what = "the snapshot at its start cannot be read";
             return Err(damaged(HEADER as u64, what));
         }
         if header.begins_anew
@@ -123,52 +130,99 @@ pub(super) fn recover<F: Files>(
             recovered.snapshot_bytes = (next - HEADER) as u64;
         }
         let end = frames.end;
+        // A later frame or a seal is written only after this frame's sync, so the frame was durable: this is
+        // damage, not a torn end.
         if format::find_from(&bytes, end, reader.tag, reader.next_sequence).is_some() {
-            let what = "a frame cannot be read, though it was finished";
+            let what = "a frame cannot be read, although its write was complete";
             return Err(damaged(end as u64, what));
         }
-        if place + 1 == numbers.len() {
-            let sealed = reader.is_sealed(&bytes, end);
-            let used = if sealed { end + FRAME_HEADER } else { end };
-            if recorded.last() < *number {
-                file = renew(files, &name, &bytes, used)?;
-            } else {
-                let proven = match frames.last {
-                    _ if sealed => used,
-                    // The snapshot, which the name of the segment proves durable.
-                    HEADER if header.begins_anew => used,
-                    last => last,
-                };
-                settle(&mut file, &bytes, proven, used).map_err(io_error("write", &name))?;
-            }
-            record(files, *number)?;
-            recovered.end = Some(End {
-                tag: reader.tag,
-                sealed,
-                segment: Segment {
-                    name,
-                    number: *number,
-                    file,
-                    size: header.size,
-                    offset: end as u64,
-                },
-            });
+        if nth + 1 == numbers.len() {
+            let is_recorded = recorded.last() >= *number;
+            let last = LastSegment { name, file, header };
+            recovered.end = Some(repair_end(
+                files,
+                last,
+                &bytes,
+                reader,
+                &frames,
+                is_recorded,
+            )?);
         }
     }
     if let Some(reader) = reader {
         recovered.durable = reader.durable;
         recovered.next_sequence = reader.next_sequence;
     }
-    // Spares may be incomplete. One may have become a segment since `names` was read.
+    remove_unneeded(files, gone)?;
+    Ok(recovered)
+}
+
+/// The last segment of a log.
+struct LastSegment<H> {
+    name: String,
+    file: H,
+    header: SegmentHeader,
+}
+
+/// Makes the last segment durable up to its last frame, and records its name. `is_recorded`: the lock file
+/// already has a record of it.
+fn repair_end<F: Files>(
+    files: &F,
+    last: LastSegment<F::File>,
+    bytes: &[u8],
+    reader: &Reader,
+    frames: &Frames,
+    is_recorded: bool,
+) -> Result<End<F::File>, DiskError> {
+    let LastSegment {
+        name,
+        mut file,
+        header,
+    } = last;
+    let sealed = reader.is_sealed(bytes, frames.end);
+    let used = if sealed {
+        frames.end + FRAME_HEADER
+    } else {
+        frames.end
+    };
+    if is_recorded {
+        let proven = match frames.last {
+            _ if sealed => used,
+            // The snapshot, which the name of the segment proves durable.
+            HEADER if header.begins_anew => used,
+            last => last,
+        };
+        settle(&mut file, bytes, proven, used).map_err(io_error("write", &name))?;
+    } else {
+        file = renew(files, &name, bytes, used)?;
+    }
+    record(files, header.number)?;
+    Ok(End {
+        tag: reader.tag,
+        sealed,
+        segment: Segment {
+            name,
+            number: header.number,
+            file,
+            size: header.size,
+            offset: frames.end as u64,
+        },
+    })
+}
+
+/// Removes the segments that are no longer needed, and the spare files, which may be incomplete.
+fn remove_unneeded<F: Files>(files: &F, segments: &[u64]) -> Result<(), DiskError> {
+    // A spare file may have become a segment during the recovery, so the names are read again.
+    let dir = files.dir().display().to_string();
     let names = files.names().map_err(io_error("list", &dir))?;
     let spares = SPARES
         .into_iter()
         .filter(|spare| names.iter().any(|name| name == spare));
-    let gone = gone.iter().map(|number| segment_name(*number));
-    for name in gone.chain(spares.map(str::to_owned)) {
+    let unneeded = segments.iter().map(|number| segment_name(*number));
+    for name in unneeded.chain(spares.map(str::to_owned)) {
         files.remove(&name).map_err(io_error("remove", &name))?;
     }
-    Ok(recovered)
+    Ok(())
 }
 
 /// Returns an error if the last segment that the lock file requires is missing.
@@ -216,19 +270,19 @@ fn refuse_unrecorded<F: Files>(
     })
 }
 
-/// The position of the last segment that begins anew, or 0 if none does.
+/// The index of the last segment that begins anew, or 0 if none does.
 fn first_needed<F: Files>(
     files: &F,
     numbers: &[u64],
     identity: &Identity,
 ) -> Result<usize, DiskError> {
-    for (place, number) in numbers.iter().enumerate().rev() {
+    for (index, number) in numbers.iter().enumerate().rev() {
         let name = segment_name(*number);
         let bytes = files
             .read_start(&name, HEADER)
             .map_err(io_error("read", &name))?;
         if read_header(files, &name, &bytes, identity)?.begins_anew {
-            return Ok(place);
+            return Ok(index);
         }
     }
     Ok(0)
@@ -402,7 +456,7 @@ fn renew<F: Files>(
 }
 
 fn io_error(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> DiskError {
-    move |source| DiskError::of(action, file, source)
+    move |source| DiskError::from_io(action, file, source)
 }
 
 #[cfg(test)]
