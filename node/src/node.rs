@@ -83,10 +83,10 @@ impl Node {
 
     /// Sets several addresses of another server, which are tried in turn.
     pub(crate) async fn set_peer_addresses(&self, id: NodeId, at: Vec<SocketAddr>) {
-        let tell = move |endpoint: &Endpoint| {
+        let configure = move |endpoint: &Endpoint| {
             endpoint.set_peer_addresses(Address::Node(id), &at);
         };
-        self.with_endpoint(tell).await;
+        self.with_endpoint(configure).await;
     }
 
     /// Runs an action on the endpoint, which only the driver holds. Returns `None` once the server
@@ -158,12 +158,12 @@ impl Node {
 
     /// The status of the server, without log entries and events; `None` once it has stopped.
     pub async fn status(&self) -> Option<Status> {
-        self.look(StatusQuery::BRIEF).await
+        self.query_status(StatusQuery::BRIEF).await
     }
 
     /// The status of the server, with the end of its log and its recent events; `None` once it has
     /// stopped.
-    pub async fn look(&self, query: StatusQuery) -> Option<Status> {
+    pub async fn query_status(&self, query: StatusQuery) -> Option<Status> {
         let (reply, answer) = oneshot::channel();
         self.command(DriverCommand::Status(query, reply)).await?;
         answer.await.ok()
@@ -218,7 +218,7 @@ impl Node {
 
     /// The time since the last message of another server, or since the start if there was none.
     pub(crate) fn silence_of(&self, id: NodeId) -> Duration {
-        self.inner.liveness.since_heard(id)
+        self.inner.liveness.since_message(id)
     }
 
     /// The metrics, in the Prometheus text format.

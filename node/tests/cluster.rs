@@ -303,19 +303,23 @@ async fn paused_leader_is_replaced_and_follows_when_it_goes_on() {
     drop(pause);
     assert_ne!(cluster.leader().await.id(), leader.id());
     assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
-    let told = leader.look(StatusQuery::default()).await.unwrap().events;
-    let steps_down = told
+    let events = leader
+        .query_status(StatusQuery::default())
+        .await
+        .unwrap()
+        .events;
+    let steps_down = events
         .iter()
         .find(|event| event.what == EventKind::SteppedDown);
-    assert!(steps_down.is_some(), "{told:?}");
+    assert!(steps_down.is_some(), "{events:?}");
     let at = steps_down.unwrap().id;
     let since = StatusQuery {
         entries: 0,
         since: at,
     };
-    let later = leader.look(since).await.unwrap().events;
+    let later = leader.query_status(since).await.unwrap().events;
     assert!(later.iter().all(|event| event.id > at), "{later:?}");
-    assert_eq!(later.len() + at as usize, told.len());
+    assert_eq!(later.len() + at as usize, events.len());
 }
 
 #[tokio::test]

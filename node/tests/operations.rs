@@ -167,7 +167,7 @@ async fn status_without_a_token_shows_no_keys_and_values() {
         entries: 24,
         since: 0,
     };
-    let shown = serde_json::to_string(&node.look(all).await.unwrap()).unwrap();
+    let shown = serde_json::to_string(&node.query_status(all).await.unwrap()).unwrap();
     assert!(shown.contains("[104,117,115,104]"), "{shown}");
 }
 

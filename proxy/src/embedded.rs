@@ -118,7 +118,7 @@ impl Embedded {
                 let node = embedded.node(id);
                 async move {
                     let status = match node {
-                        Some(node) => node.look(glance).await,
+                        Some(node) => node.query_status(glance).await,
                         None => None,
                     };
                     match status {

@@ -114,7 +114,7 @@ fn reject(rejection: Rejection) -> Response {
         Rejection::Body(error) => (error.status(), format!("{error}\n")).into_response(),
         Rejection::Unauthorized => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            let text = "this needs the header: Authorization: Bearer TOKEN\n";
+            let text = "this request needs the header: Authorization: Bearer TOKEN\n";
             (StatusCode::UNAUTHORIZED, challenge, text).into_response()
         }
         Rejection::Overloaded => {
@@ -135,21 +135,24 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 /// The parameters of a status query: `?entries=24&since=0`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TurnScope {
+struct StatusParameters {
     entries: Option<usize>,
     since: Option<u64>,
 }
 
-async fn status(State(shared): State<Shared>, Query(look): Query<TurnScope>) -> Response {
+async fn status(
+    State(shared): State<Shared>,
+    Query(parameters): Query<StatusParameters>,
+) -> Response {
     let Some(node) = shared.node() else {
         return gone();
     };
     let all = StatusQuery::default();
     let query = StatusQuery {
-        entries: look.entries.unwrap_or(all.entries),
-        since: look.since.unwrap_or(all.since),
+        entries: parameters.entries.unwrap_or(all.entries),
+        since: parameters.since.unwrap_or(all.since),
     };
-    match time::timeout(PATIENCE, node.look(query)).await {
+    match time::timeout(PATIENCE, node.query_status(query)).await {
         Ok(Some(mut status)) => {
             if !shared.has_token {
                 status.log.iter_mut().for_each(log_excerpt::redact);
@@ -159,7 +162,7 @@ async fn status(State(shared): State<Shared>, Query(look): Query<TurnScope>) -> 
         Ok(None) => gone(),
         Err(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "the server does not answer\n",
+            "the server did not respond in time\n",
         )
             .into_response(),
     }
@@ -196,7 +199,7 @@ async fn set_chaos(State(shared): State<Shared>, Json(plan): Json<Plan>) -> Resp
 }
 
 fn no_chaos() -> Response {
-    let text = "faults are made only by a server started with --chaos\n";
+    let text = "fault injection is disabled: start raft-node with --chaos\n";
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
@@ -254,7 +257,7 @@ async fn readyz(
             status
                 .as_ref()
                 .is_some_and(|status| status.suspended.is_none() && status.is_known),
-            "the cluster knows this server by its disk",
+            "the cluster has recorded this server's disk identity",
         ),
     ];
     let ready = checks.iter().all(|(_, holds, _)| *holds);

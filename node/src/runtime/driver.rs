@@ -7,11 +7,12 @@
 //!
 //! The [event loop](crate::runtime::event_loop) decides which thread runs a turn. No turn touches the disk.
 
+mod status_report;
+
 use crate::{
     error::Failure,
     identities::{self, Identities, Origin},
     observability::events::{self, Observer},
-    observability::log_excerpt,
     observability::metrics::Metrics,
     observability::status_query::StatusQuery,
     observability::trace::TraceWriter,
@@ -25,14 +26,14 @@ use crate::{
     storage::writer::Writer,
 };
 use model::{
-    Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Flow, Message, NodeId,
-    Raft, Role, WriteId,
+    Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Message, NodeId, Raft,
+    Role, WriteId,
     admission::{Acknowledged, IdentityMessage, LogAt},
     client::Invocation,
     invariants::{self, Watermarks},
 };
 use rand::{RngExt as _, rngs::StdRng};
-use status::{Alert, AlertKind, Counts, Progress, Status};
+use status::Status;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -46,7 +47,7 @@ use std::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
-use transport::{Cause, Clock, Count, Endpoint, Environment, Received, Socket, canonical};
+use transport::{Cause, Clock, Endpoint, Environment, Received, Socket, canonical};
 
 /// How long a stopping server waits for operations in progress.
 const LINGER: Duration = Duration::from_secs(2);
@@ -80,7 +81,7 @@ pub(crate) struct Liveness {
     /// When the last turn ended, in milliseconds since the start.
     turned: AtomicU64,
     /// When the last message of each server arrived, in the same unit; 0 for never.
-    heard: BTreeMap<NodeId, AtomicU64>,
+    last_message: BTreeMap<NodeId, AtomicU64>,
 }
 
 impl Liveness {
@@ -89,7 +90,7 @@ impl Liveness {
             started: clock.now(),
             clock,
             turned: AtomicU64::new(0),
-            heard: others.map(|id| (id, AtomicU64::new(0))).collect(),
+            last_message: others.map(|id| (id, AtomicU64::new(0))).collect(),
         }
     }
 
@@ -105,15 +106,18 @@ impl Liveness {
     }
 
     /// The time since the last message of a server, or since the start if there was none.
-    pub(crate) fn since_heard(&self, id: NodeId) -> Duration {
-        let heard = self.heard.get(&id).map_or(0, |heard| heard.load(Relaxed));
-        self.uptime().saturating_sub(Duration::from_millis(heard))
+    pub(crate) fn since_message(&self, id: NodeId) -> Duration {
+        let last = self
+            .last_message
+            .get(&id)
+            .map_or(0, |last| last.load(Relaxed));
+        self.uptime().saturating_sub(Duration::from_millis(last))
     }
 
     /// The time since the last message of a server, if there was one.
     fn silence(&self, id: NodeId) -> Option<Duration> {
-        let heard = self.heard.get(&id)?.load(Relaxed);
-        (heard > 0).then(|| self.since_heard(id))
+        let last = self.last_message.get(&id)?.load(Relaxed);
+        (last > 0).then(|| self.since_message(id))
     }
 
     fn millis(&self, now: Instant) -> u64 {
@@ -406,8 +410,8 @@ impl Driver {
     pub(crate) fn prepare_to_wait(&mut self, scope: TurnScope) -> WakeupsToArm {
         let mut wakeups = WakeupsToArm::default();
         let to_write = self.socket.is_congested();
-        let was_told = matches!(scope, TurnScope::Everything(Wakeup::Socket));
-        if was_told || to_write != self.armed.to_write {
+        let is_disarmed = matches!(scope, TurnScope::Everything(Wakeup::Socket));
+        if is_disarmed || to_write != self.armed.to_write {
             self.armed.to_write = to_write;
             wakeups.listen = Some(to_write);
         }
@@ -439,7 +443,7 @@ impl Driver {
                 let own = self.raft.id();
                 let about = format_args!(
                     "{from} at {at} sent a message for {to} to this server, {own}: {from} has this \
-                     address for {to} in its list of addresses"
+                     address for {to} in its --peer list"
                 );
                 let counters = self.endpoint.counters();
                 counters.drop(Cause::Misdirected, 1, about);
@@ -453,8 +457,8 @@ impl Driver {
                 if !self.is_admitted(Origin { id, boot, at }, &message, now) {
                     continue;
                 }
-                if let Some(heard) = self.liveness.heard.get(&id) {
-                    heard.store(millis.max(1), Relaxed);
+                if let Some(last) = self.liveness.last_message.get(&id) {
+                    last.store(millis.max(1), Relaxed);
                 }
             }
             if self.raft.is_impossible(&message) {
@@ -532,9 +536,9 @@ impl Driver {
     /// the source address of its last answer with a nonce counts instead.
     fn is_at_known_address(&self, Origin { id, at, .. }: Origin) -> bool {
         let of = Address::Node(id);
-        let heard = self.endpoint.learned_address(of);
-        let heard = heard.filter(|_| self.endpoint.is_authentic());
-        let known = heard.or_else(|| self.identities.answered_at(id));
+        let learned = self.endpoint.learned_address(of);
+        let learned = learned.filter(|_| self.endpoint.is_authentic());
+        let known = learned.or_else(|| self.identities.answered_at(id));
         let known = known.or_else(|| match self.endpoint.configured_addresses(of)[..] {
             [only] => Some(only),
             _ => None,
@@ -647,7 +651,7 @@ impl Driver {
     /// for the full election timeout, nor refuse its vote to others for the leader's sake.
     fn look_for_leader(&mut self, now: Instant) -> Result<(), Failure> {
         let leader = events::leader_of(&self.raft).filter(|id| *id != self.raft.id());
-        let silent = leader.filter(|id| self.timers.is_silence(self.liveness.since_heard(*id)));
+        let silent = leader.filter(|id| self.timers.is_silence(self.liveness.since_message(*id)));
         let Some(leader) = silent else {
             self.leader_probe.forget();
             return Ok(());
@@ -701,7 +705,7 @@ impl Driver {
             self.disk_behind = true;
             warn!(
                 backlog,
-                "the disk does not keep up: as leader, this server refuses writes and still serves reads"
+                "the disk is too slow: as leader, this server refuses writes and still serves reads"
             );
         } else if self.disk_behind && self.writer.has_caught_up() {
             self.disk_behind = false;
@@ -769,7 +773,7 @@ impl Driver {
         let Envelope { to, message, .. } = envelope;
         match (to, message) {
             (Address::Node(id), Message::InstallSnapshotRequest(_)) => {
-                self.liveness.since_heard(*id) > SILENT || !self.identities.counts(*id)
+                self.liveness.since_message(*id) > SILENT || !self.identities.counts(*id)
             }
             _ => false,
         }
@@ -809,132 +813,5 @@ impl Driver {
         self.liveness
             .turned
             .store(self.liveness.millis(now), Relaxed);
-    }
-
-    fn status(&self, query: StatusQuery) -> Status {
-        let raft = &self.raft;
-        let last_index = raft.log().last_index().get();
-        let mut votes = Vec::new();
-        let mut followers = BTreeMap::new();
-        let mut waiting = 0;
-        match raft.role() {
-            Role::Follower { .. } => {}
-            Role::PreCandidate { votes: of } => votes.extend(of.iter().map(|id| id.get())),
-            Role::Candidate(candidate) => votes.extend(candidate.votes.iter().map(|id| id.get())),
-            Role::Leader(leader) => {
-                waiting = leader.writes.len() + leader.reads.len();
-                followers.extend(leader.followers.iter().map(|(id, progress)| {
-                    let silent = self.liveness.since_heard(*id).as_millis();
-                    let progress = Progress {
-                        match_index: progress.match_index.get(),
-                        next_index: progress.next_index.get(),
-                        lag: last_index.saturating_sub(progress.match_index.get()),
-                        flow: match progress.flow {
-                            Flow::Probe => status::Flow::Probe,
-                            Flow::Pipeline => status::Flow::Pipeline,
-                        },
-                        window: progress.window,
-                        silent_ms: u64::try_from(silent).unwrap_or(u64::MAX),
-                        counts: self.counts(*id),
-                    };
-                    (id.get(), progress)
-                }));
-            }
-        }
-        let silence = |id: &NodeId| {
-            let silence = self.liveness.silence(*id);
-            let silence = silence.and_then(|silence| u64::try_from(silence.as_millis()).ok());
-            (id.get(), silence)
-        };
-        let (log_start, log) = log_excerpt::excerpt(raft.log(), query.entries);
-        Status {
-            id: raft.id().get(),
-            role: raft.role().into(),
-            term: raft.current_term().get(),
-            leader: events::leader_of(raft).map(NodeId::get),
-            commit_index: raft.commit_index().get(),
-            last_index,
-            snapshot_index: raft.snapshot_index().get(),
-            durable_index: raft.durable_index().get(),
-            applied_index: raft.store().last_applied().get(),
-            state_bytes: raft.store().state_bytes(),
-            sessions: raft.store().session_count(),
-            voters: raft.config().voters.iter().map(|id| id.get()).collect(),
-            followers,
-            heartbeat_ms: u64::try_from(self.timers.heartbeat().as_millis()).unwrap_or(u64::MAX),
-            peer_silence_ms: raft
-                .config()
-                .voters
-                .iter()
-                .filter(|id| **id != raft.id())
-                .map(silence)
-                .collect(),
-            syncs: self.metrics.syncs(),
-            uptime_seconds: self.liveness.uptime().as_secs(),
-            boot: format!("{:016x}", self.boot),
-            disk: self.identities.disk().to_owned(),
-            suspended: self.identities.suspended(),
-            is_known: self.identities.is_known(),
-            alerts: self.alerts(),
-            voted_for: raft.voted_for().map(NodeId::get),
-            votes,
-            first_index: raft.log().base().index.next().get(),
-            waiting,
-            counts: self.counted(),
-            log_start: log_start.get(),
-            log,
-            events: self.observer.happened(query.since),
-        }
-    }
-
-    /// The current conditions that need an operator's attention.
-    fn alerts(&self) -> Vec<Alert> {
-        let silence = |id| self.liveness.silence(id);
-        let now = self.now();
-        let mut alerts = self.identities.alerts(silence, self.is_follower(), now);
-        alerts.extend(self.endpoint.misplaced().iter().filter_map(|misplaced| {
-            let Address::Node(id) = misplaced.process else {
-                return None;
-            };
-            Some(Alert {
-                kind: AlertKind::PeerAddresses,
-                node: id.get(),
-                text: misplaced.to_string(),
-            })
-        }));
-        if let Some(since) = self.slow_since {
-            let seconds = now.saturating_duration_since(since).as_secs();
-            alerts.push(Alert {
-                kind: AlertKind::SlowDisk,
-                node: self.raft.id().get(),
-                text: format!("a write has been in progress for {seconds} s"),
-            });
-        }
-        alerts
-    }
-
-    /// Whether a server counts toward a quorum, as far as is known.
-    fn counts(&self, id: NodeId) -> bool {
-        let (silence, now) = (self.liveness.silence(id), self.now());
-        let is_lost = self
-            .identities
-            .is_lost(id, silence, self.is_follower(), now);
-        self.identities.counts(id) && !is_lost
-    }
-
-    /// Whether this server follows another one.
-    fn is_follower(&self) -> bool {
-        events::leader_of(&self.raft).is_some_and(|leader| leader != self.raft.id())
-    }
-
-    fn counted(&self) -> Counts {
-        let counters = self.endpoint.counters();
-        Counts {
-            messages_in: counters.get(Count::MessagesReceived),
-            messages_out: counters.get(Count::MessagesSent),
-            dropped: Cause::ALL.iter().map(|of| counters.dropped(*of)).sum(),
-            dropped_by_faults: counters.dropped(Cause::Faults),
-            ..self.metrics.counts()
-        }
     }
 }

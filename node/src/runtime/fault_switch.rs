@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 #[derive(Default)]
 pub(crate) struct FaultSwitch {
     /// Whether a pause or kill was requested; readable without a lock.
-    told: AtomicBool,
+    requested: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -46,7 +46,7 @@ impl FaultSwitch {
         let mut state = self.lock();
         state.paused += 1;
         state.waiting.push(asleep);
-        self.told.store(true, Relaxed);
+        self.requested.store(true, Relaxed);
         drop(state);
         self.changed.notify_all();
         (Pause(Arc::clone(self)), falls_asleep)
@@ -56,7 +56,7 @@ impl FaultSwitch {
     pub(crate) fn kill(&self) {
         let mut state = self.lock();
         state.killed = true;
-        self.told.store(true, Relaxed);
+        self.requested.store(true, Relaxed);
         drop(state);
         self.changed.notify_all();
     }
@@ -68,7 +68,7 @@ impl FaultSwitch {
 
     /// Sleeps while paused. Returns false if the server was killed.
     pub(crate) fn pass(&self) -> bool {
-        if !self.told.load(Relaxed) {
+        if !self.requested.load(Relaxed) {
             return true;
         }
         let mut state = self.lock();
@@ -82,7 +82,7 @@ impl FaultSwitch {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         // Written only under the lock.
-        self.told.store(state.killed, Relaxed);
+        self.requested.store(state.killed, Relaxed);
         !state.killed
     }
 

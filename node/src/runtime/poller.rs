@@ -117,18 +117,18 @@ impl Poller {
     /// Waits for an event: busy polls until `awake`, then sleeps.
     pub(crate) fn wait(&self, awake: Option<Instant>) -> io::Result<Wakeup> {
         while awake.is_some_and(|end| Instant::now() < end) {
-            if let Some(woken) = self.look(Some(&Timespec::default()))? {
+            if let Some(woken) = self.poll_once(Some(&Timespec::default()))? {
                 return Ok(woken);
             }
             // Gives other threads a chance to run.
             thread::yield_now();
         }
-        let woken = self.look(None)?;
+        let woken = self.poll_once(None)?;
         Ok(woken.unwrap_or(Wakeup::Otherwise))
     }
 
     /// The next event, or `None` if none occurs within this time.
-    fn look(&self, within: Option<&Timespec>) -> io::Result<Option<Wakeup>> {
+    fn poll_once(&self, within: Option<&Timespec>) -> io::Result<Option<Wakeup>> {
         let mut events = [epoll::Event {
             flags: epoll::EventFlags::empty(),
             data: epoll::EventData::new_u64(WAKER),

@@ -22,12 +22,15 @@ use crate::{
     },
 };
 use model::{
-    Durable, Raft,
+    Durable, NodeId, Raft,
     admission::Admission,
     wire::{BootId, VotersDigest},
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use std::{io, net::SocketAddr, num::NonZero, sync::Arc, task::Waker, thread, time::Duration};
+use std::{
+    collections::BTreeSet, io, net::SocketAddr, num::NonZero, sync::Arc, task::Waker, thread,
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use transport::{Endpoint, new_boot};
 
@@ -95,32 +98,18 @@ pub(super) fn build<F: Files>(
     let (disk, durable) = open(config, files, &mut random)?;
     let mut voters = config.voters.clone();
     voters.insert(config.id);
-    let mut model_config = model::Config::new(voters.clone());
-    // The log in memory is hardly longer than these bytes and the growth between snapshots.
-    model_config.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
-    model_config.max_sessions = config.max_sessions;
-    model_config.session_window = config.session_window;
-    model_config.state_quota = config.state_quota;
+    let model_config = core_config(config, voters.clone());
     tracing::info!(
         cluster = config.cluster,
         voters = ?voters,
         term = %durable.hard_state.current_term,
         entries = durable.log.len(),
         snapshot = %durable.base().index,
-        "starts"
+        "starting"
     );
     let boot_id = new_boot(environment).map_err(StartError::Random)?;
     let boot = boot_id.random;
-    let trace = match &config.trace {
-        Some(path) => {
-            let trace = TraceWriter::begin(path, config.id, boot, &model_config, &durable);
-            Some(trace.map_err(|source| StartError::Trace {
-                path: path.clone(),
-                source,
-            })?)
-        }
-        None => None,
-    };
+    let trace = begin_trace(config, boot, &model_config, &durable)?;
     let (endpoint, socket) = Endpoint::open(transport_config(config, boot_id))
         .map_err(|error| listen_error(config, error))?;
     let to_wake = waker.clone();
@@ -145,13 +134,7 @@ pub(super) fn build<F: Files>(
     let others = voters.into_iter().filter(|id| *id != config.id);
     let liveness = Arc::new(Liveness::new(others, clock()));
     metrics.snapshot_limit_bytes.set(MAX_STATE as u64);
-    // On a single processor, busy polling would block the threads whose results it waits for.
-    let processors = thread::available_parallelism().map_or(1, NonZero::get);
-    let busy_wait = match processors {
-        1 => Duration::ZERO,
-        _ => config.busy_wait,
-    };
-    let busy_poll = BusyPoll::new(busy_wait, environment.clock.now());
+    let busy_poll = BusyPoll::new(busy_wait(config), environment.clock.now());
     let writer = Arc::new(Writer::new(disk, busy_poll, Arc::clone(&metrics), clock()));
     let (command, commands) = mpsc::channel(COMMANDS);
     let logged = durable.log.iter().map(|entry| entry.payload.size() as u64);
@@ -214,6 +197,46 @@ pub(super) fn listen_error(config: &Config, source: io::Error) -> StartError {
         address: config.listen,
         purpose: "datagrams",
         source,
+    }
+}
+
+/// The settings of the Raft core.
+fn core_config(config: &Config, voters: BTreeSet<NodeId>) -> model::Config {
+    let mut core = model::Config::new(voters);
+    // The log in memory is hardly longer than these bytes and the growth between snapshots.
+    core.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
+    core.max_sessions = config.max_sessions;
+    core.session_window = config.session_window;
+    core.state_quota = config.state_quota;
+    core
+}
+
+/// Starts the trace of this run, if one is configured.
+fn begin_trace(
+    config: &Config,
+    boot: u64,
+    core: &model::Config,
+    durable: &Durable,
+) -> Result<Option<TraceWriter>, StartError> {
+    let Some(path) = &config.trace else {
+        return Ok(None);
+    };
+    let trace = TraceWriter::begin(path, config.id, boot, core, durable);
+    let trace = trace.map_err(|source| StartError::Trace {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Some(trace))
+}
+
+/// The busy-poll window. On a single processor, busy polling would block the threads whose results it
+/// waits for.
+fn busy_wait(config: &Config) -> Duration {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    if processors == 1 {
+        Duration::ZERO
+    } else {
+        config.busy_wait
     }
 }
 
