@@ -1,7 +1,7 @@
 //! Admission of servers by disk identity.
 //!
 //! Raft counts servers by number and relies on the durable state of each: its votes and the entries
-//! that it acknowledged. A server that returns under its number with an empty disk, or with an old
+//! that it acknowledged. A server that returns under its id with an empty disk, or with an old
 //! copy of its disk, breaks that premise, and two majorities need no longer intersect. Therefore
 //! every disk has an identity, drawn at random at its first start, and a counter of its starts.
 //! Each server records the identities of its peers durably, and the core receives the messages of
@@ -267,12 +267,12 @@ impl Acknowledged {
 /// The reason why a run of a server does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Refusal {
-    /// Another disk is recorded under its number.
+    /// Another disk is recorded under its id.
     OtherDisk,
     /// Its disk is an old copy: a later start of it is recorded, or another boot for one of its
     /// starts.
     OldCopy,
-    /// Two disks are recorded under its number.
+    /// Two disks are recorded under its id.
     TwoDisks,
     /// Its disk was copied, and both copies were started.
     Forked,
@@ -296,9 +296,9 @@ impl Standing {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::OtherDisk => "its number is recorded with another disk",
+            Self::OtherDisk => "its id is recorded with another disk",
             Self::OldCopy => "its disk is an old copy: a later start of that disk is recorded",
-            Self::TwoDisks => "two disks are recorded under its number",
+            Self::TwoDisks => "two disks are recorded under its id",
             Self::Forked => "its disk was copied, and both copies were started",
             Self::LostEntries => "it lacks entries that it had acknowledged",
             Self::Copy => "it was started on a copy of the disk while the original was running",

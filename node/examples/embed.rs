@@ -13,6 +13,7 @@ use model::{
     store::{Condition, Found, Operation, Query},
 };
 use node::{Config, Node, ProposeError};
+use std::time::Duration;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,7 +31,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // other error needs a decision: `Unknown` may have been executed.
     let answer = loop {
         match node.propose(put.clone()).await {
-            Err(ProposeError::NotLeader { .. }) => tokio::task::yield_now().await,
+            Err(ProposeError::NotLeader { .. }) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             done => break done?,
         }
     };

@@ -20,9 +20,9 @@ use transport::{canonical, find_shared_address, why_unreachable};
 /// The timeout of the lookups before a start.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Rejects a list in which two servers have the same address, or in which this server has another
-/// address than it listens at. A server that listens at every address (`0.0.0.0`) or at any free
-/// port may be reachable at another one.
+/// Rejects a list in which two servers have the same address, or in which the address of this
+/// server differs from its listen address. A server that listens at every address (`0.0.0.0`) or at any free
+/// port may be reachable at another address.
 pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
     check_texts(config)?;
     let mut lookups = JoinSet::new();
@@ -272,8 +272,8 @@ mod tests {
         let alerts = AddressAlerts::default();
         let nodes_of = |found: &[(u64, &str)]| {
             let found = Vec::from_iter(found.iter().map(|(id, text)| (NodeId::new(*id), at(text))));
-            let found = found.iter().map(|(id, at)| (*id, &at[..]));
-            alerts.update(own, &names, found);
+            let slices = found.iter().map(|(id, at)| (*id, &at[..]));
+            alerts.update(own, &names, slices);
             Vec::from_iter(alerts.get().iter().map(|alert| alert.node))
         };
         let (one, two) = ((1, "127.0.0.1:7101"), (2, "127.0.0.1:7102"));

@@ -7,21 +7,21 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, str::FromStr, time::Dur
 
 const EXIT_CODES: &str = "\
 Commands:
-  run     run a server; this is the default, and its options are the ones above
+  run     run a server (the default); its options are listed above
   health  check whether a running server is alive
   keygen  generate a key
 `raft-node COMMAND --help` shows the options of a command.
 
 Exit codes:
-  0   stopped because it was told to; `health`: the server is alive
+  0   stopped by a signal; `health`: the server is alive
   1   could not start; `health`: the server is not alive
-  2   the command line makes no sense
+  2   invalid command line
   70  an invariant of the protocol was violated, or the server panicked: a bug
   74  the disk, the trace or the socket failed while running
   129, 130, 143  a second signal (SIGHUP, SIGINT, SIGTERM) after 1 s stopped it immediately
 
 Every option can also be given in the environment, as RAFT_ and its name: RAFT_DATA_DIR.
-RUST_LOG says what is logged, for example `info,node=debug`.";
+RUST_LOG sets the log levels, for example `info,node=debug`.";
 
 /// A server of a Stateraft cluster.
 #[derive(Debug, Parser)]
@@ -36,16 +36,18 @@ impl Cli {
     ///
     /// This function inserts `run` itself. If the options of `run` were also top-level options, clap
     /// would apply `RAFT_*` variables that a container sets for `run` to `health` as well.
-    pub(crate) fn of(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+    pub(crate) fn parse_arguments(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Self, clap::Error> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-        let about = ["-V", "--version"];
-        let unsaid = arguments.get(1).is_none_or(|first| {
+        let version = ["-V", "--version"];
+        let is_implicit_run = arguments.get(1).is_none_or(|first| {
             let first = first.to_string_lossy();
-            first.starts_with('-') && !about.contains(&&*first)
+            first.starts_with('-') && !version.contains(&&*first)
         });
-        if unsaid {
-            let place = arguments.len().min(1);
-            arguments.insert(place, "run".into());
+        if is_implicit_run {
+            let index = arguments.len().min(1);
+            arguments.insert(index, "run".into());
         }
         let cli: Self = program::command_line::parse_from(arguments)?;
         if let Command::Run(run) = &cli.command {
@@ -286,7 +288,7 @@ mod tests {
     }
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
-        Cli::of(line.split(' ').map(OsString::from)).map(|cli| cli.command)
+        Cli::parse_arguments(line.split(' ').map(OsString::from)).map(|cli| cli.command)
     }
 
     #[test]

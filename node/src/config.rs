@@ -97,8 +97,9 @@ pub enum ConfigError {
     Cluster(#[from] ClusterNameError),
     /// The server could start an election before it could have received a heartbeat.
     #[error(
-        "an election timeout of {min:?} to {max:?} does not go with a heartbeat every {heartbeat:?}: \
-         the least must be at least twice the heartbeat, and the most longer than the least"
+        "election timeout {min:?}..{max:?} is invalid with a heartbeat interval of {heartbeat:?}: the interval \
+         must not be zero, the minimum must be at least twice the interval, and the maximum greater than \
+         the minimum"
     )]
     Timers {
         /// The heartbeat interval.
@@ -115,10 +116,10 @@ pub enum ConfigError {
     #[error("snapshot_entries and snapshot_bytes must be at least 1")]
     NoSnapshots,
     /// No client could ever write, or the sessions would not fit into a snapshot.
-    #[error("max_sessions of {0} is out of range: give 1 to {MAX_SESSIONS}")]
+    #[error("max_sessions of {0} is out of range: choose 1 to {MAX_SESSIONS}")]
     Sessions(u32),
     /// The state could exceed the size of a snapshot.
-    #[error("a state quota of {0} bytes is out of range: give 1 to {MAX_STATE_QUOTA}")]
+    #[error("a state quota of {0} bytes is out of range: choose 1 to {MAX_STATE_QUOTA}")]
     Quota(u64),
     /// No local operation could ever start.
     #[error("max_local must be at least 1")]
@@ -209,7 +210,7 @@ mod tests {
         for sessions in [0, MAX_SESSIONS + 1, u32::MAX] {
             config.max_sessions = sessions;
             let error = config.check().unwrap_err().to_string();
-            assert!(error.contains("give 1 to 32768"), "{error}");
+            assert!(error.contains("choose 1 to 32768"), "{error}");
         }
     }
 }

@@ -21,7 +21,7 @@ pub enum StartError {
     Metadata(#[from] MetadataError),
     /// Two servers of the list have the same address.
     #[error(
-        "servers {first} and {second} have the same address in the --peer list, {address}: give each server its own"
+        "servers {first} and {second} have the same address in the --peer list, {address}: give each server its own address"
     )]
     SharedAddress {
         /// The first server.
@@ -44,7 +44,7 @@ pub enum StartError {
     /// The other servers would send to an address at which this server does not listen.
     #[error(
         "--peer {id}={address} is the address at which the other servers reach this one, but it listens at {listen}: \
-         make --listen and the entry the same, or listen at 0.0.0.0 if the address is translated on the way"
+         set both to the same address, or listen on 0.0.0.0 if the network translates addresses"
     )]
     OwnAddress {
         /// This server.
@@ -85,7 +85,7 @@ pub enum StartError {
 pub enum Failure {
     /// An invariant of the protocol was violated: a bug that may already have cost safety.
     #[error(
-        "an invariant of the protocol is violated: {invariant}. The server stops at once; {report}"
+        "an invariant of the protocol is violated: {invariant}. The server stops immediately; {report}"
     )]
     InvariantViolated {
         /// The violated invariant.
@@ -105,7 +105,7 @@ pub enum Failure {
     #[error("cannot spawn a thread, or polling the socket failed")]
     System(#[source] io::Error),
     /// One of the server's threads panicked.
-    #[error("the driver panicked: a bug, see the log")]
+    #[error("a thread of the server panicked, which is a bug; see the log")]
     Panicked,
 }
 
@@ -128,7 +128,7 @@ pub enum ProposeError {
     #[error("{0}; nothing was done")]
     OutsideLimits(LimitError),
     /// Nothing was done: the cluster did not respond in time.
-    #[error("the cluster did not answer in time; nothing was done")]
+    #[error("the cluster did not respond in time; nothing was done")]
     Unavailable,
     /// Nothing was done: the session was evicted to make room for others. Retry.
     #[error("the session expired; nothing was done, and a retry opens another session")]

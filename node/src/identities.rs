@@ -46,7 +46,7 @@ pub(crate) struct Identities {
     /// The runs whose addresses the transport follows.
     followed: BTreeMap<NodeId, Option<BootId>>,
     /// When the last message of a refused run arrived.
-    refused_heard: BTreeMap<NodeId, Instant>,
+    refused_at: BTreeMap<NodeId, Instant>,
     /// The refusals that the log already has: of each server, the last one.
     reported: BTreeMap<NodeId, (BootId, Refusal)>,
     /// Runs that are neither admitted nor refused, of servers with an admitted run.
@@ -107,7 +107,7 @@ impl Identities {
             sources: BTreeMap::new(),
             answered: BTreeMap::new(),
             followed: BTreeMap::new(),
-            refused_heard: BTreeMap::new(),
+            refused_at: BTreeMap::new(),
             reported: BTreeMap::new(),
             contested: BTreeMap::new(),
             other_voters: (0, None),
@@ -149,8 +149,8 @@ impl Identities {
         }
         let answered = self.answered.get(&id);
         let answered = answered.map(|(_, _, at)| now.saturating_duration_since(*at));
-        let silence = silence.into_iter().chain(answered).min();
-        let (Some(silence), Some(refused)) = (silence, self.refused_heard.get(&id)) else {
+        let shortest = silence.into_iter().chain(answered).min();
+        let (Some(silence), Some(refused)) = (shortest, self.refused_at.get(&id)) else {
             return true;
         };
         let is_later = now.checked_sub(silence).is_some_and(|at| at > *refused);
@@ -159,8 +159,8 @@ impl Identities {
 
     /// Whether a message of a refused run of this server arrived recently.
     fn was_refused_recently(&self, id: NodeId, now: Instant) -> bool {
-        let heard = self.refused_heard.get(&id);
-        heard.is_some_and(|at| is_recent(*at, now))
+        let last = self.refused_at.get(&id);
+        last.is_some_and(|at| is_recent(*at, now))
     }
 
     /// Whether the core's messages to this server are suppressed.
@@ -223,7 +223,7 @@ impl Identities {
         silence: Option<Duration>,
         now: Instant,
     ) -> Turn {
-        self.hear(from, silence, now);
+        self.observe_run(from, silence, now);
         let Origin { id, boot, .. } = from;
         self.step(admission::Event::Unadmitted { from: id, boot }, now)
     }
@@ -240,7 +240,7 @@ impl Identities {
         silence: Option<Duration>,
         now: Instant,
     ) -> Turn {
-        self.hear(from, silence, now);
+        self.observe_run(from, silence, now);
         let Origin { id, boot, at } = from;
         let event = admission::Event::Receive {
             from: id,
@@ -302,7 +302,7 @@ impl Identities {
     }
 
     /// Records a message of a run of a server, `silence` after the last one of the admitted run.
-    fn hear(&mut self, origin: Origin, silence: Option<Duration>, now: Instant) {
+    fn observe_run(&mut self, origin: Origin, silence: Option<Duration>, now: Instant) {
         let Origin { id: from, boot, at } = origin;
         self.sources.insert((from, boot), (at, now));
         if self.sources.len() > SOURCES {
@@ -313,7 +313,7 @@ impl Identities {
         }
         let refused = self.admission.refused(from);
         if refused.is_some_and(|(of, _)| of == boot) {
-            self.refused_heard.insert(from, now);
+            self.refused_at.insert(from, now);
             return;
         }
         if self.admission.is_admitted(from, boot) || !self.admission.counts(from) {
@@ -352,7 +352,7 @@ impl Identities {
         if let Some((version, table)) = save {
             self.keeper.save(version, table);
         }
-        let direct = direct.into_iter().map(|(boot, envelope)| {
+        let addressed = direct.into_iter().map(|(boot, envelope)| {
             let run = match envelope.to {
                 Address::Node(id) => Some((id, boot)),
                 _ => None,
@@ -364,7 +364,7 @@ impl Identities {
         });
         let mut turn = Turn {
             sends,
-            direct: direct.collect(),
+            direct: addressed.collect(),
             ..Turn::default()
         };
         for notice in notices {
@@ -414,7 +414,7 @@ impl Identities {
         let is_reported = refused.is_some() && self.reported.get(&id).copied() == refused;
         if refusal == Refusal::Copy {
             if !self.was_refused_recently(id, now) {
-                warn!(peer = %id, "{}. Stop that one, and leave it stopped", two_servers(id));
+                warn!(peer = %id, "{}. Stop the later one, and leave it stopped", two_servers(id));
             }
         } else if !is_reported {
             warn!(
@@ -424,7 +424,7 @@ impl Identities {
             );
         }
         self.reported.extend(refused.map(|refused| (id, refused)));
-        self.refused_heard.insert(id, now);
+        self.refused_at.insert(id, now);
     }
 
     fn publish(&self, now: Instant) {
@@ -507,7 +507,7 @@ impl Contest {
     fn report(&mut self, id: NodeId) {
         if self.is_real() && !self.is_reported {
             self.is_reported = true;
-            warn!(peer = %id, "{}. Stop that one, and leave it stopped", two_servers(id));
+            warn!(peer = %id, "{}. Stop the later one, and leave it stopped", two_servers(id));
         }
     }
 

@@ -20,8 +20,8 @@ impl LogCapture {
         let capture = Self::default();
         tracing::subscriber::with_default(capture.clone(), action);
         let events = std::mem::take(&mut *capture.0.lock().unwrap());
-        let events = events.into_iter().filter(|(of, _)| *of == level);
-        events.map(|(_, message)| message).collect()
+        let matching = events.into_iter().filter(|(of, _)| *of == level);
+        matching.map(|(_, message)| message).collect()
     }
 }
 

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     spare_memory();
-    let cli =
-        Cli::of(std::env::args_os()).unwrap_or_else(|error| program::command_line::exit(&error, 2));
+    let cli = Cli::parse_arguments(std::env::args_os())
+        .unwrap_or_else(|error| program::command_line::exit(&error, 2));
     let result = match cli.command {
         Command::Health(health) => ask_health(&health).map(|()| ExitCode::SUCCESS),
         Command::Keygen(keygen) => make_key(&keygen).map(|()| ExitCode::SUCCESS),
@@ -68,7 +68,7 @@ fn serve(run: Run) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("cannot set up timers and sockets")?;
+        .context("cannot start the runtime")?;
     let ended = runtime.block_on(async {
         let mut signals = StopSignals::install().context("cannot install signal handlers")?;
         let node = tokio::select! {
@@ -80,7 +80,7 @@ fn serve(run: Run) -> anyhow::Result<ExitCode> {
                 return Ok(signal.exit_code().into());
             }
         };
-        info!(listen = %node.local_addr(), "runs");
+        info!(listen = %node.local_addr(), "running");
         tokio::select! {
             ended = node.ended() => return Ok(exit_code(ended.as_ref().err().map(|e| &**e))),
             signal = signals.next() => info!(%signal, "stopping; a second signal after 1 s ends it immediately"),
@@ -106,8 +106,8 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     if !run.listen.ip().is_loopback() && key.is_none() && !run.insecure {
         bail!(
             "{} can be reached from other machines, and there is no key: \
-             anyone could speak for a server. Make one with `raft-node keygen` and give it with --key-file, \
-             listen on 127.0.0.1, or say --insecure",
+             any machine could impersonate a server. Generate a key with `raft-node keygen` and pass it with \
+             --key-file, listen on 127.0.0.1, or confirm with --insecure",
             run.listen
         );
     }
@@ -117,9 +117,9 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
         && !run.insecure
     {
         bail!(
-            "--http {http} can be reached from other machines, and without a token anyone there \
-             could read the state of this server: give --http-token-file, serve HTTP on 127.0.0.1, \
-             or, if the network itself keeps others out, say --insecure"
+            "--http {http} can be reached from other machines, and without a token any of them \
+             could read the state of this server: pass --http-token-file, serve HTTP on 127.0.0.1, \
+             or, if the network itself restricts access, confirm with --insecure"
         );
     }
     // Proxies and monitoring use the same host name for this server as its peers.
@@ -133,7 +133,7 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
             && other != peer.at
         {
             bail!(
-                "server {} is said to be at {other} and at {}",
+                "server {} has two addresses in --peer: {other} and {}",
                 peer.id,
                 peer.at
             );
@@ -141,7 +141,7 @@ fn config_of(run: Run) -> anyhow::Result<Config> {
     }
     if !config.peers.contains_key(&run.id) {
         bail!(
-            "server {} is not among the peers: give --peer for every server of the cluster, this one too",
+            "server {} is not among the peers: pass --peer for every server of the cluster, including this one",
             run.id
         );
     }
@@ -211,7 +211,12 @@ fn make_key(keygen: &Keygen) -> anyhow::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("cannot make {}: a key replaces no file", path.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot create {}: keygen overwrites no file",
+                path.display()
+            )
+        })?;
     // The fsync of the directory makes the file name durable.
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -237,7 +242,7 @@ fn ask_health(health: &Health) -> anyhow::Result<()> {
     stream
         .take(4096)
         .read_to_end(&mut answer)
-        .with_context(|| format!("{at} does not answer"))?;
+        .with_context(|| format!("{at} does not respond"))?;
     let answer = String::from_utf8_lossy(&answer);
     let status = answer.lines().next().unwrap_or_default();
     if status.split(' ').nth(1) != Some("200") {

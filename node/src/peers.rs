@@ -47,7 +47,7 @@ async fn keep_resolving(
     alerts: &AddressAlerts,
 ) {
     let mut known: BTreeMap<NodeId, (Vec<SocketAddr>, Instant)> = BTreeMap::new();
-    let mut complained = BTreeSet::new();
+    let mut warned = BTreeSet::new();
     // Each name is resolved in its own task, so that a slow lookup does not delay the others.
     let mut lookups = JoinSet::new();
     let mut under_way = BTreeSet::new();
@@ -66,8 +66,8 @@ async fn keep_resolving(
                 let is_number = name.parse::<SocketAddr>().is_ok();
                 let settled = known.get(id).is_some_and(|(_, looked_up)| {
                     let recent = looked_up.elapsed() < LOOK_AGAIN_AFTER;
-                    let is_heard = *id == own || node.silence_of(*id) < SILENT_AFTER;
-                    is_number || (recent && is_heard)
+                    let is_active = *id == own || node.silence_of(*id) < SILENT_AFTER;
+                    is_number || (recent && is_active)
                 });
                 let is_needed = *id != own || addresses::is_fixed(listen);
                 if !is_needed || settled || !under_way.insert(*id) {
@@ -94,13 +94,13 @@ async fn keep_resolving(
                         node.set_peer_addresses(id, at).await;
                     }
                 }
-                complained.remove(&id);
+                warned.remove(&id);
             }
             // Log once per period without an address.
-            Ok(_) if complained.insert(id) => {
+            Ok(_) if warned.insert(id) => {
                 warn!(peer = %id, name, "a peer's name has no address; retrying every second");
             }
-            Err(error) if complained.insert(id) => {
+            Err(error) if warned.insert(id) => {
                 warn!(peer = %id, name, %error, "cannot resolve a peer's name; retrying every second");
             }
             Ok(_) | Err(_) => debug!(peer = %id, name, "still no address"),

@@ -407,7 +407,7 @@ async fn first_signal_after_a_failure_forces_nothing() {
     };
     let http = find(&greeting, "HTTP:").unwrap();
     let at = http.split('/').nth(2).unwrap().parse().unwrap();
-    find(&log, "has a leader").unwrap();
+    find(&log, "found the leader").unwrap();
     std::fs::remove_dir_all(&data).unwrap();
     // The directory of the log is gone, and a snapshot begins a new segment.
     let value = vec![b'v'; 250_000];

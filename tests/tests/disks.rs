@@ -230,7 +230,7 @@ fn lost_disk_is_seen_in_logs_metrics_and_readiness() {
         cluster.stop(lost);
         fs::remove_dir_all(cluster.data_dir(lost)).expect("the directory can be removed");
         cluster.restart(lost);
-        let other_disk = "its number is recorded with another disk";
+        let other_disk = "its id is recorded with another disk";
         let advice = "see \"A lost disk\" in docs/deploy.md";
         let of_its_own =
             format!("this server does not count toward a quorum and takes no part: {other_disk}");

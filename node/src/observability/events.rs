@@ -46,7 +46,7 @@ struct LastSeen {
 }
 
 impl LastSeen {
-    fn of(raft: &Raft) -> Self {
+    fn from_raft(raft: &Raft) -> Self {
         Self {
             role: raft.role().into(),
             leader: leader_of(raft),
@@ -70,7 +70,7 @@ pub(crate) fn leader_of(raft: &Raft) -> Option<NodeId> {
 
 impl Observer {
     pub(crate) fn new(raft: &Raft, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
-        let noted = LastSeen::of(raft);
+        let noted = LastSeen::from_raft(raft);
         metrics.role(noted.role, noted.role);
         let mut observer = Self {
             metrics,
@@ -80,7 +80,7 @@ impl Observer {
             happened: VecDeque::new(),
         };
         let (term, last) = (raft.current_term(), raft.log().last_index());
-        observer.tell(EventKind::Started, term, None, Some(last));
+        observer.record(EventKind::Started, term, None, Some(last));
         observer
     }
 
@@ -90,7 +90,13 @@ impl Observer {
         since.cloned().collect()
     }
 
-    fn tell(&mut self, what: EventKind, term: Term, node: Option<NodeId>, index: Option<LogIndex>) {
+    fn record(
+        &mut self,
+        what: EventKind,
+        term: Term,
+        node: Option<NodeId>,
+        index: Option<LogIndex>,
+    ) {
         let id = self.happened.back().map_or(0, |last| last.id) + 1;
         let at = self
             .clock
@@ -178,7 +184,7 @@ impl Observer {
 
     /// Records the results of a step.
     pub(crate) fn after(&mut self, kind: StepKind, raft: &Raft, effects: &Effects) {
-        self.note_offices(raft);
+        self.note_roles(raft);
         self.note_log(kind, raft, effects);
         match kind {
             StepKind::Heartbeat => self.note_heartbeat(raft, effects),
@@ -188,8 +194,8 @@ impl Observer {
     }
 
     /// Records changes of term, vote, role and leader.
-    fn note_offices(&mut self, raft: &Raft) {
-        let noted = LastSeen::of(raft);
+    fn note_roles(&mut self, raft: &Raft) {
+        let noted = LastSeen::from_raft(raft);
         if noted.term != self.noted.term {
             self.metrics.term.set(noted.term.get());
             info!(from = %self.noted.term, to = %noted.term, "the term changed");
@@ -200,10 +206,10 @@ impl Observer {
             if candidate == raft.id() {
                 self.metrics.elections.inc();
                 info!(term = %noted.term, "starting election");
-                self.tell(EventKind::BecameCandidate, noted.term, None, None);
+                self.record(EventKind::BecameCandidate, noted.term, None, None);
             } else {
                 info!(term = %noted.term, %candidate, "voted");
-                self.tell(EventKind::Voted, noted.term, Some(candidate), None);
+                self.record(EventKind::Voted, noted.term, Some(candidate), None);
             }
         }
         if noted.role != self.noted.role {
@@ -212,21 +218,21 @@ impl Observer {
             self.uncommitted.clear();
             if noted.role == Role::Leader {
                 self.metrics.leaderships.inc();
-                self.tell(EventKind::BecameLeader, noted.term, None, None);
+                self.record(EventKind::BecameLeader, noted.term, None, None);
             }
             if noted.role == Role::PreCandidate {
-                self.tell(EventKind::StartedPreVote, noted.term, None, None);
+                self.record(EventKind::StartedPreVote, noted.term, None, None);
             }
             if self.noted.role == Role::Leader {
-                self.tell(EventKind::SteppedDown, noted.term, None, None);
+                self.record(EventKind::SteppedDown, noted.term, None, None);
             }
         }
         if noted.leader != self.noted.leader
             && let Some(leader) = noted.leader
         {
-            info!(term = %noted.term, %leader, "has a leader");
+            info!(term = %noted.term, %leader, "found the leader");
             if leader != raft.id() {
-                self.tell(EventKind::BecameFollower, noted.term, Some(leader), None);
+                self.record(EventKind::BecameFollower, noted.term, Some(leader), None);
             }
         }
         if noted.commit_index != self.noted.commit_index {
@@ -273,7 +279,7 @@ impl Observer {
         }
         if let Some(index) = write.truncate_from {
             info!(from = %index, "replacing uncommitted entries with the leader's");
-            self.tell(
+            self.record(
                 EventKind::TruncatedLog,
                 raft.current_term(),
                 None,

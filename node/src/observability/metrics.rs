@@ -101,7 +101,11 @@ impl Metrics {
 
     fn register(&mut self) {
         let registry = self.registry.sub_registry_with_prefix("raft");
-        registry.register("role", "1 for the role the server has", self.role.clone());
+        registry.register(
+            "role",
+            "1 for the current role of the server, 0 for others",
+            self.role.clone(),
+        );
         for (name, help, gauge) in [
             ("term", "Current term", &self.term),
             (
@@ -117,12 +121,12 @@ impl Metrics {
             ),
             (
                 "snapshot_index",
-                "Last entry that the last snapshot covers",
+                "Last entry covered by the last snapshot",
                 &self.snapshot_index,
             ),
             (
                 "log_entries",
-                "Entries of the log that are kept",
+                "Entries of the log in memory",
                 &self.log_entries,
             ),
             (
@@ -132,23 +136,23 @@ impl Metrics {
             ),
             (
                 "snapshot_limit_bytes",
-                "The most bytes of a snapshot that can be sent to another server",
+                "Maximum size in bytes of a snapshot that can be sent to another server",
                 &self.snapshot_limit_bytes,
             ),
             (
                 "state_bytes",
-                "Bytes of keys and values in the state, with 32 for each pair",
+                "Bytes of keys and values in the state, plus 32 for each pair",
                 &self.state_bytes,
             ),
             (
                 "state_quota_bytes",
-                "How many bytes the state may have while this server leads",
+                "Maximum size of the state in bytes while this server leads",
                 &self.state_quota_bytes,
             ),
             ("sessions", "Open client sessions", &self.sessions),
             (
                 "suspended",
-                "1 if this server does not count: its number is recorded with another disk",
+                "1 if this server does not count: its id is recorded with another disk",
                 &self.suspended,
             ),
             (
@@ -158,36 +162,40 @@ impl Metrics {
             ),
             (
                 "disk_backlog_bytes",
-                "Bytes that wait for the disk, roughly",
+                "Approximate number of bytes queued for the disk",
                 &self.disk_backlog,
             ),
             (
                 "disk_busy_seconds",
-                "How long the current disk operation has lasted; 0 if there is none",
+                "Duration of the current disk operation so far; 0 if there is none",
                 &self.disk_busy,
             ),
             (
                 "local_waiting",
-                "Local operations that wait for their turn",
+                "Local operations in the queue",
                 &self.local_waiting,
             ),
         ] {
             registry.register(name, help, gauge.clone());
         }
         for (name, help, counter) in [
-            ("elections", "Elections this server began", &self.elections),
+            (
+                "elections",
+                "Elections that this server started",
+                &self.elections,
+            ),
             (
                 "leaderships",
-                "Elections this server won",
+                "Elections that this server won",
                 &self.leaderships,
             ),
             (
                 "leaders_gone",
-                "Times a silent leader's process was found to be gone",
+                "Times that the port of a silent leader was found unreachable",
                 &self.leaders_gone,
             ),
             ("steps", "Steps of the core", &self.steps),
-            ("turns", "Times the driver woke up", &self.turns),
+            ("turns", "Turns of the driver", &self.turns),
             (
                 "client_requests",
                 "Requests of clients and proxies",
@@ -230,13 +238,13 @@ impl Metrics {
         }
         registry.register_with_unit(
             "sync",
-            "How long a write and its sync took",
+            "Duration of a write and its sync",
             Unit::Seconds,
             self.sync_seconds.clone(),
         );
         registry.register_with_unit(
             "commit",
-            "From the leader's append to commitment",
+            "Time from the leader's append of an entry to its commit",
             Unit::Seconds,
             self.commit_seconds.clone(),
         );
@@ -324,7 +332,7 @@ impl Metrics {
         for (name, count) in transport {
             text += &format!("raft_transport_total{{count=\"{name}\"}} {count}\n");
         }
-        text += "# HELP raft_datagram_bytes The greatest length of a datagram to a peer at present.\n\
+        text += "# HELP raft_datagram_bytes Current maximum size of a datagram to a peer, in bytes.\n\
                  # TYPE raft_datagram_bytes gauge\n";
         for (peer, size) in datagrams {
             if let Address::Node(peer) = peer {
