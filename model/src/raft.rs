@@ -147,7 +147,7 @@ pub struct Candidate {
     /// The servers that granted their vote; includes the candidate once its own vote is durable.
     pub votes: BTreeSet<NodeId>,
     /// The write that makes the candidate's own vote durable.
-    pub ballot: WriteId,
+    pub vote_write: WriteId,
     /// Votes counted twice, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub repeated_votes: usize,
@@ -290,17 +290,17 @@ impl Raft {
 
     /// Handles one event and returns its effects.
     pub fn step(&mut self, event: Event) -> Effects {
-        let mut turn = Turn::default();
+        let mut buffer = StepBuffer::default();
         match event {
-            Event::Receive { from, message } => self.receive(from, message, &mut turn),
-            Event::ElectionTimeout => self.election_timeout(&mut turn),
-            Event::HeartbeatTimeout => self.heartbeat_timeout(&mut turn),
-            Event::QuorumTimeout => self.quorum_timeout(&mut turn),
-            Event::Requests(requests) => self.handle_client_requests(requests, &mut turn),
-            Event::Persisted(write) => self.persisted(write, &mut turn),
-            Event::Compact => self.compact(&mut turn),
+            Event::Receive { from, message } => self.receive(from, message, &mut buffer),
+            Event::ElectionTimeout => self.election_timeout(&mut buffer),
+            Event::HeartbeatTimeout => self.heartbeat_timeout(&mut buffer),
+            Event::QuorumTimeout => self.quorum_timeout(&mut buffer),
+            Event::Requests(requests) => self.handle_client_requests(requests, &mut buffer),
+            Event::Persisted(write) => self.persisted(write, &mut buffer),
+            Event::Compact => self.compact(&mut buffer),
         }
-        self.finish(turn)
+        self.finish(buffer)
     }
 
     /// This server's id.
@@ -365,40 +365,40 @@ impl Raft {
 
     /// Dispatches a received message. Drops messages of servers outside the configuration and
     /// messages that no correct server sends.
-    fn receive(&mut self, from: Address, message: Message, turn: &mut Turn) {
+    fn receive(&mut self, from: Address, message: Message, buffer: &mut StepBuffer) {
         match (from, message) {
             (Address::Node(from), message) if from != self.id => {
                 if !self.config.voters.contains(&from) || self.is_impossible(&message) {
                     return;
                 }
                 if message.sender_term() > self.current_term.farthest() {
-                    self.approach_term(&message, turn);
+                    self.approach_term(&message, buffer);
                     return;
                 }
                 match message {
                     Message::PreVoteRequest(request) => {
-                        self.handle_pre_vote_request(from, &request, turn);
+                        self.handle_pre_vote_request(from, &request, buffer);
                     }
                     Message::PreVoteResponse(response) => {
-                        self.handle_pre_vote_response(from, &response, turn);
+                        self.handle_pre_vote_response(from, &response, buffer);
                     }
                     Message::RequestVoteRequest(request) => {
-                        self.handle_request_vote_request(from, &request, turn);
+                        self.handle_request_vote_request(from, &request, buffer);
                     }
                     Message::RequestVoteResponse(response) => {
-                        self.handle_request_vote_response(from, &response, turn);
+                        self.handle_request_vote_response(from, &response, buffer);
                     }
                     Message::AppendEntriesRequest(request) => {
-                        self.handle_append_entries_request(from, request, turn);
+                        self.handle_append_entries_request(from, request, buffer);
                     }
                     Message::AppendEntriesResponse(response) => {
-                        self.handle_append_entries_response(from, &response, turn);
+                        self.handle_append_entries_response(from, &response, buffer);
                     }
                     Message::InstallSnapshotRequest(request) => {
-                        self.handle_install_snapshot_request(from, request, turn);
+                        self.handle_install_snapshot_request(from, request, buffer);
                     }
                     Message::InstallSnapshotResponse(response) => {
-                        self.handle_install_snapshot_response(from, &response, turn);
+                        self.handle_install_snapshot_response(from, &response, buffer);
                     }
                     // Servers send no client messages to each other, and `admission` in the driver
                     // decides which senders' messages arrive here.
@@ -408,7 +408,7 @@ impl Raft {
                 }
             }
             (Address::Proxy(_) | Address::Client(_), Message::ClientRequest(request)) => {
-                self.handle_client_requests(vec![(from, request)], turn);
+                self.handle_client_requests(vec![(from, request)], buffer);
             }
             // No correct sender addresses these here; a forged or misrouted message has no effect.
             _ => {}
@@ -417,34 +417,34 @@ impl Raft {
 
     /// A message with a newer term turns any server into a follower (Figure 2, rules for all
     /// servers).
-    fn observe_term(&mut self, term: Term, turn: &mut Turn) {
+    fn observe_term(&mut self, term: Term, buffer: &mut StepBuffer) {
         if term > self.current_term {
-            self.become_follower(term, None, turn);
+            self.become_follower(term, None, buffer);
         }
     }
 
     /// Raises the term toward that of a message whose term is too far ahead, and drops the message.
     /// The sender retransmits, so a server that was away for that long still catches up.
-    fn approach_term(&mut self, message: &Message, turn: &mut Turn) {
+    fn approach_term(&mut self, message: &Message, buffer: &mut StepBuffer) {
         let is_ignored = match message {
             Message::PreVoteRequest(_) => true,
             Message::RequestVoteRequest(_) => self.sticks_to_leader(),
             _ => false,
         };
         if !is_ignored {
-            self.become_follower(self.current_term.farthest(), None, turn);
+            self.become_follower(self.current_term.farthest(), None, buffer);
         }
     }
 
     /// Becomes a follower, in a new term if `term` is newer. A leader that steps down responds
     /// `Interrupted` to its pending requests.
-    fn become_follower(&mut self, term: Term, leader: Option<NodeId>, turn: &mut Turn) {
+    fn become_follower(&mut self, term: Term, leader: Option<NodeId>, buffer: &mut StepBuffer) {
         if term > self.current_term {
             self.current_term = term;
             if !crate::mutant::planted!(self.config, VoteKeptAcrossTerms) {
                 self.voted_for = None;
             }
-            turn.hard_state = true;
+            buffer.hard_state = true;
             if crate::mutant::planted!(self.config, StaysLeaderInNewTerm)
                 && matches!(self.role, Role::Leader(_))
             {
@@ -469,15 +469,15 @@ impl Raft {
                     .map(|(id, progress)| (*id, progress.match_index))
                     .collect();
             }
-            let is_told = !crate::mutant::planted!(self.config, LostLeadNotTold);
-            for waiter in waiting.into_iter().filter(|_| is_told) {
-                turn.respond(waiter, ResponseBody::Interrupted { hint: leader });
+            let is_notified = !crate::mutant::planted!(self.config, LostLeadNotTold);
+            for waiter in waiting.into_iter().filter(|_| is_notified) {
+                buffer.respond(waiter, ResponseBody::Interrupted { hint: leader });
             }
         }
         // A former leader or candidate arms its election timer; the timer of a follower already
         // runs.
         if !matches!(self.role, Role::Follower { .. }) {
-            turn.arm(Timer::Election);
+            buffer.arm(Timer::Election);
         }
         self.role = Role::follower(leader);
     }
@@ -500,7 +500,7 @@ impl Raft {
 /// The intermediate results of one step. The messages that may leave are known only after the step,
 /// when it is known whether the step wrote anything.
 #[derive(Default)]
-struct Turn {
+struct StepBuffer {
     hard_state: bool,
     truncate_from: Option<LogIndex>,
     snapshot: Option<Snapshot>,
@@ -519,7 +519,7 @@ enum Release {
     AfterEntries(LogIndex),
 }
 
-impl Turn {
+impl StepBuffer {
     fn arm(&mut self, timer: Timer) {
         if !self.timers.contains(&timer) {
             self.timers.push(timer);

@@ -98,14 +98,14 @@ pub(crate) struct HeldMessage {
 
 impl Raft {
     /// Completes a step: numbers its write and decides which sends must wait.
-    pub(super) fn finish(&mut self, turn: Turn) -> Effects {
-        let write = self.take_write(&turn);
+    pub(super) fn finish(&mut self, buffer: StepBuffer) -> Effects {
+        let write = self.take_write(&buffer);
         let mut term_writes = self.pending.iter().rev();
         let term_write = term_writes
             .find(|pending| pending.hard_state)
             .map(|pending| pending.id);
         let mut sends = Vec::new();
-        for (to, message, release) in turn.sends {
+        for (to, message, release) in buffer.sends {
             let from = Address::Node(self.id);
             let envelope = Envelope { from, to, message };
             let after = match release {
@@ -121,7 +121,7 @@ impl Raft {
         Effects {
             write,
             sends,
-            timers: turn.timers,
+            timers: buffer.timers,
         }
     }
 
@@ -159,14 +159,14 @@ impl Raft {
     }
 
     /// Builds the write of a step; `None` if the step wrote nothing.
-    fn take_write(&mut self, turn: &Turn) -> Option<Write> {
-        let hard_state = turn.hard_state.then_some(HardState {
+    fn take_write(&mut self, buffer: &StepBuffer) -> Option<Write> {
+        let hard_state = buffer.hard_state.then_some(HardState {
             current_term: self.current_term,
             voted_for: self.voted_for,
         });
-        let append_from = match &turn.snapshot {
+        let append_from = match &buffer.snapshot {
             Some(snapshot) => Some(snapshot.last_included_index.next()),
-            None => turn.append_from,
+            None => buffer.append_from,
         };
         let append = match append_from {
             Some(index) => self.log.slice(index, usize::MAX).to_vec(),
@@ -175,9 +175,9 @@ impl Raft {
         let truncate_from = if planted!(self.config, TruncationNotPersisted) {
             None
         } else {
-            turn.truncate_from
+            buffer.truncate_from
         };
-        let snapshot = turn.snapshot.clone();
+        let snapshot = buffer.snapshot.clone();
         if hard_state.is_none()
             && truncate_from.is_none()
             && snapshot.is_none()
@@ -217,21 +217,22 @@ impl Raft {
     }
 
     /// Handles the notification that all writes up to `durable` are durable: extends the durable
-    /// prefix, compacts the log, sends the messages that waited, and counts the own vote and the
-    /// own log.
-    pub(super) fn persisted(&mut self, durable: WriteId, turn: &mut Turn) {
+    /// prefix, compacts the log, sends the messages that waited, and counts this server's own
+    /// vote and log.
+    pub(super) fn persisted(&mut self, durable: WriteId, buffer: &mut StepBuffer) {
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.id <= durable) {
             self.durable_index = self.durable_index.max(pending.reach);
             if let Some(last_included) = pending.compacts {
-                self.drop_prefix(last_included, turn);
+                self.drop_prefix(last_included, buffer);
             }
         }
         while let Some(held) = self.held.pop_front_if(|held| held.after <= durable) {
-            turn.sends
+            buffer
+                .sends
                 .push((held.envelope.to, held.envelope.message, Release::Now));
         }
-        self.count_own_vote(durable, turn);
-        self.advance_commit_index(turn);
+        self.count_own_vote(durable, buffer);
+        self.advance_commit_index(buffer);
     }
 
     /// Sorts the messages that wait for the same write. They leave together, and their order has no
@@ -264,7 +265,7 @@ impl Raft {
             renumber(&mut write.id);
         }
         if let Role::Candidate(candidate) = &mut self.role {
-            renumber(&mut candidate.ballot);
+            renumber(&mut candidate.vote_write);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{EntryId, RequestVoteRequest, mutant::planted};
 
 impl Raft {
     /// Starts an election after the election timeout, on followers and candidates (§5.2).
-    pub(super) fn election_timeout(&mut self, turn: &mut Turn) {
+    pub(super) fn election_timeout(&mut self, buffer: &mut StepBuffer) {
         match self.role {
             Role::Leader(_) => {}
             // No majority of its voters includes this server.
@@ -16,43 +16,43 @@ impl Raft {
             // The candidate's own vote is not durable yet, so no vote request has left: a slow disk
             // is no split vote.
             Role::Candidate(ref candidate) if !candidate.votes.contains(&self.id) => {
-                turn.arm(Timer::Election);
+                buffer.arm(Timer::Election);
             }
-            _ if self.config.pre_vote => self.become_pre_candidate(turn),
-            _ => self.become_candidate(turn),
+            _ if self.config.pre_vote => self.become_pre_candidate(buffer),
+            _ => self.become_candidate(buffer),
         }
     }
 
     /// Starts an election (§5.2): increments the term, votes for itself and requests votes from all
     /// other servers.
-    pub(super) fn become_candidate(&mut self, turn: &mut Turn) {
+    pub(super) fn become_candidate(&mut self, buffer: &mut StepBuffer) {
         self.current_term = self.current_term.next();
         self.voted_for = if planted!(self.config, CandidateForgetsOwnVote) {
             None
         } else {
             Some(self.id)
         };
-        turn.hard_state = true;
-        turn.arm(Timer::Election);
+        buffer.hard_state = true;
+        buffer.arm(Timer::Election);
         self.role = Role::Candidate(Candidate {
             // The candidate's own vote counts like any other: once it is durable (`persisted`).
             votes: BTreeSet::new(),
-            ballot: self.last_write.next(),
+            vote_write: self.last_write.next(),
             #[cfg(feature = "mutants")]
             repeated_votes: 0,
         });
-        self.request_votes(turn);
+        self.request_votes(buffer);
     }
 
     /// Sends RequestVote to every server that has not granted its vote. The requests leave after
     /// the candidate's own vote is durable. A candidate that lost its candidacy in a crash could
     /// otherwise run again in the same term with a shorter log, and count the votes that its longer
     /// log earned.
-    pub(super) fn request_votes(&mut self, turn: &mut Turn) {
+    pub(super) fn request_votes(&mut self, buffer: &mut StepBuffer) {
         let Role::Candidate(candidate) = &self.role else {
             return;
         };
-        let is_repeated = candidate.ballot <= self.last_write;
+        let is_repeated = candidate.vote_write <= self.last_write;
         if is_repeated && planted!(self.config, VoteRequestsNotRepeated) {
             return;
         }
@@ -67,24 +67,26 @@ impl Raft {
                 continue;
             }
             if planted!(self.config, VotesRequestedBeforeDurable) {
-                turn.send(id, request.clone());
+                buffer.send(id, request.clone());
             } else {
-                turn.send_after_term(id, request.clone());
+                buffer.send_after_term(id, request.clone());
             }
         }
     }
 
-    /// Figure 2, RequestVote receiver implementation: grants or refuses a vote (§5.2, §5.4.1).
+    /// The vote (Figure 2, RequestVote receiver implementation; §5.2, §5.4.1): grants or refuses it.
     pub(super) fn handle_request_vote_request(
         &mut self,
         from: NodeId,
         request: &RequestVoteRequest,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
         if request.term > self.current_term && self.sticks_against(from) {
+            // Thesis §4.2.3: the request is dropped, as if the network had lost it. A request of the current
+            // or an older term still gets a response.
             return;
         }
-        self.observe_term(request.term, turn);
+        self.observe_term(request.term, buffer);
         let up_to_date = self.is_up_to_date(EntryId {
             term: request.last_log_term,
             index: request.last_log_index,
@@ -106,9 +108,9 @@ impl Raft {
         if vote_granted {
             if self.voted_for != Some(from) {
                 self.voted_for = Some(from);
-                turn.hard_state = !planted!(self.config, VoteNotPersisted);
+                buffer.hard_state = !planted!(self.config, VoteNotPersisted);
             }
-            turn.arm(Timer::Election);
+            buffer.arm(Timer::Election);
         }
         let term = if planted!(self.config, VotesInAnOlderTerm) {
             request.term
@@ -117,9 +119,9 @@ impl Raft {
         };
         let response = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted });
         if planted!(self.config, VoteSentBeforeDurable) {
-            turn.send(from, response);
+            buffer.send(from, response);
         } else {
-            turn.send_after_term(from, response);
+            buffer.send_after_term(from, response);
         }
     }
 
@@ -139,9 +141,9 @@ impl Raft {
         &mut self,
         from: NodeId,
         response: &RequestVoteResponse,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
-        self.observe_term(response.term, turn);
+        self.observe_term(response.term, buffer);
         // A vote counts only in the election it was cast in.
         if response.term < self.current_term && !planted!(self.config, CountsStaleVotes) {
             return;
@@ -156,22 +158,22 @@ impl Raft {
             if !_new && planted!(self.config, CountsRepeatedVotes) {
                 candidate.repeated_votes += 1;
             }
-            self.count_votes(turn);
+            self.count_votes(buffer);
         }
     }
 
     /// Counts the candidate's own vote once it is durable.
-    pub(super) fn count_own_vote(&mut self, durable: WriteId, turn: &mut Turn) {
+    pub(super) fn count_own_vote(&mut self, durable: WriteId, buffer: &mut StepBuffer) {
         if let Role::Candidate(candidate) = &mut self.role
-            && candidate.ballot <= durable
+            && candidate.vote_write <= durable
             && candidate.votes.insert(self.id)
         {
-            self.count_votes(turn);
+            self.count_votes(buffer);
         }
     }
 
     /// A candidate with the votes of a majority becomes leader (§5.2).
-    pub(super) fn count_votes(&mut self, turn: &mut Turn) {
+    pub(super) fn count_votes(&mut self, buffer: &mut StepBuffer) {
         let Role::Candidate(candidate) = &self.role else {
             return;
         };
@@ -180,7 +182,7 @@ impl Raft {
         #[cfg(not(feature = "mutants"))]
         let repeated = 0;
         if candidate.votes.len() + repeated >= self.config.majority() {
-            self.become_leader(turn);
+            self.become_leader(buffer);
         }
     }
 

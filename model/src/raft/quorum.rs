@@ -21,7 +21,7 @@ use crate::{EntryId, PreVoteRequest, PreVoteResponse, mutant::planted};
 impl Raft {
     /// CheckQuorum (thesis §6.2): a leader steps down unless a majority responded since the last
     /// quorum timeout. A follower no longer sticks to its silent leader.
-    pub(super) fn quorum_timeout(&mut self, turn: &mut Turn) {
+    pub(super) fn quorum_timeout(&mut self, buffer: &mut StepBuffer) {
         if !self.config.check_quorum {
             return;
         }
@@ -33,23 +33,23 @@ impl Raft {
             } => *recently_active = false,
             Role::PreCandidate { .. } | Role::Candidate(_) => {}
             Role::Leader(_) if planted!(self.config, LeaderNeverChecksQuorum) => {
-                turn.arm(Timer::Quorum);
+                buffer.arm(Timer::Quorum);
             }
             Role::Leader(leader) if itself + leader.recently_active.len() >= majority => {
                 if !planted!(self.config, QuorumHeardForEver) {
                     leader.recently_active.clear();
                 }
-                turn.arm(Timer::Quorum);
+                buffer.arm(Timer::Quorum);
             }
             // A server that can reach a majority may now become leader.
-            Role::Leader(_) => self.become_follower(self.current_term, None, turn),
+            Role::Leader(_) => self.become_follower(self.current_term, None, buffer),
         }
     }
 
     /// Notes that a message of the current leader arrived, and rearms the election timer.
-    pub(super) fn note_leader_contact(&mut self, turn: &mut Turn) {
+    pub(super) fn note_leader_contact(&mut self, buffer: &mut StepBuffer) {
         if !planted!(self.config, LeaderNotWaitedFor) {
-            turn.arm(Timer::Election);
+            buffer.arm(Timer::Election);
         }
         if self.config.check_quorum
             && let Role::Follower {
@@ -57,7 +57,7 @@ impl Raft {
             } = &mut self.role
         {
             *recently_active = true;
-            turn.arm(Timer::Quorum);
+            buffer.arm(Timer::Quorum);
         }
     }
 
@@ -85,17 +85,17 @@ impl Raft {
     }
 
     /// Starts PreVote (thesis §9.6): requests pre-votes without a change of term.
-    pub(super) fn become_pre_candidate(&mut self, turn: &mut Turn) {
-        turn.arm(Timer::Election);
+    pub(super) fn become_pre_candidate(&mut self, buffer: &mut StepBuffer) {
+        buffer.arm(Timer::Election);
         self.role = Role::PreCandidate {
             votes: [self.id].into(),
         };
-        self.request_pre_votes(turn);
-        self.count_pre_votes(turn);
+        self.request_pre_votes(buffer);
+        self.count_pre_votes(buffer);
     }
 
     /// Sends PreVote to every server that has not granted its pre-vote.
-    pub(super) fn request_pre_votes(&mut self, turn: &mut Turn) {
+    pub(super) fn request_pre_votes(&mut self, buffer: &mut StepBuffer) {
         let Role::PreCandidate { votes } = &self.role else {
             return;
         };
@@ -107,7 +107,7 @@ impl Raft {
         });
         for id in self.others() {
             if !votes.contains(&id) {
-                turn.send_after_term(id, request.clone());
+                buffer.send_after_term(id, request.clone());
             }
         }
     }
@@ -117,7 +117,7 @@ impl Raft {
         &mut self,
         from: NodeId,
         request: &PreVoteRequest,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
         let newer = request.next_term > self.current_term;
         if !newer && planted!(self.config, StalePreVoteDropped) {
@@ -138,9 +138,9 @@ impl Raft {
                     && planted!(self.config, PreCandidateRefusesOthers)),
         };
         if planted!(self.config, PreVoteRaisesTerm) {
-            self.observe_term(request.next_term, turn);
+            self.observe_term(request.next_term, buffer);
         }
-        turn.send_after_term(from, Message::PreVoteResponse(response));
+        buffer.send_after_term(from, Message::PreVoteResponse(response));
     }
 
     /// Collects a pre-vote. A response with a newer term turns the pre-candidate into a follower.
@@ -148,9 +148,9 @@ impl Raft {
         &mut self,
         from: NodeId,
         response: &PreVoteResponse,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
-        self.observe_term(response.term, turn);
+        self.observe_term(response.term, buffer);
         if !response.vote_granted {
             return;
         }
@@ -160,7 +160,7 @@ impl Raft {
             && let Role::Candidate(candidate) = &mut self.role
         {
             candidate.votes.insert(from);
-            self.count_votes(turn);
+            self.count_votes(buffer);
             return;
         }
         // No server is a pre-candidate in the last term, so a next term exists.
@@ -168,16 +168,16 @@ impl Raft {
             && response.next_term == self.current_term.next()
         {
             votes.insert(from);
-            self.count_pre_votes(turn);
+            self.count_pre_votes(buffer);
         }
     }
 
     /// A pre-candidate with the pre-votes of a majority becomes a candidate.
-    fn count_pre_votes(&mut self, turn: &mut Turn) {
+    fn count_pre_votes(&mut self, buffer: &mut StepBuffer) {
         if let Role::PreCandidate { votes } = &self.role
             && votes.len() >= self.config.majority()
         {
-            self.become_candidate(turn);
+            self.become_candidate(buffer);
         }
     }
 }

@@ -5,25 +5,25 @@ use crate::{AppendEntriesResponse, Entry, Payload, message::AppendOutcome, mutan
 
 impl Raft {
     /// A leader sends heartbeats (§5.2); a candidate or pre-candidate retries its requests (§5.1).
-    pub(super) fn heartbeat_timeout(&mut self, turn: &mut Turn) {
+    pub(super) fn heartbeat_timeout(&mut self, buffer: &mut StepBuffer) {
         match self.role {
             Role::Follower { .. } => {}
-            Role::PreCandidate { .. } => self.request_pre_votes(turn),
-            Role::Candidate(_) => self.request_votes(turn),
+            Role::PreCandidate { .. } => self.request_pre_votes(buffer),
+            Role::Candidate(_) => self.request_votes(buffer),
             Role::Leader(_) if planted!(self.config, HeartbeatsNotSent) => {}
             Role::Leader(ref mut leader) => {
                 for progress in leader.followers.values_mut() {
                     progress.snapshot_pause = progress.snapshot_pause.saturating_sub(1);
                 }
-                turn.arm(Timer::Heartbeat);
-                self.broadcast(turn);
+                buffer.arm(Timer::Heartbeat);
+                self.broadcast(buffer);
             }
         }
     }
 
     /// Becomes leader: reinitializes `next_index` and `match_index` (Figure 2, volatile state on
     /// leaders) and appends a no-op (§8).
-    pub(super) fn become_leader(&mut self, turn: &mut Turn) {
+    pub(super) fn become_leader(&mut self, buffer: &mut StepBuffer) {
         let next_index = self.log.last_index().next();
         let followers = self
             .others()
@@ -58,9 +58,9 @@ impl Raft {
             read_round: 0,
             recently_active: BTreeSet::new(),
         });
-        turn.arm(Timer::Heartbeat);
+        buffer.arm(Timer::Heartbeat);
         if self.config.check_quorum {
-            turn.arm(Timer::Quorum);
+            buffer.arm(Timer::Quorum);
         }
         // §8: a leader knows the committed entries only once an entry of its own term is committed.
         // Without this no-op, an idle cluster might never commit the entries that an earlier leader
@@ -68,43 +68,47 @@ impl Raft {
         if planted!(self.config, LeaderSkipsNoop) {
             return;
         }
-        self.append_as_leader(Payload::Noop, turn);
-        self.broadcast(turn);
-        self.advance_commit_index(turn);
+        self.append_as_leader(Payload::Noop, buffer);
+        self.broadcast(buffer);
+        self.advance_commit_index(buffer);
     }
 
     /// Appends an entry of the current term to the leader's log (§5.3: a leader never overwrites or
     /// removes entries of its own log).
-    pub(super) fn append_as_leader(&mut self, payload: Payload, turn: &mut Turn) -> LogIndex {
+    pub(super) fn append_as_leader(
+        &mut self,
+        payload: Payload,
+        buffer: &mut StepBuffer,
+    ) -> LogIndex {
         let term = self.current_term;
         if let Role::Leader(leader) = &mut self.role {
             leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_add(payload.size());
         }
         self.log.append([Entry { term, payload }]);
         let index = self.log.last_index();
-        turn.append_from.get_or_insert(index);
+        buffer.append_from.get_or_insert(index);
         index
     }
 
     /// Sends AppendEntries to every follower: new entries if the follower is ready for them,
     /// otherwise a heartbeat. The request carries the read round, so each follower responds at
     /// once.
-    pub(super) fn broadcast(&mut self, turn: &mut Turn) {
+    pub(super) fn broadcast(&mut self, buffer: &mut StepBuffer) {
         let Role::Leader(leader) = &self.role else {
             return;
         };
         let read_round = leader.read_round;
         for id in self.others().collect::<Vec<_>>() {
-            if !self.replicate_to(id, read_round, turn) {
-                self.send_append(id, 0, read_round, turn);
+            if !self.replicate_to(id, read_round, buffer) {
+                self.send_append(id, 0, read_round, buffer);
             }
         }
     }
 
     /// Sends new entries to every follower that is ready for them.
-    pub(super) fn replicate(&mut self, turn: &mut Turn) {
+    pub(super) fn replicate(&mut self, buffer: &mut StepBuffer) {
         for id in self.others().collect::<Vec<_>>() {
-            self.replicate_to(id, 0, turn);
+            self.replicate_to(id, 0, buffer);
         }
     }
 
@@ -114,7 +118,7 @@ impl Raft {
     /// A probe carries entries once. Until the follower responds, heartbeats retransmit the probe
     /// without entries, so that a dead follower costs no bandwidth (etcd: `MsgAppFlowPaused`). The
     /// response to such a heartbeat triggers the entries.
-    fn replicate_to(&mut self, to: NodeId, read_round: u64, turn: &mut Turn) -> bool {
+    fn replicate_to(&mut self, to: NodeId, read_round: u64, buffer: &mut StepBuffer) -> bool {
         let last_index = self.log.last_index();
         let mut sent = false;
         let unbound = planted!(self.config, WindowNotKept);
@@ -131,14 +135,14 @@ impl Raft {
                 // sent.
                 Flow::Probe => {
                     let is_unsent = |first| first <= progress.next_index;
-                    !sent && turn.append_from.is_some_and(is_unsent)
+                    !sent && buffer.append_from.is_some_and(is_unsent)
                 }
             };
             if !is_ready {
                 break;
             }
             let limit = self.config.max_entries_per_append;
-            self.send_append(to, limit, if sent { 0 } else { read_round }, turn);
+            self.send_append(to, limit, if sent { 0 } else { read_round }, buffer);
             sent = true;
         }
         sent
@@ -147,12 +151,12 @@ impl Raft {
     /// Sends one message with the entries that the follower lacks, as far as the leader knows. It
     /// may leave before the leader's own disk has the entries (thesis §10.2.1): they count for
     /// nothing until a majority has them durably.
-    fn send_append_entries(&mut self, to: NodeId, turn: &mut Turn) {
-        self.send_append(to, self.config.max_entries_per_append, 0, turn);
+    fn send_append_entries(&mut self, to: NodeId, buffer: &mut StepBuffer) {
+        self.send_append(to, self.config.max_entries_per_append, 0, buffer);
     }
 
     /// Sends one message with at most `limit` entries.
-    fn send_append(&mut self, to: NodeId, limit: usize, read_round: u64, turn: &mut Turn) {
+    fn send_append(&mut self, to: NodeId, limit: usize, read_round: u64, buffer: &mut StepBuffer) {
         let Role::Leader(leader) = &mut self.role else {
             return;
         };
@@ -193,7 +197,7 @@ impl Raft {
             progress.bytes_in_flight = progress.bytes_in_flight.saturating_add(size_of(&entries));
         }
         let leader_commit = self.commit_index.min(last);
-        turn.send(
+        buffer.send(
             to,
             Message::AppendEntriesRequest(AppendEntriesRequest {
                 term: self.current_term,
@@ -205,7 +209,7 @@ impl Raft {
             }),
         );
         if lacks {
-            self.send_snapshot(to, turn);
+            self.send_snapshot(to, buffer);
         }
     }
 
@@ -224,18 +228,19 @@ impl Raft {
         &mut self,
         from: NodeId,
         request: AppendEntriesRequest,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
         let read_round = request.read_round;
         if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
             // The refusal carries the current term, so that a deposed leader learns of it. It names
             // no read round: the sender may lead the current term by now and count its own rounds.
-            let read_round = match planted!(self.config, StaleRefusalConfirmsReads) {
-                true => read_round,
-                false => 0,
+            let read_round = if planted!(self.config, StaleRefusalConfirmsReads) {
+                read_round
+            } else {
+                0
             };
             let response = self.append_response(read_round, AppendOutcome::StaleTerm);
-            turn.send_after_term(from, response);
+            buffer.send_after_term(from, response);
             return;
         }
         if request.term == self.current_term && matches!(self.role, Role::Leader(_)) {
@@ -244,34 +249,34 @@ impl Raft {
             return;
         }
         let term = request.term.max(self.current_term);
-        self.become_follower(term, Some(from), turn);
-        self.note_leader_contact(turn);
+        self.become_follower(term, Some(from), buffer);
+        self.note_leader_contact(buffer);
 
         if let Some(outcome) = self.find_conflict(&request) {
             if planted!(self.config, FollowerCommitsDespiteConflict) {
-                self.commit_to(request.leader_commit, turn);
+                self.commit_to(request.leader_commit, buffer);
             }
             // The response acknowledges no entry, so it waits for no entry.
             let response = self.append_response(read_round, outcome);
-            self.respond_in_term(from, response, turn);
+            self.respond_in_term(from, response, buffer);
             return;
         }
         let brings_entries = !request.entries.is_empty();
         let last_new = request.prev_log_index.plus(request.entries.len() as u64);
-        self.merge_entries(request.prev_log_index, request.entries, turn);
+        self.merge_entries(request.prev_log_index, request.entries, buffer);
 
         // Figure 2: commit only up to the last entry that this request vouches for. Later entries
         // in this log may not be the leader's.
-        self.commit_to(request.leader_commit.min(last_new), turn);
+        self.commit_to(request.leader_commit.min(last_new), buffer);
 
         // For the same reason the response acknowledges `last_new`, not the last entry of this log.
         if planted!(self.config, AppendAcknowledgedBeforeDurable) {
             let match_index = last_new;
             let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
-            turn.send(from, response);
+            buffer.send(from, response);
             return;
         }
-        // A leader needs to know that it still has followers, and a read needs its round confirmed,
+        // A leader must confirm that it still has followers, and a read needs its round confirmed,
         // however slow this disk is. A heartbeat or a read round is therefore answered at once,
         // with the index that is durable now. A second response acknowledges the entries once they
         // are durable: one more message, and only if a disk is slower than a heartbeat or a read. A
@@ -285,23 +290,23 @@ impl Raft {
                 last_new.min(self.durable_index)
             };
             let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
-            self.respond_in_term(from, response, turn);
+            self.respond_in_term(from, response, buffer);
         }
         if !is_durable {
             let read_round = if waits_for_disk { read_round } else { 0 };
             let match_index = last_new;
             let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
-            turn.send_after_entries(from, response, match_index);
+            buffer.send_after_entries(from, response, match_index);
         }
     }
 
     /// Responds to a leader once the term is durable. Before that, a crash could return this server
     /// to an older term, in which it would follow another leader and acknowledge its entries.
-    fn respond_in_term(&self, leader: NodeId, response: Message, turn: &mut Turn) {
+    fn respond_in_term(&self, leader: NodeId, response: Message, buffer: &mut StepBuffer) {
         if planted!(self.config, AnsweredBeforeTermIsDurable) {
-            turn.send(leader, response);
+            buffer.send(leader, response);
         } else {
-            turn.send_after_term(leader, response);
+            buffer.send_after_term(leader, response);
         }
     }
 
@@ -344,12 +349,12 @@ impl Raft {
 
     /// Figure 2, AppendEntries receiver rules 3 and 4: truncates a conflicting suffix and appends
     /// the new entries.
-    fn merge_entries(&mut self, prev: LogIndex, mut entries: Vec<Entry>, turn: &mut Turn) {
+    fn merge_entries(&mut self, prev: LogIndex, mut entries: Vec<Entry>, buffer: &mut StepBuffer) {
         if planted!(self.config, TruncatesWithoutConflict) && prev < self.log.last_index() {
-            self.truncate_from(prev.next(), turn);
+            self.truncate_from(prev.next(), buffer);
         }
         let mut index = prev;
-        for (place, entry) in entries.iter().enumerate() {
+        for (nth, entry) in entries.iter().enumerate() {
             index = index.next();
             if index <= self.log.base().index {
                 // A snapshot covers this entry, so it is committed and equal.
@@ -360,20 +365,20 @@ impl Raft {
                 // entries.
                 Some(term) if term == entry.term => continue,
                 Some(_) if planted!(self.config, ConflictingSuffixKept) => continue,
-                Some(_) => self.truncate_from(index, turn),
+                Some(_) => self.truncate_from(index, buffer),
                 None => {}
             }
-            self.log.append(entries.drain(place..));
-            turn.append_from = Some(index);
+            self.log.append(entries.drain(nth..));
+            buffer.append_from = Some(index);
             return;
         }
     }
 
     /// Truncates the log and notes that the removed entries are not durable.
-    fn truncate_from(&mut self, index: LogIndex, turn: &mut Turn) {
+    fn truncate_from(&mut self, index: LogIndex, buffer: &mut StepBuffer) {
         self.log.truncate_from(index);
         self.forget_durable_from(index);
-        turn.truncate_from = Some(index);
+        buffer.truncate_from = Some(index);
     }
 
     /// Updates `next_index` and `match_index` of a follower (Figure 2, rules for leaders; §5.3).
@@ -381,9 +386,9 @@ impl Raft {
         &mut self,
         from: NodeId,
         response: &AppendEntriesResponse,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
-        self.observe_term(response.term, turn);
+        self.observe_term(response.term, buffer);
         // An acknowledgement counts only for the leadership that it was sent to.
         if response.term < self.current_term && !planted!(self.config, CountsStaleAcknowledgements)
         {
@@ -400,7 +405,7 @@ impl Raft {
         let is_beyond = matches!(response.outcome,
             AppendOutcome::Matched { match_index } if match_index > last_index);
         if response.read_round > leader.read_round || is_beyond {
-            // No follower of this term can know of a later round or entry.
+            // No follower of this term has received a later round or entry.
             return;
         }
         // A stale-term refusal answers an older request and does not show that the sender follows
@@ -420,7 +425,7 @@ impl Raft {
                 } else {
                     match_index
                 };
-                self.note_match(from, match_index, turn);
+                self.note_match(from, match_index, buffer);
             }
             AppendOutcome::Conflict {
                 prev_log_index,
@@ -438,7 +443,7 @@ impl Raft {
                     || !timely
                     || planted!(self.config, NextIndexNotMovedBack)
                 {
-                    self.serve_reads(turn);
+                    self.serve_reads(buffer);
                     return;
                 }
                 // §5.3: skip whole terms. Up to `conflict_index` the follower has no entry of a
@@ -453,15 +458,20 @@ impl Raft {
                 progress.flow = Flow::Probe;
                 progress.bytes_in_flight = 0;
                 progress.window = (progress.window / 2).max(least);
-                self.send_append_entries(from, turn);
+                self.send_append_entries(from, buffer);
             }
         }
-        self.advance_commit_index(turn);
-        self.serve_reads(turn);
+        self.advance_commit_index(buffer);
+        self.serve_reads(buffer);
     }
 
     /// Notes that a follower's log matches the leader's durably up to `match_index`.
-    pub(super) fn note_match(&mut self, from: NodeId, match_index: LogIndex, turn: &mut Turn) {
+    pub(super) fn note_match(
+        &mut self,
+        from: NodeId,
+        match_index: LogIndex,
+        buffer: &mut StepBuffer,
+    ) {
         let last_index = self.log.last_index();
         if match_index > last_index {
             // No follower of this term can have this entry.
@@ -508,15 +518,15 @@ impl Raft {
             if most > 0 {
                 progress.flow = Flow::Pipeline;
             } else if progress.next_index <= last_index {
-                self.send_append_entries(from, turn);
+                self.send_append_entries(from, buffer);
             }
         }
-        self.replicate_to(from, 0, turn);
+        self.replicate_to(from, 0, buffer);
     }
 
     /// The commit rule (§5.3, §5.4.2): commits the highest entry of the current term that a majority holds durably
     /// and, by Log Matching, all earlier entries.
-    pub(super) fn advance_commit_index(&mut self, turn: &mut Turn) {
+    pub(super) fn advance_commit_index(&mut self, buffer: &mut StepBuffer) {
         let Role::Leader(leader) = &self.role else {
             return;
         };
@@ -541,14 +551,15 @@ impl Raft {
         let own_term = self.log.term_at(held_by_majority) == Some(self.current_term)
             || planted!(self.config, CommitsOlderTermByCounting);
         if own_term {
-            self.commit_to(held_by_majority, turn);
+            self.commit_to(held_by_majority, buffer);
         }
     }
 
     /// Commits and applies entries up to `index`. The commit index never decreases.
-    pub(super) fn commit_to(&mut self, index: LogIndex, turn: &mut Turn) {
+    pub(super) fn commit_to(&mut self, index: LogIndex, buffer: &mut StepBuffer) {
         while self.commit_index < index {
             let next = self.commit_index.next();
+            // Callers pass an index within the log. Only a planted bug goes beyond it.
             let Some(entry) = self.log.get(next) else {
                 return;
             };
@@ -560,15 +571,15 @@ impl Raft {
             let answer = self.store.apply(&entry.payload, &self.config);
             #[cfg(feature = "mutants")]
             if let Some(waiter) = self.remembered_writes.remove(&next) {
-                turn.respond(waiter, ResponseBody::Applied(answer.clone()));
+                buffer.respond(waiter, ResponseBody::Applied(answer.clone()));
             }
             if let Role::Leader(leader) = &mut self.role
                 && let Some(waiter) = leader.writes.remove(&next)
             {
-                turn.respond(waiter, ResponseBody::Applied(answer));
+                buffer.respond(waiter, ResponseBody::Applied(answer));
             }
         }
-        self.serve_reads(turn);
+        self.serve_reads(buffer);
     }
 }
 

@@ -45,10 +45,10 @@ impl Raft {
     pub(super) fn handle_client_requests(
         &mut self,
         requests: Vec<(Address, ClientRequest)>,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
         let all = requests.len();
-        let requests = self.serve_stale_reads(requests, turn);
+        let requests = self.serve_stale_reads(requests, buffer);
         // Stale reads and refused requests involve no other server and change nothing on this
         // server.
         if requests.is_empty() && all > 0 {
@@ -60,30 +60,30 @@ impl Raft {
                 for (waiter, request) in requests {
                     match request {
                         LeaderRequest::Command(_) if self.has_too_many_writes() => {
-                            turn.respond(waiter, ResponseBody::Overloaded);
+                            buffer.respond(waiter, ResponseBody::Overloaded);
                         }
                         LeaderRequest::Read(_) if self.has_too_many_reads(reads.len()) => {
-                            turn.respond(waiter, ResponseBody::Overloaded);
+                            buffer.respond(waiter, ResponseBody::Overloaded);
                         }
-                        LeaderRequest::Command(command) => self.propose(waiter, command, turn),
+                        LeaderRequest::Command(command) => self.propose(waiter, command, buffer),
                         LeaderRequest::Read(query) => reads.push((waiter, query)),
                     }
                 }
                 if reads.is_empty() {
-                    self.replicate(turn);
+                    self.replicate(buffer);
                 } else {
                     self.begin_reads(reads);
-                    self.broadcast(turn);
+                    self.broadcast(buffer);
                 }
-                self.advance_commit_index(turn);
-                self.serve_reads(turn);
+                self.advance_commit_index(buffer);
+                self.serve_reads(buffer);
                 return;
             }
             Role::Follower { leader, .. } => leader,
             Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
         for (waiter, _) in requests {
-            turn.respond(waiter, ResponseBody::NotLeader { hint });
+            buffer.respond(waiter, ResponseBody::NotLeader { hint });
         }
     }
 
@@ -96,7 +96,7 @@ impl Raft {
     fn serve_stale_reads(
         &self,
         requests: Vec<(Address, ClientRequest)>,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) -> Vec<(Waiter, LeaderRequest)> {
         let mut rest = Vec::with_capacity(requests.len());
         for (address, request) in requests {
@@ -106,7 +106,7 @@ impl Raft {
                 id: request.id,
             };
             if let Err(error) = request.body.check_limits() {
-                turn.respond(waiter, ResponseBody::OutsideLimits(error));
+                buffer.respond(waiter, ResponseBody::OutsideLimits(error));
                 continue;
             }
             let request = match request.body {
@@ -115,7 +115,7 @@ impl Raft {
                         found: self.store.query(&query),
                         applied_index: self.store.last_applied(),
                     };
-                    turn.respond(waiter, ResponseBody::FoundStale(found));
+                    buffer.respond(waiter, ResponseBody::FoundStale(found));
                     continue;
                 }
                 RequestBody::Read { query } => LeaderRequest::Read(query),
@@ -166,8 +166,8 @@ impl Raft {
 
     /// Appends a command to the log. A retried request becomes a second entry; its session ensures
     /// that it is applied once.
-    fn propose(&mut self, waiter: Waiter, command: Command, turn: &mut Turn) {
-        let index = self.append_as_leader(Payload::Command(command), turn);
+    fn propose(&mut self, waiter: Waiter, command: Command, buffer: &mut StepBuffer) {
+        let index = self.append_as_leader(Payload::Command(command), buffer);
         if let Role::Leader(leader) = &mut self.role {
             leader.writes.insert(index, waiter);
         }
@@ -196,17 +196,17 @@ impl Raft {
         } else {
             leader.read_round
         };
-        let reads = reads.into_iter().map(|(waiter, query)| PendingRead {
+        let pending = reads.into_iter().map(|(waiter, query)| PendingRead {
             waiter,
             query,
             read_index,
             round,
         });
-        leader.reads.extend(reads);
+        leader.reads.extend(pending);
     }
 
     /// Answers the reads whose round is confirmed and whose read index is applied.
-    pub(super) fn serve_reads(&mut self, turn: &mut Turn) {
+    pub(super) fn serve_reads(&mut self, buffer: &mut StepBuffer) {
         let majority = self.config.majority();
         let itself = usize::from(self.is_voter());
         let unbound = planted!(self.config, ReadRoundNotCompared);
@@ -234,7 +234,7 @@ impl Raft {
             let ready = (confirmed >= majority || unconfirmed)
                 && (commit_index >= read.read_index || unapplied);
             if ready {
-                turn.respond(read.waiter, ResponseBody::Found(store.query(&read.query)));
+                buffer.respond(read.waiter, ResponseBody::Found(store.query(&read.query)));
             }
             !ready
         });

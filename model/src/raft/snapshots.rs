@@ -54,7 +54,7 @@ impl Snapshot {
 
 impl Raft {
     /// Takes a snapshot, if there are newly applied entries and no snapshot is being written.
-    pub(super) fn compact(&mut self, turn: &mut Turn) {
+    pub(super) fn compact(&mut self, buffer: &mut StepBuffer) {
         if !self.may_compact() {
             return;
         }
@@ -62,14 +62,14 @@ impl Raft {
         self.snapshot_index = snapshot.last_included_index;
         #[cfg(feature = "mutants")]
         if planted!(self.config, PrefixRemovedBeforeSnapshotIsDurable) {
-            turn.snapshot = Some(Snapshot {
+            buffer.snapshot = Some(Snapshot {
                 store: snapshot.store.emptied(),
                 ..snapshot.clone()
             });
             self.late_snapshot = Some(snapshot);
             return;
         }
-        turn.snapshot = Some(snapshot);
+        buffer.snapshot = Some(snapshot);
     }
 
     /// Whether there are newly applied entries and no snapshot is being written.
@@ -103,15 +103,15 @@ impl Raft {
 
     /// Removes the log prefix that a durable snapshot covers, except for some trailing entries that
     /// followers slightly behind may still need.
-    pub(super) fn drop_prefix(&mut self, last_included: LogIndex, turn: &mut Turn) {
+    pub(super) fn drop_prefix(&mut self, last_included: LogIndex, buffer: &mut StepBuffer) {
         #[cfg(feature = "mutants")]
         if let Some(snapshot) = self.late_snapshot.take()
             && snapshot.last_included_index == self.snapshot_index
         {
-            turn.snapshot = Some(snapshot);
+            buffer.snapshot = Some(snapshot);
         }
         #[cfg(not(feature = "mutants"))]
-        let _ = turn;
+        let _ = buffer;
         let mut base = last_included;
         let mut room = self.config.trailing_bytes;
         while let Some(entry) = self.log.get(base)
@@ -129,7 +129,7 @@ impl Raft {
     }
 
     /// Sends a follower the current state as a snapshot, unless the leader sent one recently.
-    pub(super) fn send_snapshot(&mut self, to: NodeId, turn: &mut Turn) {
+    pub(super) fn send_snapshot(&mut self, to: NodeId, buffer: &mut StepBuffer) {
         let patience = self.config.snapshot_patience;
         let Role::Leader(leader) = &mut self.role else {
             return;
@@ -142,7 +142,7 @@ impl Raft {
         }
         progress.snapshot_pause = patience;
         let snapshot = self.present_state();
-        turn.send(
+        buffer.send(
             to,
             Message::InstallSnapshotRequest(InstallSnapshotRequest {
                 term: self.current_term,
@@ -156,21 +156,21 @@ impl Raft {
         &mut self,
         from: NodeId,
         request: InstallSnapshotRequest,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
         let InstallSnapshotRequest { term, snapshot } = request;
         if term < self.current_term {
             // The refusal carries the current term, so that a deposed leader learns of it.
             let response = self.snapshot_response(LogIndex::ZERO);
-            turn.send_after_term(from, response);
+            buffer.send_after_term(from, response);
             return;
         }
         if term == self.current_term && matches!(self.role, Role::Leader(_)) {
             // As with AppendEntries: two leaders in one term.
             return;
         }
-        self.become_follower(term, Some(from), turn);
-        self.note_leader_contact(turn);
+        self.become_follower(term, Some(from), buffer);
+        self.note_leader_contact(buffer);
 
         let last_included = snapshot.last_included();
         let is_stale = last_included.index <= self.commit_index
@@ -180,15 +180,15 @@ impl Raft {
         if is_held {
             // Log Matching: a log that contains this entry contains all entries that the snapshot
             // covers.
-            self.commit_to(last_included.index, turn);
+            self.commit_to(last_included.index, buffer);
         } else if !is_stale {
-            self.install(snapshot, turn);
+            self.install(snapshot, buffer);
         }
         let response = self.snapshot_response(last_included.index);
         if planted!(self.config, SnapshotAcknowledgedBeforeDurable) {
-            turn.send(from, response);
+            buffer.send(from, response);
         } else {
-            turn.send_after_entries(from, response, last_included.index);
+            buffer.send_after_entries(from, response, last_included.index);
         }
     }
 
@@ -200,7 +200,7 @@ impl Raft {
     }
 
     /// Replaces the log and the store with the snapshot.
-    fn install(&mut self, snapshot: Snapshot, turn: &mut Turn) {
+    fn install(&mut self, snapshot: Snapshot, buffer: &mut StepBuffer) {
         let last_included = snapshot.last_included();
         // Durable committed entries stay durable. Until this write is done, the other entries on
         // disk belong to a different log.
@@ -216,7 +216,7 @@ impl Raft {
         self.commit_index = last_included.index;
         self.snapshot_index = last_included.index;
         self.store = snapshot.store.clone();
-        turn.snapshot = Some(snapshot);
+        buffer.snapshot = Some(snapshot);
     }
 
     /// Updates the progress of a follower that acknowledged a snapshot.
@@ -224,9 +224,9 @@ impl Raft {
         &mut self,
         from: NodeId,
         response: &InstallSnapshotResponse,
-        turn: &mut Turn,
+        buffer: &mut StepBuffer,
     ) {
-        self.observe_term(response.term, turn);
+        self.observe_term(response.term, buffer);
         if response.term < self.current_term || response.match_index == LogIndex::ZERO {
             return;
         }
@@ -236,8 +236,8 @@ impl Raft {
         {
             leader.recently_active.insert(from);
         }
-        self.note_match(from, response.match_index, turn);
-        self.advance_commit_index(turn);
-        self.serve_reads(turn);
+        self.note_match(from, response.match_index, buffer);
+        self.advance_commit_index(buffer);
+        self.serve_reads(buffer);
     }
 }

@@ -182,7 +182,11 @@ impl Obligations {
     ///
     /// # Errors
     /// The change that the message causes.
-    pub fn has_no_effect(&self, receiver: &Process, envelope: &Envelope) -> Checked<Vec<Response>> {
+    pub fn has_no_effect(
+        &self,
+        receiver: &Process,
+        envelope: &Envelope,
+    ) -> Checked<Vec<ObservedResponse>> {
         match receiver {
             Process::Server(server) => self.server_ignores(server, envelope),
             Process::Proxy(_) | Process::Client(_) => {
@@ -198,7 +202,11 @@ impl Obligations {
         }
     }
 
-    fn server_ignores(&self, server: &Server, envelope: &Envelope) -> Checked<Vec<Response>> {
+    fn server_ignores(
+        &self,
+        server: &Server,
+        envelope: &Envelope,
+    ) -> Checked<Vec<ObservedResponse>> {
         let Some(running) = &server.running else {
             return Ok(Vec::new());
         };
@@ -240,7 +248,7 @@ impl Obligations {
         let mut found = Vec::new();
         if responses.is_empty() && waits(&after) {
             // A response that waits already covers the new one.
-            return Ok(vec![Response::Waits]);
+            return Ok(vec![ObservedResponse::Waits]);
         }
         for sent in responses {
             let message = &sent.message;
@@ -248,11 +256,11 @@ impl Obligations {
                 return Err(format!("it causes a message to {}", sent.to));
             }
             let response = if refusal_term(message) == Some(before.current_term) {
-                Response::Refusal
+                ObservedResponse::Refusal
             } else if is_repeated_vote(server, envelope.from, message) {
-                Response::Repeated
+                ObservedResponse::Repeated
             } else if message.sender_term() == before.current_term {
-                Response::Other(message.clone())
+                ObservedResponse::Other(message.clone())
             } else {
                 return Err(format!("the response {message:?} carries another term"));
             };
@@ -757,7 +765,7 @@ struct Synced {
 
 /// A response to a message that does not change its receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Response {
+pub enum ObservedResponse {
     /// It carries only the term of the receiver.
     Refusal,
     /// It carries more than the term.

@@ -7,7 +7,7 @@ use model::{
     Envelope,
     system::{
         Obligation, Obligations, Process, Relevance,
-        obligation::{LeaderLog, Response, says_no_more},
+        obligation::{LeaderLog, ObservedResponse, says_no_more},
     },
 };
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Ledger<'_> {
                 let state = Arc::clone(&self.nodes[node as usize].process);
                 let envelope = self.envelope(node, from, message);
                 let response = match self.obligations.has_no_effect(&state, &envelope) {
-                    Ok(responses) => <[Response; 1]>::try_from(responses)
+                    Ok(responses) => <[ObservedResponse; 1]>::try_from(responses)
                         .map(|[response]| response)
                         .map_err(|_| "it does not have one response".into()),
                     Err(why) => Err(why),
@@ -166,7 +166,7 @@ impl Ledger<'_> {
                 let envelope = to_it(from, message);
                 let effect = self.obligations.has_no_effect(state, &envelope);
                 let verdict = effect.and_then(|responses| match responses.as_slice() {
-                    [] | [Response::Waits] => Ok(()),
+                    [] | [ObservedResponse::Waits] => Ok(()),
                     _ => Err("it has a response".into()),
                 });
                 (Obligation::DeadMessages, envelope, verdict)
@@ -183,11 +183,13 @@ impl Ledger<'_> {
                     .server()
                     .is_some_and(|server| server.running.is_some());
                 let first = self.responses.get(first as usize);
-                let is_new = |response: &&Response| match response {
-                    Response::Other(message) => {
+                let is_new = |response: &&ObservedResponse| match response {
+                    ObservedResponse::Other(message) => {
                         !first.is_some_and(|first| says_no_more(message, first))
                     }
-                    Response::Refusal | Response::Repeated | Response::Waits => false,
+                    ObservedResponse::Refusal
+                    | ObservedResponse::Repeated
+                    | ObservedResponse::Waits => false,
                 };
                 let verdict = effect.and_then(|responses| {
                     if responses.is_empty() && is_up {
@@ -329,8 +331,8 @@ impl Ledger<'_> {
         if is_over { NO_LOG } else { log }
     }
 
-    fn number_of(&mut self, response: Response) -> u32 {
-        let Response::Other(message) = response else {
+    fn number_of(&mut self, response: ObservedResponse) -> u32 {
+        let ObservedResponse::Other(message) = response else {
             return REFUSAL;
         };
         let known = self.responses.iter().position(|known| *known == message);
