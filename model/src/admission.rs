@@ -1,6 +1,6 @@
 //! Admission of servers by disk identity.
 //!
-//! Raft counts servers by number and relies on the durable state of each: its votes and the entries
+//! Raft counts servers by id and relies on the durable state of each: its votes and the entries
 //! that it acknowledged. A server that returns under its id with an empty disk, or with an old
 //! copy of its disk, breaks that premise, and two majorities need no longer intersect. Therefore
 //! every disk has an identity, drawn at random at its first start, and a counter of its starts.
@@ -42,7 +42,7 @@
 //! address. A response is used only once, and only if it repeats the nonce of an outstanding
 //! request to that peer. Outstanding nonces are void once a later start is recorded or proven, so a
 //! late response of an ended run proves nothing. A request changes no record; it can only cause a
-//! request in turn. Without cluster keys, any sender can write the number and the boot of a server
+//! request in turn. Without cluster keys, any sender can write the id and the boot of a server
 //! into a datagram. Even then, an unsolicited datagram neither suspends a server nor invalidates a
 //! record. An attacker who can read the requests can still forge the responses; only keys prevent
 //! that.
@@ -50,11 +50,11 @@
 //! # Refusal
 //! A boot that fails is refused: none of its messages reaches the core, so it gives no vote and no
 //! acknowledgement, and no server follows it. A record itself can become invalid, permanently: if
-//! two disks of one number were recorded, if two boots are recorded for one start, or if a follower
+//! two disks of one id were recorded, if two boots are recorded for one start, or if a follower
 //! lacks entries that it had acknowledged. A response to AppendEntries that suggests the last case
 //! ([`Admission::contradicts`]) makes the leader request the follower's log state at that index;
 //! the follower's own response decides. A server suspends itself if an admitted peer has a
-//! different record of its number.
+//! different record of its id.
 //!
 //! # Limits of detection
 //! * A disk that is lost before any running server recorded it: a majority that contains the server
@@ -151,7 +151,7 @@ pub struct Record {
 pub enum Standing {
     /// There is no evidence against it.
     Trusted,
-    /// Two disks were recorded under this number.
+    /// Two disks were recorded under this id.
     TwoDisks,
     /// Two boots were recorded for one start: the disk was copied.
     Forked,
@@ -352,7 +352,7 @@ pub struct Effects {
     /// The messages that may leave now.
     pub sends: Vec<Envelope>,
     /// Messages to one run of a server, at the address of the last message from this run. If any
-    /// sender can write the number of a server into a datagram, they go to its configured address
+    /// sender can write the id of a server into a datagram, they go to its configured address
     /// instead.
     pub direct: Vec<(BootId, Envelope)>,
     /// Events for the operator.
@@ -416,7 +416,7 @@ struct Peer {
     /// The latest merged version of the admitted run's table.
     merged: u64,
     /// The version of this server's table that the peer has merged.
-    told: u64,
+    merged_ours: u64,
     /// Whether it counts this server, according to its last response.
     counts_us: bool,
     /// The last entry that it had acknowledged in this term when its present run was admitted.
@@ -599,7 +599,7 @@ impl Admission {
         if self.suspended.is_some() || is_settled {
             return;
         }
-        // A refused run is notified again, because it may not know the refusal.
+        // A refused run is notified again, because it may not have received the refusal.
         if !peer.refuses(boot) && peer.challenged != Some(boot) {
             peer.challenged = Some(boot);
             peer.unanswered = 0;
@@ -825,14 +825,14 @@ impl Admission {
             // The last recorded run no longer counts.
             peer.admitted = None;
             peer.proven.clear();
-            (peer.told, peer.merged) = (0, 0);
+            (peer.merged_ours, peer.merged) = (0, 0);
             peer.admitting = Some((boot, self.version + 1));
             // Responses of ended runs count as late after this point.
             (peer.nonce, peer.challenge) = (None, None);
             peer.contest = None;
         }
         peer.counts_us = response.merged > 0;
-        peer.told = peer.told.max(response.merged.min(self.version));
+        peer.merged_ours = peer.merged_ours.max(response.merged.min(self.version));
         peer.is_questioned = false;
         peer.proven.extend(proven);
         while peer.proven.len() > PROVEN_STARTS {
@@ -929,7 +929,7 @@ impl Admission {
             }
         }
         for id in self.peers.keys().copied().collect::<Vec<_>>() {
-            if self.peers[&id].told < self.durable {
+            if self.peers[&id].merged_ours < self.durable {
                 self.send_request(id, effects);
             }
         }
@@ -1181,8 +1181,8 @@ impl Admission {
         let has_unproven = record.is_some_and(|record| record.starts.len() > 1);
         peer.is_questioned = peer.admitted.is_some() && (peer.is_questioned || has_unproven);
         let is_refused = peer.admitted.is_none() && peer.refused.is_some();
-        let has_to_hear = peer.told < self.durable && !is_refused;
-        if !has_to_hear && !peer.is_questioned && peer.challenged.is_none() {
+        let must_merge = peer.merged_ours < self.durable && !is_refused;
+        if !must_merge && !peer.is_questioned && peer.challenged.is_none() {
             (peer.wait, peer.pause) = (0, 0);
             return;
         }
@@ -1199,7 +1199,7 @@ impl Admission {
         peer.pause = (2 * peer.pause).clamp(1, LONGEST_PAUSE);
         peer.wait = peer.pause;
         let challenged = peer.challenged;
-        if has_to_hear || peer.is_questioned {
+        if must_merge || peer.is_questioned {
             self.send_request(id, effects);
         }
         if let Some(boot) = challenged {

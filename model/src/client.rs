@@ -619,9 +619,10 @@ impl Task {
                 sequence: *sequence,
                 // The client sends one write at a time, so all earlier writes are answered or
                 // abandoned. To acknowledge the abandoned ones too settles them (see the module).
-                acknowledged: match planted!(config, EarlierWritesNotSettled) {
-                    true => 0,
-                    false => *sequence,
+                acknowledged: if planted!(config, EarlierWritesNotSettled) {
+                    0
+                } else {
+                    *sequence
                 },
                 operation: operation.clone(),
             },

@@ -107,7 +107,7 @@ pub enum Event {
         from: Address,
         /// The message.
         message: Message,
-        /// A random server of [`ProxyConfig::nodes`], used if the proxy knows no leader.
+        /// A random server of [`ProxyConfig::nodes`], used if the proxy has no cached leader.
         random_node: NodeId,
     },
     /// A request timed out.
@@ -116,7 +116,7 @@ pub enum Event {
         client: ClientId,
         /// The number of the request.
         id: RequestId,
-        /// A random server of [`ProxyConfig::nodes`], used if the proxy knows no leader.
+        /// A random server of [`ProxyConfig::nodes`], used if the proxy has no cached leader.
         random_node: NodeId,
     },
 }
@@ -355,7 +355,7 @@ impl Proxy {
         if hint.is_some() {
             self.leader = hint;
         } else if self.leader == Some(from) {
-            // A server without a leader knows only about itself: another cached leader stays.
+            // A refusal without a hint is no evidence against other servers: another cached leader stays.
             self.leader = None;
         }
         if self.overloaded == Some(from) {
@@ -396,7 +396,7 @@ impl Proxy {
         }
     }
 
-    /// The retry: a request without a response in time goes to another server, up to
+    /// The proxy's retry: a request without a response in time goes to another server, up to
     /// [`ProxyConfig::max_attempts`] attempts.
     fn request_timeout(
         &mut self,

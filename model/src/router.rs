@@ -9,8 +9,8 @@
 //!
 //! # Ids
 //! A proxy uses a random id towards the servers, so that two proxies never accept each other's
-//! responses. Clients on the network know an address but no id. The router responds to each of them
-//! under the id that it used.
+//! responses. Clients on the network have the address of a proxy but not its id. The router responds
+//! to each of them under the id that it used.
 //!
 //! A client without a proxy runs a router in its own process. Its requests leave under the id of
 //! the client ([`Sender::Client`]), so that the servers see clients that contact them directly, and
@@ -22,7 +22,7 @@
 //! * Each accepted request has exactly one response, which goes to the source of its first
 //!   transmission. A retransmission of a request in flight changes nothing.
 //! * A client without a proxy ([`Sender::Client`]) accepts no requests from the network. No router
-//!   accepts responses under the id of a server that it does not know.
+//!   accepts responses under the id of an unknown server.
 //! * State grows only with requests in flight, which the proxy bounds, and with the timers that
 //!   were armed within one timeout.
 //!
@@ -207,7 +207,7 @@ impl Router {
         self.timers.front().map(|(deadline, _)| *deadline)
     }
 
-    /// The leader that the proxy knows.
+    /// The leader that the proxy has cached.
     pub fn leader(&self) -> Option<NodeId> {
         self.proxy.leader()
     }
@@ -257,9 +257,10 @@ impl Router {
             return;
         };
         context.effects.received += usize::from(!is_internal);
-        let origin = match is_internal {
-            true => Origin::Internal,
-            false => Origin::Local,
+        let origin = if is_internal {
+            Origin::Internal
+        } else {
+            Origin::Local
         };
         let key = (request.client, request.id);
         self.add_route(key, origin, request.body.kind(), context.now);

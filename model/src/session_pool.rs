@@ -21,7 +21,7 @@
 //! [`NotDone::SessionsInUse`]. For [`OPEN_PAUSE`] after a refusal, a pool with sessions opens no
 //! further session.
 //!
-//! [`Event::Close`] closes the sessions, so that other clients can use their places.
+//! [`Event::Close`] closes the sessions, so that other clients can open sessions.
 //!
 //! # Abandoned operations
 //! A caller that stops waiting abandons its operation. An operation that is still queued leaves the
@@ -33,7 +33,7 @@
 //! * No copy of a write that ends as not done was applied, and none ever will be.
 //! * State grows only with clients and with queued operations. Both are bounded: besides the
 //!   [`PoolConfig::max_waiting`] operations, the queue contains at most one operation of each client,
-//!   which the store refused to open a session for.
+//!   for which the store refused to open a session.
 //!
 //! # Ids
 //! Each client has a random id of 64 bits, which the driver draws. It is never stored and never
@@ -132,7 +132,8 @@ pub struct SessionPool {
     /// Idle clients that got no session. They are not used before `opens_again`.
     refused: Vec<usize>,
     opens_again: Option<Duration>,
-    /// The queue. An operation that a client without a session returned has its place in it again.
+    /// The queue. An operation that a client without a session returned goes back to its
+    /// position, by ticket.
     waiting: BTreeMap<Ticket, Invocation>,
     /// The operations that clients execute and callers wait for, with the index of the client.
     assigned: BTreeMap<Ticket, usize>,

@@ -80,7 +80,7 @@ fn copy_that_was_seen_beside_the_original_never_counts() {
 
 /// Messages for the core prove that the admitted run is alive, even if its responses are lost.
 #[test]
-fn later_run_waits_while_the_admitted_one_is_heard_from() {
+fn later_run_waits_while_the_admitted_one_is_active() {
     let mut world = World::new();
     world.settle();
     let original = world.servers[&3].boot;
