@@ -77,7 +77,7 @@ pub(crate) struct Origin {
 
 /// The driver's actions after an event.
 #[derive(Default)]
-pub(crate) struct Turn {
+pub(crate) struct Actions {
     pub(crate) sends: Vec<Envelope>,
     /// Messages for one run, with its address if it is known.
     pub(crate) direct: Vec<(Option<SocketAddr>, Envelope)>,
@@ -222,7 +222,7 @@ impl Identities {
         from: Origin,
         silence: Option<Duration>,
         now: Instant,
-    ) -> Turn {
+    ) -> Actions {
         self.observe_run(from, silence, now);
         let Origin { id, boot, .. } = from;
         self.step(admission::Event::Unadmitted { from: id, boot }, now)
@@ -239,7 +239,7 @@ impl Identities {
         is_at_known_address: bool,
         silence: Option<Duration>,
         now: Instant,
-    ) -> Turn {
+    ) -> Actions {
         self.observe_run(from, silence, now);
         let Origin { id, boot, at } = from;
         let event = admission::Event::Receive {
@@ -249,8 +249,8 @@ impl Identities {
             is_at_known_address,
             log,
         };
-        let turn = self.step(event, now);
-        if turn.answered == Some(id) {
+        let actions = self.step(event, now);
+        if actions.answered == Some(id) {
             self.answered.insert(id, (boot, at, now));
             let others = self.contested.iter_mut();
             let others = others.filter(|((of, run), _)| *of == id && *run != boot);
@@ -259,11 +259,11 @@ impl Identities {
                 contest.report(id);
             }
         }
-        turn
+        actions
     }
 
     /// Handles a response which suggests that this follower lost entries that it had acknowledged.
-    pub(crate) fn doubt(&mut self, id: NodeId, now: Instant) -> Turn {
+    pub(crate) fn doubt(&mut self, id: NodeId, now: Instant) -> Actions {
         self.step(admission::Event::Doubted(id), now)
     }
 
@@ -276,15 +276,15 @@ impl Identities {
         other_voters: u64,
         silence: impl Fn(NodeId) -> Option<Duration>,
         now: Instant,
-    ) -> Turn {
+    ) -> Actions {
         if other_voters > self.other_voters.0 {
             self.other_voters = (other_voters, Some(now));
         }
         let is_alive = |id: &NodeId| silence(*id).is_some_and(|silence| silence < self.incumbent);
         let alive: BTreeSet<_> = self.admission.peers().filter(is_alive).collect();
-        let turn = self.step(admission::Event::Tick { nonce, alive }, now);
+        let actions = self.step(admission::Event::Tick { nonce, alive }, now);
         self.publish(now);
-        turn
+        actions
     }
 
     /// How long the current write of the table has lasted; zero if there is none.
@@ -293,12 +293,12 @@ impl Identities {
     }
 
     /// Processes the report of the keeper. The only place that declares a table durable.
-    pub(crate) fn take_report(&mut self, now: Instant) -> Result<Option<Turn>, DiskError> {
+    pub(crate) fn take_report(&mut self, now: Instant) -> Result<Option<Actions>, DiskError> {
         let Some(report) = self.keeper.take_report() else {
             return Ok(None);
         };
-        let turn = self.step(admission::Event::Persisted(report?), now);
-        Ok(Some(turn))
+        let actions = self.step(admission::Event::Persisted(report?), now);
+        Ok(Some(actions))
     }
 
     /// Records a message of a run of a server, `silence` after the last one of the admitted run.
@@ -342,7 +342,7 @@ impl Identities {
         }
     }
 
-    fn step(&mut self, event: admission::Event, now: Instant) -> Turn {
+    fn step(&mut self, event: admission::Event, now: Instant) -> Actions {
         let Effects {
             save,
             sends,
@@ -362,18 +362,18 @@ impl Identities {
             let source = run.and_then(|run| self.sources.get(&run));
             (source.map(|(at, _)| *at), envelope)
         });
-        let mut turn = Turn {
+        let mut actions = Actions {
             sends,
             direct: addressed.collect(),
-            ..Turn::default()
+            ..Actions::default()
         };
         for notice in notices {
-            self.note(notice, &mut turn, now);
+            self.note(notice, &mut actions, now);
         }
-        turn
+        actions
     }
 
-    fn note(&mut self, notice: Notice, turn: &mut Turn, now: Instant) {
+    fn note(&mut self, notice: Notice, actions: &mut Actions, now: Instant) {
         match notice {
             Notice::Admitted(id) => {
                 let disk = self.admission.table().get(&id).map(|record| record.disk);
@@ -381,9 +381,9 @@ impl Identities {
                 info!(peer = %id, disk, "admitted peer");
                 self.contested.retain(|(of, _), _| *of != id);
                 self.reported.remove(&id);
-                turn.admitted.push(id);
+                actions.admitted.push(id);
             }
-            Notice::Answered(id) => turn.answered = Some(id),
+            Notice::Answered(id) => actions.answered = Some(id),
             Notice::Refused(id, refusal) => self.note_refused(id, refusal, now),
             Notice::Contested(id) => {
                 debug!(peer = %id, "another run of this server waits until the recorded one is silent");

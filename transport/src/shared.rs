@@ -428,7 +428,7 @@ mod tests {
     use rustix::io::Errno;
 
     #[test]
-    fn errors_of_sending_are_told_apart() {
+    fn errors_of_sending_are_distinguished() {
         for (errno, refusal) in [
             (Errno::AGAIN, SendRefusal::Full),
             (Errno::MSGSIZE, SendRefusal::TooLong),

@@ -79,8 +79,9 @@ impl Server {
     /// A message for the core arrives from this run. Returns the requests to it.
     fn unadmitted(&mut self, boot: BootId, millis: u64) -> Vec<Envelope> {
         let now = self.at(millis);
-        let turn = self.identities.unadmitted(origin(boot), None, now);
-        turn.direct
+        let actions = self.identities.unadmitted(origin(boot), None, now);
+        actions
+            .direct
             .into_iter()
             .map(|(_, envelope)| envelope)
             .collect()
@@ -136,10 +137,10 @@ impl Server {
             entry: None,
         });
         let now = self.at(millis);
-        let turn = self
+        let actions = self
             .identities
             .receive(from, request, None, true, None, now);
-        self.answer_with(from, (DiskId::new(2), 1), &turn.sends, table, millis);
+        self.answer_with(from, (DiskId::new(2), 1), &actions.sends, table, millis);
     }
 
     /// A run on an empty disk is refused.
@@ -171,7 +172,7 @@ fn origin(boot: BootId) -> Origin {
     Origin { id: PEER, boot, at }
 }
 
-/// A follower does not hear the other followers, so their silence does not make a disk lost.
+/// A follower receives nothing from the other followers, so their silence does not make a disk lost.
 #[test]
 fn follower_reports_a_lost_disk_only_while_it_hears_the_refused_run() {
     let mut server = Server::new();
@@ -180,7 +181,7 @@ fn follower_reports_a_lost_disk_only_while_it_hears_the_refused_run() {
     assert_eq!(server.alerts(true, 6000), [AlertKind::LostDisk]);
     assert_eq!(server.alerts(true, 14_900), [AlertKind::LostDisk]);
     assert_eq!(server.alerts(true, 15_100), []);
-    // A leader, or a server without one, hears the run that counts, if it is alive.
+    // A leader, or a server without one, receives messages of the run that counts, if it is alive.
     assert_eq!(server.alerts(false, 70_000), [AlertKind::LostDisk]);
 }
 

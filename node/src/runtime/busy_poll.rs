@@ -84,11 +84,7 @@ mod tests {
         let (busy_poll, at) = busy_poll(MOST);
         assert_eq!(busy_poll.end(), None);
         busy_poll.note(1, at(10_000));
-        assert_eq!(
-            busy_poll.end(),
-            None,
-            "nobody knows whether another follows"
-        );
+        assert_eq!(busy_poll.end(), None, "another write may not follow");
         busy_poll.note(1, at(10_500));
         assert_eq!(busy_poll.end(), Some(at(11_000)));
         // A write without entries (a term, a vote or a snapshot) is not from a client.

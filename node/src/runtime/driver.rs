@@ -365,8 +365,8 @@ impl Driver {
         if let Some(report) = self.writer.take_report() {
             self.persisted(report.map_err(Failure::Disk)?)?;
         }
-        if let Some(turn) = self.identities.take_report(now).map_err(Failure::Disk)? {
-            self.carry_out_identities(turn);
+        if let Some(actions) = self.identities.take_report(now).map_err(Failure::Disk)? {
+            self.carry_out_identities(actions);
         }
         if !std::mem::replace(&mut self.buffers.greeted, true) {
             self.tick_identities(now);
@@ -494,8 +494,8 @@ impl Driver {
         if !self.identities.is_admitted(id, boot) {
             self.metrics.dropped("not-admitted", 1);
             let silence = self.liveness.silence(id);
-            let turn = self.identities.unadmitted(from, silence, now);
-            self.carry_out_identities(turn);
+            let actions = self.identities.unadmitted(from, silence, now);
+            self.carry_out_identities(actions);
             return false;
         }
         if let Message::AppendEntriesResponse(response) = message {
@@ -510,8 +510,8 @@ impl Driver {
         let is_doubtful = self.identities.contradicts(id, response);
         if is_doubtful {
             self.metrics.dropped("doubtful", 1);
-            let turn = self.identities.doubt(id, now);
-            self.carry_out_identities(turn);
+            let actions = self.identities.doubt(id, now);
+            self.carry_out_identities(actions);
         }
         is_doubtful
     }
@@ -525,10 +525,10 @@ impl Driver {
         };
         let term = self.raft.current_term();
         let log = entry.map(|index| LogAt::new(self.raft.log(), term, index));
-        let turn = self
+        let actions = self
             .identities
             .receive(from, message, log, is_known, silence, now);
-        self.carry_out_identities(turn);
+        self.carry_out_identities(actions);
     }
 
     /// Whether this is the address of the recorded run of a server: the source address of its last
@@ -550,12 +550,12 @@ impl Driver {
         let other_voters = self.endpoint.counters().dropped(Cause::Voters);
         let silence = |id| self.liveness.silence(id);
         let nonce = self.random.random();
-        let turn = self.identities.tick(nonce, other_voters, silence, now);
-        self.carry_out_identities(turn);
+        let actions = self.identities.tick(nonce, other_voters, silence, now);
+        self.carry_out_identities(actions);
     }
 
-    fn carry_out_identities(&mut self, turn: identities::Turn) {
-        for id in turn.admitted {
+    fn carry_out_identities(&mut self, actions: identities::Actions) {
+        for id in actions.admitted {
             let acknowledged = match self.raft.role() {
                 Role::Leader(leader) => leader.followers.get(&id),
                 _ => None,
@@ -568,12 +568,12 @@ impl Driver {
             });
             self.identities.note_acknowledged(id, acknowledged);
         }
-        let known = turn.sends.into_iter();
+        let known = actions.sends.into_iter();
         // A peer's address may become known later, and the request is repeated then. A nonce must
         // not be sent to an address that any process could have claimed.
         let known = known.filter(|envelope| self.endpoint.has_trusted_route(envelope.to));
         self.buffers.sends.extend(known);
-        for (at, envelope) in turn.direct {
+        for (at, envelope) in actions.direct {
             match at {
                 Some(at) if self.is_trusted(envelope.to, at) => {
                     self.endpoint.send_to(at, vec![envelope]);

@@ -56,7 +56,7 @@ mod tests {
     use transport::Environment;
 
     #[test]
-    fn somebody_is_told_from_nobody() {
+    fn open_port_is_distinguished_from_closed_port() {
         let network = Environment::system().network;
         for any in ["127.0.0.1:0", "[::1]:0"] {
             // A machine without IPv6 tests IPv4 only.

@@ -153,12 +153,12 @@ mod tests {
 
     /// Starts two waiting threads. Returns the channel of their wake-ups.
     fn two(poller: &Arc<Poller>) -> Receiver<Wakeup> {
-        let (tell, told) = channel();
+        let (sender, received) = channel();
         for _ in 0..2 {
-            let (poller, tell) = (Arc::clone(poller), tell.clone());
-            thread::spawn(move || while tell.send(poller.wait(None).unwrap()).is_ok() {});
+            let (poller, sender) = (Arc::clone(poller), sender.clone());
+            thread::spawn(move || while sender.send(poller.wait(None).unwrap()).is_ok() {});
         }
-        told
+        received
     }
 
     #[test]
@@ -167,19 +167,27 @@ mod tests {
         let at = socket.local_addr().unwrap();
         let poller = Arc::new(Poller::new().unwrap());
         poller.add(&socket).unwrap();
-        let told = two(&poller);
+        let received = two(&poller);
         socket.send_to(&[1], at).unwrap();
         poller.waker().wake();
-        assert_eq!(told.recv().unwrap(), Wakeup::Otherwise, "not listening yet");
+        assert_eq!(
+            received.recv().unwrap(),
+            Wakeup::Otherwise,
+            "not listening yet"
+        );
         poller.listen(&socket, false).unwrap();
-        assert_eq!(told.recv().unwrap(), Wakeup::Socket);
+        assert_eq!(received.recv().unwrap(), Wakeup::Socket);
         // The socket is not armed, so neither the pending nor the new datagram wakes a thread.
         socket.send_to(&[2], at).unwrap();
         poller.waker().wake();
-        assert_eq!(told.recv().unwrap(), Wakeup::Otherwise);
-        assert!(told.try_recv().is_err());
+        assert_eq!(received.recv().unwrap(), Wakeup::Otherwise);
+        assert!(received.try_recv().is_err());
         poller.listen(&socket, false).unwrap();
-        assert_eq!(told.recv().unwrap(), Wakeup::Socket, "two are still there");
+        assert_eq!(
+            received.recv().unwrap(),
+            Wakeup::Socket,
+            "two are still there"
+        );
         let mut buffer = [0];
         for expected in [1, 2] {
             socket.recv(&mut buffer).unwrap();
@@ -187,9 +195,17 @@ mod tests {
         }
         poller.listen(&socket, false).unwrap();
         poller.waker().wake();
-        assert_eq!(told.recv().unwrap(), Wakeup::Otherwise, "nothing is there");
+        assert_eq!(
+            received.recv().unwrap(),
+            Wakeup::Otherwise,
+            "nothing is there"
+        );
         poller.listen(&socket, true).unwrap();
-        assert_eq!(told.recv().unwrap(), Wakeup::Socket, "it can be written to");
+        assert_eq!(
+            received.recv().unwrap(),
+            Wakeup::Socket,
+            "it can be written to"
+        );
     }
 
     #[test]
@@ -207,15 +223,18 @@ mod tests {
         poller.waker().wake();
         assert_eq!(poller.wait(far).unwrap(), Wakeup::Otherwise);
         thread::scope(|scope| {
-            let (tell, told) = channel();
+            let (sender, received) = channel();
             let poller = &poller;
             scope.spawn(move || {
-                tell.send(std::fs::read_link("/proc/thread-self").unwrap())
+                sender
+                    .send(std::fs::read_link("/proc/thread-self").unwrap())
                     .unwrap();
                 let soon = Instant::now() + Duration::from_millis(1);
                 assert_eq!(poller.wait(Some(soon)).unwrap(), Wakeup::Otherwise);
             });
-            let stat = Path::new("/proc").join(told.recv().unwrap()).join("stat");
+            let stat = Path::new("/proc")
+                .join(received.recv().unwrap())
+                .join("stat");
             let begun = Instant::now();
             while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
                 assert!(begun.elapsed() < Duration::from_secs(60), "still awake");

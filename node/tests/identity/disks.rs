@@ -41,7 +41,7 @@ async fn start_with_other_voters_is_refused_and_loses_nothing() {
 
 /// A new server with another list of voters neither becomes leader nor disturbs the others.
 #[tokio::test]
-async fn new_server_with_other_voters_is_not_heard_and_is_reported() {
+async fn new_server_with_other_voters_is_rejected_and_reported() {
     let mut cluster = Cluster::start().await;
     cluster.settle().await;
     cluster.put("a").await;

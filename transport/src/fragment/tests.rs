@@ -404,7 +404,10 @@ fn bulk_message_arrives_over_a_bad_path_in_bounded_memory() {
     let mut counts = sender.counts();
     while counts.delivered == 0 {
         assert_eq!(counts.given_up, 0);
-        now = sender.deadline().expect("the last word was lost").max(now);
+        now = sender
+            .deadline()
+            .expect("the last acknowledgement was lost")
+            .max(now);
         poll(&mut sender, now);
         acknowledge(&mut sender, &reassembler, 1, now);
         counts = sender.counts();

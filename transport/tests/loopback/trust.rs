@@ -41,7 +41,7 @@ async fn forged_number_does_not_silence_a_peer_without_keys() {
 }
 
 #[tokio::test]
-async fn client_is_answered_where_it_was_heard() {
+async fn responses_go_to_the_source_of_the_last_datagram() {
     let server_keys = keys();
     let client_keys = Keys {
         cluster: None,
@@ -357,7 +357,7 @@ async fn listed_node_that_moved_is_followed() {
     moved.set_peer(node(1), a.local_addr().unwrap());
     drop((b, inbox));
     moved.send(vec![append(node(2), node(1), 1, 0)]);
-    eventually("the first word from the new address is heard", || {
+    eventually("the first datagram from the new address arrives", || {
         a.counters().get(Count::MessagesReceived) == 1
     })
     .await;

@@ -59,7 +59,7 @@ struct Busy {
 fn busy() -> Busy {
     let (began, begun) = channel();
     let (verdict, verdicts) = channel();
-    let (told, reports) = channel();
+    let (sender, reports) = channel();
     let disk = Box::new(Asked { began, verdicts });
     let writer = Arc::new(writer(disk, asleep()));
     assert!(writer.begin().is_none(), "there is nothing to write");
@@ -69,7 +69,7 @@ fn busy() -> Busy {
         let writer = Arc::clone(&writer);
         move || {
             writer.work(lease, || {
-                told.send(writer.take_report().unwrap()).unwrap();
+                sender.send(writer.take_report().unwrap()).unwrap();
             });
         }
     });
