@@ -16,12 +16,11 @@ pub(super) fn between(before: &Process, after: &Process) -> Vec<Change> {
         (Process::Server(before), Process::Server(after)) => server(before, after),
         (Process::Proxy(before), Process::Proxy(after)) => {
             let mut facts = Facts::default();
-            let nobody =
-                |id: Option<NodeId>| id.map_or("nobody".into(), |id| format!("server {id}"));
+            let server = |id: Option<NodeId>| id.map_or("none".into(), |id| format!("server {id}"));
             facts.change(
-                "believed leader",
-                nobody(before.leader()),
-                nobody(after.leader()),
+                "known leader",
+                server(before.leader()),
+                server(after.leader()),
             );
             facts.change("requests in flight", before.in_flight(), after.in_flight());
             facts.lines()
@@ -68,7 +67,11 @@ fn running(before: &Running, after: &Running, facts: &mut Facts) {
     facts.change("term", old.current_term(), new.current_term());
     facts.change("vote", vote(old.voted_for()), vote(new.voted_for()));
     facts.change("leader", leader(old), leader(new));
-    facts.change("leader heard", heard(old), heard(new));
+    facts.change(
+        "recent message of the leader",
+        recently_active(old),
+        recently_active(new),
+    );
     facts.change("commit", old.commit_index(), new.commit_index());
     facts.change("durable", old.durable_index(), new.durable_index());
     let votes = |raft: &Raft| match raft.role() {
@@ -111,8 +114,12 @@ fn progress(old: &Raft, new: &Raft, facts: &mut Facts) {
         if now.flow != then.flow {
             let probed = now.flow == Flow::Probe;
             facts.say(format!(
-                "{} what it sends to {id}",
-                if probed { "probes with" } else { "pipelines" }
+                "{} to server {id}",
+                if probed {
+                    "probes with single requests"
+                } else {
+                    "pipelines requests"
+                }
             ));
         }
         facts.change(
@@ -164,7 +171,7 @@ fn leader(raft: &Raft) -> String {
     }
 }
 
-fn heard(raft: &Raft) -> &'static str {
+fn recently_active(raft: &Raft) -> &'static str {
     match raft.role() {
         Role::Follower {
             recently_active: true,

@@ -150,12 +150,12 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     // An invalid address causes an error message, and the page shows the valid part of the path.
     browser.go("about:blank");
     browser.go(&format!("{start}&path=1e.2d99"));
-    browser.see_text(".toast.is-bad", "there is no message 99 by then");
+    browser.see_text(".toast.is-bad", "there is no message 99 at this point");
     until_address(&browser, "path=1e");
     browser.choose("select", "es");
     browser.go("about:blank");
     browser.go(&format!("{start}&path=1e.2d99"));
-    browser.see_text(".toast.is-bad", "entonces aún no existe el mensaje 99");
+    browser.see_text(".toast.is-bad", "en este punto no existe el mensaje 99");
     browser.was_refused("/api/walk");
     browser.close(&[server.origin()]);
 }

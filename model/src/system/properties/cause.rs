@@ -45,7 +45,7 @@ causes! {
         = "server {server} went from term {term} and commit index {commit_index} back to {new_term} and {new_commit_index}";
     /// A server restarted in a term below its durable term.
     RestartedBehindDisk { server: NodeId, term: Term, durable_term: Term }
-        = "server {server} came back in term {term} with term {durable_term} on its disk";
+        = "server {server} restarted in term {term}, but its disk has term {durable_term}";
     /// A leader changed its log.
     LeaderChangedLog { server: NodeId, term: Term }
         = "server {server} changed its log while it led term {term}";
@@ -54,7 +54,7 @@ causes! {
         = "the log of server {server} has an entry of an older term after one of a newer term";
     /// The store of a server is not the result of its committed entries.
     StoreDiffers { server: NodeId, index: LogIndex }
-        = "the store of server {server} is not what its committed entries up to {index} make when each command is applied once";
+        = "the store of server {server} is not the result of applying each committed command up to entry {index} once";
     /// A disk write changed a vote or lowered the term.
     DurableVoteChanged { server: NodeId, before: HardState, after: HardState }
         = "the disk of server {server} held {} and now holds {}", promise(*before), promise(*after);
@@ -63,7 +63,7 @@ causes! {
         = "server {server} sent a vote in term {term} that its disk does not hold";
     /// A candidate requested votes before its own vote was durable.
     CandidacyNotDurable { server: NodeId, term: Term }
-        = "server {server} asked for votes in term {term} before its own was durable";
+        = "server {server} requested votes in term {term} before its own vote was durable";
     /// Two votes in a term.
     VotedTwice { server: NodeId, term: Term, candidate: NodeId, other_candidate: NodeId }
         = "server {server} voted for server {candidate} and for server {other_candidate} in term {term}";
@@ -75,7 +75,7 @@ causes! {
         = "server {server} acknowledged entry {index}, but its disk ends with entry {last_index}";
     /// A leader's `match_index` exceeds the durable log of a follower.
     MatchIndexNotDurable { server: NodeId, other: NodeId, index: LogIndex }
-        = "server {server} believes that server {other} holds entries up to {index} durably, and it does not";
+        = "server {server} has match_index {index} for server {other}, whose disk does not have these entries";
     /// Two logs have an entry of the same index and term, and differ.
     LogsDiffer { server: NodeId, other: NodeId, index: LogIndex }
         = "servers {server} and {other} have the same term at index {index} and differ at or before it";
@@ -93,13 +93,13 @@ causes! {
         = "entry {index} was committed in term {term}, but server {server} was elected in term {elected_in} without it";
     /// The log of a later leader, elected before the commit, lacks an entry at this index or before it.
     LaterLeaderLacksEntries { server: NodeId, index: LogIndex, term: Term, other: NodeId, elected_in: Term }
-        = "server {server} committed up to entry {index} in term {term}, but server {other} was elected in term {elected_in} without all of it";
+        = "server {server} committed the entries up to {index} in term {term}, but server {other} was elected in term {elected_in} without all of them";
     /// Two servers applied different entries at one index.
     AppliedEntriesDiffer { index: LogIndex, term: Term, other_term: Term }
         = "two servers applied different entries at index {index}: of term {term} and of term {other_term}";
     /// A server applied an entry other than the committed one.
     AppliedEntryDiffers { server: NodeId, index: LogIndex }
-        = "server {server} applied another entry at index {index} than was committed there before";
+        = "server {server} applied an entry at index {index} that differs from the entry committed there";
     /// A snapshot ends with an entry that is not committed.
     SnapshotNotCommitted { index: LogIndex, term: Term }
         = "a snapshot ends with entry {index} of term {term}, which was never committed";
@@ -108,13 +108,13 @@ causes! {
         = "server {server} has a snapshot that ends with entry {index} of term {term}, which was not committed";
     /// A state is not the result of the committed entries.
     AppliedStateDiffers { index: LogIndex }
-        = "a state after entry {index} is not what the committed entries make when each command is applied once";
+        = "a state after entry {index} is not the result of applying each committed command once";
     /// A state is not the result of the committed entries: its sessions differ.
     SessionsDiffer { index: LogIndex }
-        = "a state after entry {index} has lost or changed what it must remember of sessions";
+        = "a state after entry {index} has lost or changed session data that it must keep";
     /// The snapshot of a server is not the result of the committed entries.
     SnapshotDiffers { server: NodeId, index: LogIndex }
-        = "the snapshot of server {server} up to entry {index} is not what the committed entries make";
+        = "the snapshot of server {server} up to entry {index} is not the result of the committed entries";
     /// A write was acknowledged, but not committed.
     AcknowledgedNotCommitted { session: SessionId, sequence: u64 }
         = "write {sequence} of session {session} was acknowledged, but no server had committed it";
@@ -135,7 +135,7 @@ causes! {
         = "entry {index} is of term {term}, after one of term {earlier_term}";
     /// The log of a server is not the result of its writes.
     LogDiffersFromWrites { server: NodeId }
-        = "the log of server {server} is not what its writes make of it";
+        = "the log of server {server} is not the result of its writes";
     /// An invariant of one server does not hold after a step.
     InvariantViolated { server: NodeId, invariant: Invariant }
         = "after this step of server {server}: {invariant}";

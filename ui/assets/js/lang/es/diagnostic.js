@@ -1,19 +1,19 @@
 // The checker's diagnostics (`docs/explore.md`): causes of violations, rejected traces and requests, and
 // results of searches. The key is the code, and the values are the parameters of the diagnostic.
-// `{n|paso|pasos}` selects a form by the number `n`. `checker/src/explore/tests.rs` finds missing texts.
+// `{n|paso|pasos}` selects a form by the number `n`. `checker/src/explore.rs` finds missing texts.
 
 export default {
   // Violations (model/src/system/properties/cause.rs).
   'diagnostic.TermOrCommitFell':
     'el servidor {server} pasó del mandato {term} y el commit {commit_index} de vuelta a {new_term} y {new_commit_index}',
   'diagnostic.RestartedBehindDisk':
-    'el servidor {server} volvió en el mandato {term} con el mandato {durable_term} en su disco',
+    'el servidor {server} se reinició en el mandato {term}, pero su disco tiene el mandato {durable_term}',
   'diagnostic.LeaderChangedLog':
     'el servidor {server} cambió su log mientras lideraba el mandato {term}',
   'diagnostic.TermsOutOfOrder':
     'el log del servidor {server} tiene una entrada de un mandato anterior detrás de una de un mandato posterior',
   'diagnostic.StoreDiffers':
-    'los datos del servidor {server} no son los que dan sus entradas comprometidas hasta la {index} cuando cada orden se aplica una vez',
+    'los datos del servidor {server} no son el resultado de aplicar una vez cada orden comprometida hasta la entrada {index}',
   'diagnostic.DurableVoteChanged':
     'el disco del servidor {server} guardaba {before} y guarda ahora {after}',
   'diagnostic.VoteNotDurable':
@@ -27,7 +27,7 @@ export default {
   'diagnostic.AcknowledgedEntryNotDurable':
     'el servidor {server} confirmó la entrada {index}, pero su disco acaba en la entrada {last_index}',
   'diagnostic.MatchIndexNotDurable':
-    'el servidor {server} cree que el servidor {other} guarda en disco las entradas hasta la {index}, y no es así',
+    'el servidor {server} tiene match_index {index} para el servidor {other}, cuyo disco no tiene esas entradas',
   'diagnostic.LogsDiffer':
     'los servidores {server} y {other} tienen el mismo mandato en el índice {index} y difieren en él o antes',
   'diagnostic.TwoLeaders':
@@ -39,21 +39,21 @@ export default {
   'diagnostic.LaterLeaderLacksEntry':
     'la entrada {index} se comprometió en el mandato {term}, pero el servidor {server} fue elegido en el mandato {elected_in} sin ella',
   'diagnostic.LaterLeaderLacksEntries':
-    'el servidor {server} comprometió hasta la entrada {index} en el mandato {term}, pero el servidor {other} fue elegido en el mandato {elected_in} sin todo ello',
+    'el servidor {server} comprometió las entradas hasta la {index} en el mandato {term}, pero el servidor {other} fue elegido en el mandato {elected_in} sin todas ellas',
   'diagnostic.AppliedEntriesDiffer':
     'dos servidores aplicaron entradas distintas en el índice {index}: del mandato {term} y del mandato {other_term}',
   'diagnostic.AppliedEntryDiffers':
-    'el servidor {server} aplicó en el índice {index} una entrada distinta de la comprometida allí antes',
+    'el servidor {server} aplicó en el índice {index} una entrada distinta de la comprometida allí',
   'diagnostic.SnapshotNotCommitted':
     'una instantánea acaba en la entrada {index} del mandato {term}, que nunca se comprometió',
   'diagnostic.ServerSnapshotNotCommitted':
     'el servidor {server} tiene una instantánea que acaba en la entrada {index} del mandato {term}, que no se comprometió',
   'diagnostic.AppliedStateDiffers':
-    'un estado tras la entrada {index} no es el que dan las entradas comprometidas cuando cada orden se aplica una vez',
+    'un estado tras la entrada {index} no es el resultado de aplicar una vez cada orden comprometida',
   'diagnostic.SessionsDiffer':
-    'un estado tras la entrada {index} ha perdido o cambiado lo que debe recordar de las sesiones',
+    'un estado tras la entrada {index} ha perdido o cambiado datos de sesiones que debe conservar',
   'diagnostic.SnapshotDiffers':
-    'la instantánea del servidor {server} hasta la entrada {index} no es lo que dan las entradas comprometidas',
+    'la instantánea del servidor {server} hasta la entrada {index} no es el resultado de las entradas comprometidas',
   'diagnostic.AcknowledgedNotCommitted':
     'la escritura {sequence} de la sesión {session} se confirmó, pero ningún servidor la había comprometido',
   'diagnostic.AcknowledgedWithoutWrite':
@@ -65,7 +65,8 @@ export default {
     'dos logs tienen una entrada del mandato {term} en el índice {index} y difieren en ella o antes',
   'diagnostic.RecordedTermsOutOfOrder':
     'la entrada {index} es del mandato {term}, detrás de una del mandato {earlier_term}',
-  'diagnostic.LogDiffersFromWrites': 'el log del servidor {server} no es el que dan sus escrituras',
+  'diagnostic.LogDiffersFromWrites':
+    'el log del servidor {server} no es el resultado de sus escrituras',
   'diagnostic.InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
 
   // Bounds and worlds.
