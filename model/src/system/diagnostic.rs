@@ -48,6 +48,10 @@ macro_rules! diagnostics {
         #[derive(Clone, Debug, PartialEq, Eq, ::serde::Serialize)]
         #[serde(tag = "code")]
         #[allow(missing_docs, reason = "a parameter has its role in its name")]
+        #[allow(
+            clippy::enum_variant_names,
+            reason = "a code is unique among all enums"
+        )]
         $visibility enum $name {
             $($(#[doc = $doc])+ $variant $({ $($field: $type),+ })?,)+
         }
