@@ -36,8 +36,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the service did not execute the operation, and may execute it later: it was unreachable,
-    /// overloaded or full.
+    /// Whether nothing was done because the service was unreachable, overloaded or full. A retry may
+    /// succeed.
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::NotDone(reason) => !matches!(reason, NotDone::OutsideLimits(_)),
@@ -55,7 +55,7 @@ fn describe(reason: NotDone) -> String {
             "no server carried it out within the timeout. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
         }
         NotDone::QueueFull => {
-            "as many operations wait for a session of this client as may wait. Ask for less at once, or raise max_sessions"
+            "too many operations wait for a session of this client. Lower the concurrency, or raise max_sessions"
         }
         NotDone::Overloaded | NotDone::ShuttingDown => {
             "the cluster is overloaded, or the proxy has as many requests in flight as it accepts. Try again in a moment, or with fewer requests at once"
