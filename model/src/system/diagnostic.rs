@@ -34,7 +34,7 @@ pub trait Diagnostic: fmt::Display + fmt::Debug + Error + Serialize {
 ///
 /// assert_eq!(Refusal::Down { server: 2 }.to_string(), "server 2 is down");
 /// assert_eq!(Refusal::NoSuchStep.to_string(), "no such step exists");
-/// assert_eq!(Refusal::CODES, [("Down", &["server"][..]), ("NoSuchStep", &[])]);
+/// assert_eq!(Refusal::CODES[0], ("Down", &["server"][..]));
 /// ```
 #[macro_export]
 macro_rules! diagnostics {
