@@ -89,7 +89,7 @@ type Step = {
   state?: Snapshot;
   /** In a response of the checker: the key in a path, and the properties that the step violates. */
   key?: string;
-  broken?: Violation[];
+  violations?: Violation[];
 };
 
 /** The name of a step's event and the fields of its value. */

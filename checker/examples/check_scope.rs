@@ -28,11 +28,11 @@ fn main() -> Result<(), String> {
         SearchOutcome::Exhausted => println!("{} states, every property holds", report.states),
         // No claim: the limit was reached, or an assumption of a reduction failed.
         SearchOutcome::Truncated(cause) => return Err(format!("truncated: {cause:?}")),
-        SearchOutcome::Violated { broken, path } => {
+        SearchOutcome::Violated { violation, path } => {
             let steps = path.len();
             return Err(format!(
                 "{} after {steps} steps: {}",
-                broken.property, broken.cause
+                violation.property, violation.cause
             ));
         }
     }

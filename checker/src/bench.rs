@@ -114,7 +114,7 @@ impl Measurement {
 /// Runs a task in this process.
 ///
 /// # Errors
-/// If a property is violated: the results of a broken model are not measured.
+/// If a property is violated: the results of an incorrect model are not measured.
 pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
     let limits = Limits {
         threads: task.threads,
@@ -141,12 +141,12 @@ pub fn measure(scope: &Scope, task: &Task) -> anyhow::Result<Measurement> {
         let found = stateright_engine::check(scope, order, &limits, &progress);
         (found.outcome, found.states, found.elapsed, None)
     });
-    if let SearchOutcome::Violated { broken, .. } = outcome {
+    if let SearchOutcome::Violated { violation, .. } = outcome {
         bail!(
             "{} is violated in scope {}: {}",
-            broken.property,
+            violation.property,
             scope.name,
-            broken.cause
+            violation.cause
         );
     }
     Ok(Measurement {

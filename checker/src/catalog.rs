@@ -30,21 +30,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The property that a mutant breaks.
+/// The property that a mutant violates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Breaks {
+pub enum Violates {
     /// A property of [`Property::ALL`].
     Property(Property),
     /// No safety property. But from some state no leader can ever commit a new entry, or, in a scenario, a
     /// required event does not occur.
     Progress,
-    /// No safety property, but a leader with a reachable majority is deposed.
+    /// No safety property, but a leader in contact with a majority is deposed.
     Stability,
     /// No safety property, but a fast operation takes a long time.
     Latency,
 }
 
-impl Breaks {
+impl Violates {
     /// The properties that are not in [`Property::ALL`].
     pub const LIVENESS: [Self; 3] = [Self::Progress, Self::Stability, Self::Latency];
 
@@ -66,8 +66,10 @@ impl Breaks {
                 "Without further faults the cluster can always elect a leader, commit a new entry and \
                  answer its clients.",
             ),
-            Self::Stability => Some("A leader whose messages reach a majority stays leader."),
-            Self::Latency => Some("An operation that needs a few round trips does not take many."),
+            Self::Stability => Some("A leader in contact with a majority remains leader."),
+            Self::Latency => {
+                Some("An operation of a few round trips completes within a few round trips.")
+            }
         }
     }
 }
@@ -103,8 +105,8 @@ impl Method {
     pub fn about(self) -> &'static str {
         match self {
             Self::Search => {
-                "Exhaustive search: every run within the bounds, shortest first, until one breaks the \
-                 property."
+                "Exhaustive search: every run within the bounds, shortest first, until one violates \
+                 the property."
             }
             Self::Schedule => {
                 "Recorded schedule: the scope is too large to search, so a fixed sequence of steps is \
@@ -129,7 +131,7 @@ pub struct Entry {
     /// The bug.
     pub mutant: Mutant,
     /// The property that must detect it.
-    pub breaks: Breaks,
+    pub violates: Violates,
     /// The scope.
     pub scope: Scope,
     /// The schedule that shows it, if the scope is too large to search.
@@ -235,7 +237,7 @@ impl Entry {
     /// If the reduced search's path is not a path of the real system.
     pub fn trace(&self, evidence: &Evidence) -> Result<Trace> {
         match evidence {
-            Evidence::Path(path, broken) => trace::concrete(&self.scope, path, broken),
+            Evidence::Path(path, violation) => trace::concrete(&self.scope, path, violation),
             Evidence::Stuck(path) => trace::concrete_path(&self.scope, path),
             Evidence::Script(trace) | Evidence::Timed(trace, _) => Ok(trace.clone()),
         }
@@ -247,7 +249,7 @@ impl Entry {
             Method::Schedule
         } else if self.scenario.is_some() {
             Method::Timed
-        } else if self.breaks == Breaks::Progress {
+        } else if self.violates == Violates::Progress {
             Method::Progress
         } else {
             Method::Search
@@ -268,9 +270,9 @@ impl Entry {
         if let Some(script) = self.script {
             let trace = perform(&self.scope, script).expect("the script is of this protocol");
             let states = trace.steps.len() as u64 + 1;
-            let end = match trace.broken.clone() {
-                Some(broken) => HuntEnd::Found {
-                    why: Reason::Violation(broken.cause.clone()),
+            let end = match trace.violation.clone() {
+                Some(violation) => HuntEnd::Found {
+                    why: Reason::Violation(violation.cause.clone()),
                     steps: trace.steps.len(),
                     evidence: Box::new(Evidence::Script(trace)),
                 },
@@ -306,17 +308,19 @@ impl Entry {
         }
         let explored = engine::check(&self.scope, limits, progress);
         let states = explored.report.states;
-        let end = match (&explored.report.outcome, self.breaks) {
-            (SearchOutcome::Violated { broken, path }, Breaks::Property(_)) => HuntEnd::Found {
-                why: Reason::Violation(broken.cause.clone()),
-                steps: path.len(),
-                evidence: Box::new(Evidence::Path(path.clone(), broken.clone())),
-            },
-            (SearchOutcome::Exhausted, Breaks::Property(_)) => HuntEnd::Survived,
+        let end = match (&explored.report.outcome, self.violates) {
+            (SearchOutcome::Violated { violation, path }, Violates::Property(_)) => {
+                HuntEnd::Found {
+                    why: Reason::Violation(violation.cause.clone()),
+                    steps: path.len(),
+                    evidence: Box::new(Evidence::Path(path.clone(), violation.clone())),
+                }
+            }
+            (SearchOutcome::Exhausted, Violates::Property(_)) => HuntEnd::Survived,
             // A stuck state is stuck regardless of the assumptions of the reductions.
             (
                 SearchOutcome::Exhausted | SearchOutcome::Truncated(StopCause::Obligation),
-                Breaks::Progress,
+                Violates::Progress,
             ) => {
                 let report = check_progress(&self.scope, &explored, 1, &progress.interrupt);
                 match report.verdict {
@@ -339,11 +343,11 @@ impl Entry {
                     }
                 }
             }
-            // This mutant should break progress alone, but violates a safety property: its entry is
+            // This mutant should violate progress alone, but it violates a safety property: its entry is
             // wrong.
-            (SearchOutcome::Violated { .. }, Breaks::Progress) => HuntEnd::Survived,
+            (SearchOutcome::Violated { .. }, Violates::Progress) => HuntEnd::Survived,
             // These depend on time, and the search has no clock: scenarios show them.
-            (_, Breaks::Stability | Breaks::Latency) => HuntEnd::Survived,
+            (_, Violates::Stability | Violates::Latency) => HuntEnd::Survived,
             (SearchOutcome::Truncated(cause), _) => HuntEnd::Truncated(*cause),
         };
         let elapsed = started.elapsed();
@@ -377,7 +381,7 @@ fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
             .advance(&mut system, &action)
             .with_context(|| format!("{directive:?} cannot happen"))?;
         actions.push(action);
-        if system.broken.is_some() {
+        if system.violation.is_some() {
             break;
         }
     }
@@ -513,123 +517,134 @@ fn entry(mutant: Mutant) -> Entry {
         Linearizability, MatchIsDurable, Monotone, OneVotePerTerm, StateMachineSafety,
         TermsOrderedInLog,
     };
-    let (breaks, scope) = match mutant {
+    let (violates, scope) = match mutant {
         VoteNotPersisted | VoteSentBeforeDurable | RejoinsWithWipedDisk => {
-            (Breaks::Property(ElectionSafety), elections(3, 1, 1))
+            (Violates::Property(ElectionSafety), elections(3, 1, 1))
         }
         CandidateForgetsOwnVote | VotesTwiceInATerm | QuorumOffByOne => {
-            (Breaks::Property(ElectionSafety), elections(3, 1, 0))
+            (Violates::Property(ElectionSafety), elections(3, 1, 0))
         }
         CountsStaleVotes | VotesInAnOlderTerm | StaysLeaderInNewTerm => {
-            (Breaks::Property(ElectionSafety), elections(3, 2, 0))
+            (Violates::Property(ElectionSafety), elections(3, 2, 0))
         }
-        CountsRepeatedVotes => (Breaks::Property(ElectionSafety), elections(4, 1, 0)),
-        VotesRequestedBeforeDurable => (Breaks::Property(OneVotePerTerm), elections(3, 1, 0)),
-        VotesWithoutComparingLogs => (Breaks::Property(LeaderCompleteness), logs(2, 0, 0)),
-        ComparesLogsByLength => (Breaks::Property(LeaderCompleteness), logs(3, 1, 0)),
+        CountsRepeatedVotes => (Violates::Property(ElectionSafety), elections(4, 1, 0)),
+        VotesRequestedBeforeDurable => (Violates::Property(OneVotePerTerm), elections(3, 1, 0)),
+        VotesWithoutComparingLogs => (Violates::Property(LeaderCompleteness), logs(2, 0, 0)),
+        ComparesLogsByLength => (Violates::Property(LeaderCompleteness), logs(3, 1, 0)),
         CommitsOlderTermByCounting => (
-            Breaks::Property(LeaderCompleteness),
+            Violates::Property(LeaderCompleteness),
             tidied(one_by_one(logs(4, 0, 0))),
         ),
-        ConflictingSuffixKept => (Breaks::Property(StateMachineSafety), logs(2, 0, 0)),
-        PrevTermNotCompared => (Breaks::Property(StateMachineSafety), tidied(logs(3, 0, 0))),
+        ConflictingSuffixKept => (Violates::Property(StateMachineSafety), logs(2, 0, 0)),
+        PrevTermNotCompared => (
+            Violates::Property(StateMachineSafety),
+            tidied(logs(3, 0, 0)),
+        ),
         CountsStaleAcknowledgements | MatchIndexSurvivesReElection => (
-            Breaks::Property(LeaderCompleteness),
+            Violates::Property(LeaderCompleteness),
             without_session(alone(5, logs(4, 1, 0))),
         ),
-        AppendAcknowledgedBeforeDurable => (Breaks::Property(LeaderCompleteness), logs(2, 0, 1)),
-        AnsweredBeforeTermIsDurable => (Breaks::Property(MatchIsDurable), split(logs(1, 0, 0))),
-        HeartbeatAcknowledgesUndurable => (Breaks::Property(MatchIsDurable), split(logs(2, 1, 0))),
-        HeartbeatAnswerWaitsForDisk => (Breaks::Stability, timed::scope()),
+        AppendAcknowledgedBeforeDurable => (Violates::Property(LeaderCompleteness), logs(2, 0, 1)),
+        AnsweredBeforeTermIsDurable => (Violates::Property(MatchIsDurable), split(logs(1, 0, 0))),
+        HeartbeatAcknowledgesUndurable => {
+            (Violates::Property(MatchIsDurable), split(logs(2, 1, 0)))
+        }
+        HeartbeatAnswerWaitsForDisk => (Violates::Stability, timed::scope()),
         LateNoticeCreditsOverwrittenEntries => {
-            (Breaks::Property(MatchIsDurable), split(logs(2, 0, 0)))
+            (Violates::Property(MatchIsDurable), split(logs(2, 0, 0)))
         }
-        AcceptsStaleAppends => (Breaks::Property(MatchIsDurable), logs(2, 0, 0)),
-        TruncatesWithoutConflict => (Breaks::Property(LeaderCompleteness), logs(2, 1, 0)),
-        TruncationNotPersisted => (Breaks::Property(MatchIsDurable), logs(2, 0, 0)),
-        FollowerCommitsDespiteConflict => {
-            (Breaks::Property(StateMachineSafety), tidied(logs(3, 0, 0)))
-        }
-        LeaderCountsItselfBeforeDurable => (Breaks::Property(LeaderCompleteness), logs(2, 0, 1)),
+        AcceptsStaleAppends => (Violates::Property(MatchIsDurable), logs(2, 0, 0)),
+        TruncatesWithoutConflict => (Violates::Property(LeaderCompleteness), logs(2, 1, 0)),
+        TruncationNotPersisted => (Violates::Property(MatchIsDurable), logs(2, 0, 0)),
+        FollowerCommitsDespiteConflict => (
+            Violates::Property(StateMachineSafety),
+            tidied(logs(3, 0, 0)),
+        ),
+        LeaderCountsItselfBeforeDurable => (Violates::Property(LeaderCompleteness), logs(2, 0, 1)),
         ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
-            (Breaks::Property(Linearizability), tidied(reads(2, 1, 1)))
+            (Violates::Property(Linearizability), tidied(reads(2, 1, 1)))
         }
-        ReadJoinsEarlierRound => (Breaks::Property(Linearizability), tidied(reads(2, 1, 2))),
-        ReadBeforeApplied => (Breaks::Property(Linearizability), tidied(reads(2, 1, 1))),
-        CommandAppliedTwice => (Breaks::Property(ExactlyOnce), end_to_end(2, 1, 1)),
+        ReadJoinsEarlierRound => (Violates::Property(Linearizability), tidied(reads(2, 1, 2))),
+        ReadBeforeApplied => (Violates::Property(Linearizability), tidied(reads(2, 1, 1))),
+        CommandAppliedTwice => (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1)),
         AcknowledgedSequenceAppliedAgain => {
-            (Breaks::Property(ExactlyOnce), tidied(end_to_end(3, 2, 1)))
+            (Violates::Property(ExactlyOnce), tidied(end_to_end(3, 2, 1)))
         }
         RetriesUnderNewSequence => (
-            Breaks::Property(Linearizability),
+            Violates::Property(Linearizability),
             tidied(end_to_end(2, 1, 2)),
         ),
         UnavailableTakenForNotDone => (
-            Breaks::Property(Linearizability),
+            Violates::Property(Linearizability),
             tidied(end_to_end(2, 2, 1)),
         ),
-        ResponseIdNotCompared => (Breaks::Property(Linearizability), end_to_end(2, 2, 1)),
-        LeaderSkipsNoop => (Breaks::Progress, alone(2, logs(1, 0, 0))),
-        VoteKeptAcrossTerms | SplitVoteNeverRetried => (Breaks::Progress, elections(2, 1, 0)),
-        NextIndexNotMovedBack => (Breaks::Progress, elections(2, 1, 1)),
-        PreCandidateRefusesOthers => (Breaks::Progress, quiet(elections(2, 1, 0))),
-        PreVoteCountedAsVote => (Breaks::Property(ElectionSafety), quiet(elections(3, 1, 0))),
+        ResponseIdNotCompared => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
+        LeaderSkipsNoop => (Violates::Progress, alone(2, logs(1, 0, 0))),
+        VoteKeptAcrossTerms | SplitVoteNeverRetried => (Violates::Progress, elections(2, 1, 0)),
+        NextIndexNotMovedBack => (Violates::Progress, elections(2, 1, 1)),
+        PreCandidateRefusesOthers => (Violates::Progress, quiet(elections(2, 1, 0))),
+        PreVoteCountedAsVote => (
+            Violates::Property(ElectionSafety),
+            quiet(elections(3, 1, 0)),
+        ),
         AckCountsEverythingSent => (
-            Breaks::Property(LeaderCompleteness),
+            Violates::Property(LeaderCompleteness),
             pipelined(logs(2, 1, 0)),
         ),
         StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
-            (Breaks::Progress, timed::scope())
+            (Violates::Progress, timed::scope())
         }
-        SessionsLeftOutOfSnapshot => (Breaks::Property(ExactlyOnce), snapshots(1, 0, 0)),
+        SessionsLeftOutOfSnapshot => (Violates::Property(ExactlyOnce), snapshots(1, 0, 0)),
         PrefixRemovedBeforeSnapshotIsDurable => {
-            (Breaks::Property(ExactlyOnce), split(snapshots(1, 0, 1)))
+            (Violates::Property(ExactlyOnce), split(snapshots(1, 0, 1)))
         }
-        SnapshotBeyondCommitted => (Breaks::Property(StateMachineSafety), snapshots(1, 1, 0)),
-        StaleSnapshotInstalled => (Breaks::Property(Monotone), snapshots(1, 1, 0)),
+        SnapshotBeyondCommitted => (Violates::Property(StateMachineSafety), snapshots(1, 1, 0)),
+        StaleSnapshotInstalled => (Violates::Property(Monotone), snapshots(1, 1, 0)),
         ConflictingSuffixKeptBehindSnapshot => {
-            (Breaks::Property(TermsOrderedInLog), snapshots(2, 1, 0))
+            (Violates::Property(TermsOrderedInLog), snapshots(2, 1, 0))
         }
-        SnapshotAcknowledgedBeforeDurable => (Breaks::Property(MatchIsDurable), snapshots(1, 0, 0)),
+        SnapshotAcknowledgedBeforeDurable => {
+            (Violates::Property(MatchIsDurable), snapshots(1, 0, 0))
+        }
         VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
-            (Breaks::Stability, timed::scope())
+            (Violates::Stability, timed::scope())
         }
         WaitersOutliveTheLead => (
-            Breaks::Property(AcknowledgedWritesKept),
+            Violates::Property(AcknowledgedWritesKept),
             tidied(logs(2, 2, 0)),
         ),
-        MatchIndexFalls => (Breaks::Property(Invariants), logs(1, 1, 0)),
-        WindowNotKept => (Breaks::Property(Invariants), pipelined(logs(1, 3, 0))),
-        StaleRefusalConfirmsReads => (Breaks::Property(Linearizability), tidied(reads(4, 1, 2))),
+        MatchIndexFalls => (Violates::Property(Invariants), logs(1, 1, 0)),
+        WindowNotKept => (Violates::Property(Invariants), pipelined(logs(1, 3, 0))),
+        StaleRefusalConfirmsReads => (Violates::Property(Linearizability), tidied(reads(4, 1, 2))),
         UnknownSessionApplied | SessionsNeverEvicted => (
-            Breaks::Property(ExactlyOnce),
+            Violates::Property(ExactlyOnce),
             alone(1, tidied(sessions(4, 2))),
         ),
         SessionInUseEvicted | ClosedSessionKept => (
-            Breaks::Property(ExactlyOnce),
+            Violates::Property(ExactlyOnce),
             alone(1, tidied(sessions(4, 2))),
         ),
         SessionInUseGivenToAnother => (
-            Breaks::Property(Linearizability),
+            Violates::Property(Linearizability),
             alone(1, tidied(sessions(4, 1))),
         ),
         ExpiredSessionWriteRepeated | AppliedSequencesForgotten => (
-            Breaks::Property(Linearizability),
+            Violates::Property(Linearizability),
             alone(1, tidied(sessions(6, 1))),
         ),
         EarlierWritesNotSettled => (
-            Breaks::Property(Linearizability),
+            Violates::Property(Linearizability),
             alone(1, tidied(end_to_end(3, 3, 1))),
         ),
-        ProxyMixesRequestsUp => (Breaks::Property(Linearizability), end_to_end(2, 2, 1)),
+        ProxyMixesRequestsUp => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         VoteRequestsNotRepeated
         | RepeatedVoteRefused
         | ClientNeverRetries
         | ClientNeverGivesUp
         | ProxyStaysWithSilentServer
-        | ProxyNeverGivesUp => (Breaks::Progress, timed::scope()),
+        | ProxyNeverGivesUp => (Violates::Progress, timed::scope()),
         ConflictHintIgnored | StepDownNotBelieved | LostLeadNotTold | ProxyIgnoresHints
-        | ProxyForgetsLeader => (Breaks::Latency, timed::scope()),
+        | ProxyForgetsLeader => (Violates::Latency, timed::scope()),
     };
     let scenario = match mutant {
         StalePreVoteDropped => Some(TimedScenario::Outdated),
@@ -649,9 +664,9 @@ fn entry(mutant: Mutant) -> Entry {
         _ => None,
     };
     let scope = scenario.map_or(scope, TimedScenario::scope);
-    let properties = match breaks {
-        Breaks::Property(property) => Properties::only(property),
-        Breaks::Progress | Breaks::Stability | Breaks::Latency => Properties::ALL,
+    let properties = match violates {
+        Violates::Property(property) => Properties::only(property),
+        Violates::Progress | Violates::Stability | Violates::Latency => Properties::ALL,
     };
     let scope = Scope {
         mutant: Some(mutant),
@@ -666,7 +681,7 @@ fn entry(mutant: Mutant) -> Entry {
     };
     Entry {
         mutant,
-        breaks,
+        violates,
         scope,
         script,
         scenario,
@@ -809,15 +824,15 @@ fn split(scope: Scope) -> Scope {
         ..scope
     }
 }
-/// The property that a bug breaks, and the scope that is known to show it.
+/// The property that a bug violates, and the scope that is known to show it.
 pub(crate) fn shown_by(mutant: Mutant) -> String {
     let mut entries = entries().into_iter();
     let entry = entries.find(|entry| entry.mutant == mutant);
     let entry = entry.expect("the catalog names every bug");
     let scope = &entry.scope;
     format!(
-        "it breaks {} in {} with {}, {}, {}, {}, {} and {}",
-        entry.breaks.name(),
+        "it violates {} in {} with {}, {}, {}, {}, {} and {}",
+        entry.violates.name(),
         scope.name,
         counted(scope.servers, "server"),
         counted(scope.terms, "term"),

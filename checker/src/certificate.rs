@@ -171,11 +171,11 @@ fn write_until(
             "no certificate for {}: the search was stopped early ({cause:?}); raise the limit",
             scope.name
         ),
-        SearchOutcome::Violated { broken, .. } => {
+        SearchOutcome::Violated { violation, .. } => {
             bail!(
-                "no certificate for {}: it breaks {}",
+                "no certificate for {}: it violates {}",
                 scope.name,
-                broken.property
+                violation.property
             )
         }
     }

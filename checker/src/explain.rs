@@ -46,8 +46,11 @@ pub fn explain(trace: &Trace) -> String {
 fn introduce(trace: &Trace, story: &mut Explanation) {
     let scope = &trace.scope;
     let (steps, name) = (counted(trace.steps.len() as u64, "step"), &scope.name);
-    let title = match &trace.broken {
-        Some(broken) => format!("{} breaks in {steps} of \"{name}\"", broken.property),
+    let title = match &trace.violation {
+        Some(violation) => format!(
+            "{} is violated in {steps} of \"{name}\"",
+            violation.property
+        ),
         None => format!("{steps} of \"{name}\""),
     };
     story.line(&title);

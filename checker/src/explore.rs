@@ -363,7 +363,7 @@ async fn work<T: Send + 'static>(
     task: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let done = tokio::task::spawn_blocking(task).await;
-    done.unwrap_or_else(|failure| Err(Problem::broken(task_error(failure))))
+    done.unwrap_or_else(|failure| Err(Problem::internal(task_error(failure))))
 }
 
 /// The error of a failed task. A planted bug may trigger an assertion of the core itself.
@@ -602,11 +602,11 @@ async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Resp
 fn jsonl(walk: &Walk) -> Result<Vec<u8>, BadRequest> {
     let mut scope = walk.world.scope.clone();
     let actions = walk.actions();
-    let (broken, last) = (walk.broken(), walk.steps.len());
-    if let Some((step, first)) = broken.first()
+    let (violations, last) = (walk.violations(), walk.steps.len());
+    if let Some((step, first)) = violations.first()
         && *step < last
     {
-        let Some((_, fresh)) = broken.iter().find(|(step, _)| *step == last) else {
+        let Some((_, fresh)) = violations.iter().find(|(step, _)| *step == last) else {
             return Err(BadRequest::AfterViolation {
                 step: *step,
                 property: first.property,

@@ -20,7 +20,7 @@
 //!   search checks them.
 //!
 //! # The stricter form
-//! A new election often repairs a broken state, so a commit that needs a newer term proves little about
+//! A new election often repairs an inconsistent state, so a commit that needs a newer term proves little about
 //! heartbeats and retries. The stricter form applies if all servers are up, and no server has a newer
 //! term than a leader with uncommitted entries, or than a candidate that can still win a majority. Then
 //! that leader or candidate must commit an entry without any further election timeout.
@@ -272,7 +272,7 @@ impl Search<'_> {
             let Some((next, _)) = self.extension.next(&frame.system, &action) else {
                 continue;
             };
-            if next.broken.is_some() || next == frame.system {
+            if next.violation.is_some() || next == frame.system {
                 continue;
             }
             let commits = next.history.committed.len() > frame.system.history.committed.len();
@@ -513,7 +513,7 @@ fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System
                 continue;
             };
             let found = found.canonical();
-            if found.broken.is_none() && !places.contains_key(&found) {
+            if found.violation.is_none() && !places.contains_key(&found) {
                 places.insert(found.clone(), states.len());
                 states.push((found, next));
             }

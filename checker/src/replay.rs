@@ -58,12 +58,12 @@ pub enum Rejection {
         why: Disagreement,
     },
     /// A property is violated.
-    #[error("{place}: {}", ReplayStop::from(broken))]
+    #[error("{place}: {}", ReplayStop::from(violation))]
     Violation {
         /// The line of the violating step.
         place: FileLine,
         /// The property and the cause.
-        broken: Violation,
+        violation: Violation,
     },
     /// The replay was interrupted.
     #[error("{}", ReplayStop::ReplayInterrupted)]
@@ -83,7 +83,7 @@ impl Rejection {
         match self {
             Self::Unreadable { why, .. } => json!(why),
             Self::Disagreement { why, .. } => json!(why),
-            Self::Violation { broken, .. } => json!(ReplayStop::from(broken)),
+            Self::Violation { violation, .. } => json!(ReplayStop::from(violation)),
             Self::Interrupted => json!(ReplayStop::ReplayInterrupted),
         }
     }
@@ -91,7 +91,7 @@ impl Rejection {
     /// The violation, if the traces are rejected for one.
     pub fn violation(&self) -> Option<&Violation> {
         match self {
-            Self::Violation { broken, .. } => Some(broken),
+            Self::Violation { violation, .. } => Some(violation),
             _ => None,
         }
     }
@@ -153,7 +153,7 @@ model::diagnostics! {
     /// The reason why a replay ended before the end of the traces, if the line agrees with the core.
     pub enum ReplayStop {
         /// A property is violated.
-        PropertyViolated { property: Property, cause: Box<Cause> } = "{property} is broken: {cause}";
+        PropertyViolated { property: Property, cause: Box<Cause> } = "{property} is violated: {cause}";
         /// The replay was interrupted.
         ReplayInterrupted = "interrupted: nothing was concluded";
     }

@@ -100,7 +100,7 @@ pub fn simulate(
         report.witnesses.add_all(walked.witnesses);
         progress.walks.store(report.walks, Ordering::Relaxed);
         progress.steps.store(report.steps, Ordering::Relaxed);
-        if walked.system.broken.is_some() {
+        if walked.system.violation.is_some() {
             let trace = walked.trace(scope).shrink_until(&progress.interrupt);
             report.violation = Some(ViolatingWalk {
                 walk: number,
@@ -197,7 +197,7 @@ impl Walk {
     fn go(mut self, max_steps: usize) -> Self {
         let mut fruitless = 0;
         while self.actions.len() < max_steps
-            && self.system.broken.is_none()
+            && self.system.violation.is_none()
             && fruitless < FRUITLESS
         {
             let done = self.draw().is_some_and(|action| self.take(action));

@@ -105,7 +105,7 @@ impl Model for Tapped {
         // The system itself contains the violated property.
         vec![Property::always(
             "every property holds",
-            |_, state: &System| state.broken.is_none(),
+            |_, state: &System| state.violation.is_none(),
         )]
     }
 }
@@ -189,7 +189,7 @@ fn violation(checker: &impl Checker<Tapped>) -> Option<SearchOutcome> {
     let mut path = found.into_states();
     let last = path.pop().expect("a path has a last state");
     Some(SearchOutcome::Violated {
-        broken: last.broken.expect("the last state breaks a property"),
+        violation: last.violation.expect("the last state violates a property"),
         path,
     })
 }

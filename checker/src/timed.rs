@@ -790,7 +790,7 @@ impl<'a> TimedRun<'a> {
     /// Advances the clock until a condition holds, but at most by `ticks`.
     fn wait_for(&mut self, ticks: u64, is_so: impl Fn(&Self) -> bool) {
         let end = self.now + ticks;
-        while !is_so(self) && self.system.broken.is_none() {
+        while !is_so(self) && self.system.violation.is_none() {
             let arrival = self.flight.keys().next().copied();
             let alarm = self.timers.iter().map(|(timer, due)| (*due, *timer)).min();
             let arrives =

@@ -39,7 +39,7 @@ pub struct Trace {
     /// The steps, in order.
     pub steps: Vec<TraceStep>,
     /// The property that the last step violates, if any.
-    pub broken: Option<Violation>,
+    pub violation: Option<Violation>,
 }
 
 /// One step of a run.
@@ -65,7 +65,7 @@ impl Trace {
         let mut trace = Self {
             scope: scope.clone(),
             steps: Vec::new(),
-            broken: None,
+            violation: None,
         };
         for (place, action) in actions.iter().enumerate() {
             let step = trace
@@ -120,13 +120,13 @@ impl Trace {
     /// Never.
     #[must_use]
     pub fn shrink_until(&self, interrupt: &AtomicBool) -> Self {
-        let Some(broken) = &self.broken else {
+        let Some(violation) = &self.violation else {
             return self.clone();
         };
         let actions = shrink(
             &real_system(&self.scope),
             self.actions(),
-            broken.property,
+            violation.property,
             interrupt,
         );
         Self::run(&self.scope, &actions).expect("the actions were executed before")
@@ -142,7 +142,7 @@ impl Trace {
     }
 
     fn push(&mut self, step: TraceStep) {
-        self.broken.clone_from(&step.state.broken);
+        self.violation.clone_from(&step.state.violation);
         self.steps.push(step);
     }
 }
@@ -152,7 +152,7 @@ model::diagnostics! {
     pub enum ImpossibleStep {
         /// A property is violated already.
         StepAfterViolation { property: Property }
-            = "no step follows a violation, and {property} is broken";
+            = "no step follows a violation, and {property} is violated";
         /// The step is not possible, or exceeds a bound.
         StepOutOfBounds = "this cannot happen, or not within the bounds of the scope";
         /// The system has no such process.
@@ -178,9 +178,9 @@ impl TraceStep {
         before: System,
         action: &Action,
     ) -> Result<Self, ImpossibleStep> {
-        if let Some(broken) = &before.broken {
+        if let Some(violation) = &before.violation {
             return Err(ImpossibleStep::StepAfterViolation {
-                property: broken.property,
+                property: violation.property,
             });
         }
         enabled(real, &before, action)?;
@@ -259,16 +259,16 @@ pub(crate) fn enabled(
 /// # Errors
 /// If the path is not a path of the scope, or the reduced model allowed a step that the real network
 /// does not: a bug in a reduction.
-pub fn concrete(scope: &Scope, path: &[System], broken: &Violation) -> Result<Trace> {
+pub fn concrete(scope: &Scope, path: &[System], violation: &Violation) -> Result<Trace> {
     let reduced = TransitionSystem::new(scope.clone());
     let (mut decisions, system) = decisions(&reduced, path)?;
-    decisions.push(breaking(&reduced, &system, broken)?);
+    decisions.push(breaking(&reduced, &system, violation)?);
     let trace = real_run(scope, &decisions)?;
-    let property = trace.broken.as_ref().map(|broken| broken.property);
+    let property = trace.violation.as_ref().map(|violation| violation.property);
     ensure!(
-        property == Some(broken.property),
-        "the reduced model breaks {}, its real run {}",
-        broken.property,
+        property == Some(violation.property),
+        "the reduced model violates {}, its real run {}",
+        violation.property,
         property.map_or("no property", Property::name)
     );
     Ok(postpone_sends(trace.shrink()))
@@ -351,18 +351,18 @@ fn decisions(reduced: &TransitionSystem, path: &[System]) -> Result<(Vec<Action>
 }
 
 /// An action that violates the property.
-fn breaking(reduced: &TransitionSystem, system: &System, broken: &Violation) -> Result<Action> {
+fn breaking(reduced: &TransitionSystem, system: &System, violation: &Violation) -> Result<Action> {
     let mut actions = reduced.actions(system).into_iter();
     let found = actions.find(|action| {
         reduced.next(system, action).is_some_and(|(next, _)| {
-            next.broken
-                .is_some_and(|found| found.property == broken.property)
+            next.violation
+                .is_some_and(|found| found.property == violation.property)
         })
     });
     found.with_context(|| {
         format!(
-            "no action after the path that was found breaks {}",
-            broken.property
+            "no action after the path found violates {}",
+            violation.property
         )
     })
 }
@@ -371,7 +371,7 @@ fn breaking(reduced: &TransitionSystem, system: &System, broken: &Violation) -> 
 /// expensive.
 fn resembles(one: &System, other: &System) -> bool {
     one.spent == other.spent
-        && one.broken.is_none()
+        && one.violation.is_none()
         && one.network.len() == other.network.len()
         && one.history.committed == other.history.committed
         && one.history.operations == other.history.operations
@@ -515,7 +515,7 @@ fn postpone_sends(mut trace: Trace) -> Trace {
         };
         let mut actions = trace.actions();
         actions[place..=place + user].rotate_left(1);
-        let property = |trace: &Trace| trace.broken.as_ref().map(|broken| broken.property);
+        let property = |trace: &Trace| trace.violation.as_ref().map(|violation| violation.property);
         if let Ok(later) = Trace::run(&trace.scope, &actions)
             && property(&later) == property(&trace)
         {
@@ -584,8 +584,8 @@ fn survivors(
         }
         sent.extend(step.sent);
         done.push(action);
-        if let Some(broken) = &system.broken {
-            return (broken.property == property).then_some(done);
+        if let Some(violation) = &system.violation {
+            return (violation.property == property).then_some(done);
         }
     }
     None
@@ -619,7 +619,7 @@ fn advance(real: &TransitionSystem, system: &mut System, action: &Action) -> boo
     if real.advance(system, action).is_none() {
         return false;
     }
-    system.broken.is_some()
+    system.violation.is_some()
         || system.network.len() != network
         || system.spent != spent
         || system.processes[action.process] != before

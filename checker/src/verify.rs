@@ -151,9 +151,12 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             taken += 1;
             witnesses.add_all(witnessed);
             let told = || describe_action(&action, &system);
-            if let Some(broken) = &next.broken {
-                let (property, why) = (broken.property, &broken.cause);
-                bail!("{property}: broken in state {place} when {}: {why}", told());
+            if let Some(violation) = &next.violation {
+                let (property, why) = (violation.property, &violation.cause);
+                bail!(
+                    "{property}: violated in state {place} when {}: {why}",
+                    told()
+                );
             }
             if next == system {
                 continue;
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn step_that_breaks_a_property_is_rejected_though_all_states_are_there() {
+    fn step_that_violates_a_property_is_rejected_though_all_states_are_there() {
         let go_on = AtomicBool::new(false);
         // A certificate without checks is complete: only the checks of the verification can reject it.
         let mut unjudged = certificate(unchecked(), Properties::only(Property::Linearizability));
@@ -238,7 +241,7 @@ mod tests {
             let error = search(&unjudged, &go_on).expect_err("two leaders of one term");
             let told = format!("{error:#}");
             for word in [
-                "Election Safety: broken in state ",
+                "Election Safety: violated in state ",
                 " when server ",
                 "both elected",
             ] {

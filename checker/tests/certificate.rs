@@ -328,7 +328,7 @@ fn certificate_for_smaller_bounds_is_rejected() {
 }
 
 #[test]
-fn certificate_that_breaks_a_property_is_rejected() {
+fn certificate_that_violates_a_property_is_rejected() {
     // A search without checks reports this scope as exhausted: the verification checks the properties
     // again.
     let mut scope = Scope::new("flawed", "");
@@ -436,10 +436,10 @@ fn only_an_exhausted_search_gets_a_certificate() {
     let truncated = explore(&larger, true, Some(1));
     assert!(refused(&truncated, &larger).contains("stopped early"));
 
-    let mut broken = Scope::new("broken", "");
-    broken.mutant = Some(Mutant::QuorumOffByOne);
-    let violated = explore(&broken, true, None);
-    assert!(refused(&violated, &broken).contains("it breaks"));
+    let mut violating = Scope::new("violating", "");
+    violating.mutant = Some(Mutant::QuorumOffByOne);
+    let violated = explore(&violating, true, None);
+    assert!(refused(&violated, &violating).contains("it violates"));
 
     let mut planted = small();
     planted.mutant = Some(Mutant::SplitVoteNeverRetried);

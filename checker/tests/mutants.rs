@@ -3,7 +3,7 @@
 //! Bugs that need more than a moment are left to `raft-checker mutants`, which searches for all of them.
 
 use checker::{
-    catalog::{Breaks, HuntEnd, entries},
+    catalog::{HuntEnd, Violates, entries},
     engine::{Limits, SearchOutcome, SearchProgress, check},
 };
 use model::{mutant::Mutant, system::Property};
@@ -42,9 +42,9 @@ fn no_mutant_survives_and_the_quick_ones_are_found() {
                 let trace = entry
                     .trace(&evidence)
                     .expect("the path is one of real steps");
-                if let Breaks::Property(property) = entry.breaks {
-                    let broken = trace.broken.map(|broken| broken.property);
-                    assert_eq!(broken, Some(property), "{}", entry.mutant.name());
+                if let Violates::Property(property) = entry.violates {
+                    let violation = trace.violation.map(|violation| violation.property);
+                    assert_eq!(violation, Some(property), "{}", entry.mutant.name());
                 }
             }
             HuntEnd::Truncated(_) => slow.push(entry.mutant.name()),

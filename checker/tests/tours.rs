@@ -122,7 +122,7 @@ fn figure_8_differs_by_the_planted_bug_alone() {
     }
     let property = |part| {
         let trace = perform(part).expect("it can be executed");
-        trace.broken.map(|broken| broken.property.name())
+        trace.violation.map(|violation| violation.property.name())
     };
     assert_eq!(property(bug), Some("Leader Completeness"));
     assert_eq!((property(same), property(other)), (None, None));

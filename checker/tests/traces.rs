@@ -45,16 +45,16 @@ fn found_by_search(scope: &Scope, symmetry: bool) -> Trace {
         symmetry,
     };
     let explored = engine::check(scope, &limits, &SearchProgress::default());
-    let SearchOutcome::Violated { broken, path } = explored.report.outcome else {
+    let SearchOutcome::Violated { violation, path } = explored.report.outcome else {
         panic!("{}: {:?} was not found", scope.name, scope.mutant);
     };
-    let trace = concrete(scope, &path, &broken).expect("the path has a real run");
-    assert_eq!(property(&trace), Some(broken.property));
+    let trace = concrete(scope, &path, &violation).expect("the path has a real run");
+    assert_eq!(property(&trace), Some(violation.property));
     trace
 }
 
 fn property(trace: &Trace) -> Option<Property> {
-    trace.broken.as_ref().map(|broken| broken.property)
+    trace.violation.as_ref().map(|violation| violation.property)
 }
 
 fn written(trace: &Trace) -> String {
@@ -78,12 +78,12 @@ fn assert_honest(trace: &Trace) {
 
 fn assert_same(one: &Trace, other: &Trace) {
     assert_eq!(one.steps, other.steps);
-    assert_eq!(one.broken, other.broken);
+    assert_eq!(one.violation, other.violation);
     assert_eq!(one.scope, other.scope);
 }
 
 #[test]
-fn shrinking_that_is_interrupted_still_breaks_the_property() {
+fn shrinking_that_is_interrupted_still_violates_the_property() {
     let mut scope = scope("elections", Mutant::VotesTwiceInATerm);
     scope.terms = 2;
     let simulation = Simulation {
@@ -119,7 +119,7 @@ fn assert_travels(scope: &Scope, symmetry: bool) -> Trace {
     if std::env::var("SHOW").is_ok() {
         println!("{story}");
     }
-    let violation = trace.broken.as_ref().expect("a property is violated");
+    let violation = trace.violation.as_ref().expect("a property is violated");
     assert!(story.contains(&violation.cause.to_string()[..20]));
     for line in story.lines() {
         assert!(line.chars().count() <= 110, "too wide: {line}");
@@ -262,7 +262,7 @@ fn simulation_finds_and_shrinks_the_same_every_time() {
 }
 
 #[test]
-fn without_a_bug_no_walk_breaks_a_property() {
+fn without_a_bug_no_walk_violates_a_property() {
     for name in [
         "crashes",
         "split-writes",

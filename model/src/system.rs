@@ -59,7 +59,7 @@ pub struct System {
     /// The history variables.
     pub history: History,
     /// The property that was violated on the way to this state, if any. Such a state has no successors.
-    pub broken: Option<Violation>,
+    pub violation: Option<Violation>,
 }
 
 impl Hash for System {

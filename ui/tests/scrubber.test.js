@@ -39,7 +39,7 @@ export const tests = {
   },
   position_has_one_mark_the_most_severe(equal) {
     const timeline = new Timeline(run());
-    const marks = ['leader', 'broken', 'timeout'].map((kind) => ({
+    const marks = ['leader', 'violation', 'timeout'].map((kind) => ({
       step: 2,
       process: 'server 1',
       kind,
@@ -48,7 +48,7 @@ export const tests = {
     equal(
       severest(timeline).map(({ step, kind }) => [step, kind]),
       [
-        [2, 'broken'],
+        [2, 'violation'],
         [5, 'crash'],
       ],
     );

@@ -230,11 +230,11 @@ export const tests = {
     const other = fails(() => readJsonl('{"schema":"stateraft-trace/9"}'));
     equal([other.message, other.found], ['schema', 'stateraft-trace/9']);
   },
-  broken_property_of_a_file_is_of_its_last_step(equal) {
+  violation_of_a_file_is_of_its_last_step(equal) {
     const { header, start, steps } = run();
     const text = [{ ...header, start, property: 'LogMatching', why: 'because' }, ...steps]
       .map((line) => JSON.stringify(line))
       .join('\n');
-    equal(readJsonl(text).at(6).step?.broken, [{ property: 'LogMatching', why: 'because' }]);
+    equal(readJsonl(text).at(6).step?.violations, [{ property: 'LogMatching', why: 'because' }]);
   },
 };

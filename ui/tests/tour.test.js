@@ -95,12 +95,12 @@ export const tests = {
   async space_time_drawing_is_as_wide_as_its_words(equal) {
     await loadStrings('stage', 'export');
     const data = run();
-    // A property that breaks on the first process, and a title wider than the columns.
+    // A property that is violated on the first process, and a title wider than the columns.
     const steps = data.steps.map((step, place) =>
       place === 2
         ? {
             ...step,
-            broken: [
+            violations: [
               { property: 'TermsAndCommitIndexesNeverFall', why: 'x' },
               { property: 'AcknowledgedWritesAreKept', why: 'y' },
             ],

@@ -381,9 +381,9 @@ fn report(verdict: &mut Verdict, args: &Args) -> anyhow::Result<()> {
     let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
     // With --json, standard output contains only JSON.
     let to: &mut dyn Write = if args.json { &mut err } else { &mut out };
-    if let SearchOutcome::Violated { broken, path } = &verdict.outcome {
+    if let SearchOutcome::Violated { violation, path } = &verdict.outcome {
         let file = args.trace_file(&verdict.scope, "violation");
-        let is_kept = report_violation(to, &verdict.scope, broken, path, &file)?;
+        let is_kept = report_violation(to, &verdict.scope, violation, path, &file)?;
         verdict.trace = is_kept.then_some(file);
     }
     if let Some(ProgressVerdict::Stuck(stuck)) = verdict.progress_verdict() {

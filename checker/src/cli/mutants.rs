@@ -112,7 +112,7 @@ fn table(hunted: &[(Entry, Hunt)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
-        "mutant", "verdict", "breaks", "scope", "steps", "states", "time",
+        "mutant", "verdict", "violates", "scope", "steps", "states", "time",
     ]);
     for (entry, hunt) in hunted {
         let (verdict, steps) = match &hunt.end {
@@ -123,7 +123,7 @@ fn table(hunted: &[(Entry, Hunt)]) -> Table {
         table.add_row([
             entry.mutant.name().to_owned(),
             verdict.to_owned(),
-            entry.breaks.name().to_owned(),
+            entry.violates.name().to_owned(),
             notation(entry),
             steps,
             grouped(hunt.states),

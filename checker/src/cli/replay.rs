@@ -209,19 +209,19 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
     let name = escaped(name);
     let mut steps = 0;
     let mut scope = None;
-    let mut broken = None;
+    let mut violation = None;
     let read = trace::read_each(input, |read| match read {
         Line::Start(start) => scope = Some(start.clone()),
         Line::Step(step) => {
             steps += 1;
-            broken.clone_from(&step.state.broken);
+            violation.clone_from(&step.state.violation);
         }
     });
     let mut out = io::stdout().lock();
-    let (exit, verdict, why, cause) = match (&read, &broken) {
+    let (exit, verdict, why, cause) = match (&read, &violation) {
         (Ok(()), None) => (Exit::Passed, "accepted", None, Value::Null),
-        (Ok(()), Some(broken)) => {
-            let cause = ReplayStop::from(broken);
+        (Ok(()), Some(violation)) => {
+            let cause = ReplayStop::from(violation);
             let why = Some(cause.to_string());
             (Exit::Failed, "violated", why, json!(cause))
         }
@@ -245,7 +245,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
             "scope": scope_name,
             "mutant": mutant,
             "steps": steps,
-            "property": broken.as_ref().map(|broken| broken.property.name()),
+            "property": violation.as_ref().map(|violation| violation.property.name()),
             "why": why,
             "cause": cause,
         });
@@ -385,10 +385,10 @@ fn print_inside(
                     "Its search was truncated after {states}, {}: no claim about it.",
                     verdict::reason(*cause)
                 )?,
-                SearchOutcome::Violated { broken, .. } => writeln!(
+                SearchOutcome::Violated { violation, .. } => writeln!(
                     out,
-                    "In it a property does not hold: {} is broken: {}",
-                    broken.property, broken.cause
+                    "In it a property is violated: {}: {}",
+                    violation.property, violation.cause
                 )?,
             }
         }

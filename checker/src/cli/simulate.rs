@@ -249,11 +249,11 @@ fn as_json(
     exit: Exit,
     trace: Option<PathBuf>,
 ) -> SimulationJson {
-    let broken = report.violation.as_ref().and_then(|found| {
-        let broken = found.trace.broken.as_ref()?;
+    let violation = report.violation.as_ref().and_then(|found| {
+        let violation = found.trace.violation.as_ref()?;
         Some(ViolationJson {
-            property: broken.property.name(),
-            why: broken.cause.to_string(),
+            property: violation.property.name(),
+            why: violation.cause.to_string(),
             walk: found.walk,
             walk_steps: found.steps,
             steps: found.trace.steps.len(),
@@ -272,7 +272,7 @@ fn as_json(
         seconds: elapsed.as_secs_f64(),
         interrupted: exit == Exit::Truncated,
         witnesses: reached(report),
-        violation: broken,
+        violation: violation,
         exit_code: exit.code(),
     }
 }

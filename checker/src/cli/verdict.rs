@@ -117,8 +117,8 @@ impl Verdict {
             SearchOutcome::Truncated(cause) => {
                 Some(format!("{name} is truncated, {}", reason(*cause)))
             }
-            SearchOutcome::Violated { broken, .. } => {
-                Some(format!("{name} breaks {}", broken.property))
+            SearchOutcome::Violated { violation, .. } => {
+                Some(format!("{name} violates {}", violation.property))
             }
             SearchOutcome::Exhausted if self.lacks_witnesses() => {
                 let missing = list(&self.missing());
@@ -144,12 +144,12 @@ impl Verdict {
                 reason(StopCause::Obligation)
             )),
             SearchOutcome::Truncated(cause) => notes.push(format!(
-                "{name}: truncated, {}. What was not visited may break any property: no claim is made.",
+                "{name}: truncated, {}. Unvisited states may violate any property: no claim.",
                 reason(*cause)
             )),
-            SearchOutcome::Violated { broken, .. } => notes.push(format!(
+            SearchOutcome::Violated { violation, .. } => notes.push(format!(
                 "{name}: {} is violated. The search ended there; no claim is made of the other properties.",
-                broken.property
+                violation.property
             )),
             SearchOutcome::Exhausted => notes.extend(self.witness_note()),
         }
@@ -186,8 +186,8 @@ impl Verdict {
         let (name, bug) = (&self.scope.name, mutant.name());
         let states = grouped(self.states);
         let holds = match self.progress {
-            Some(_) => "no property breaks and progress stays possible",
-            None => "no property breaks (progress was not checked)",
+            Some(_) => "no property is violated and progress stays possible",
+            None => "no property is violated (progress was not checked)",
         };
         format!(
             "{name}: the planted bug {bug} was not found in this scope: {holds} in all {states} states. `raft-checker mutants {bug}` finds it: {}.",
@@ -222,12 +222,12 @@ impl Verdict {
                 "{name}: from each of the {checked} states, a leader can still commit a new entry."
             ),
             ProgressVerdict::Stuck(stuck) => format!(
-                "{name}: stuck: from the state told above, without further faults, no leader can commit a new entry (states looked at, itself included: {}).",
+                "{name}: stuck: from the state shown above, no leader can commit a new entry without further faults ({} states examined).",
                 grouped(stuck.extension_states)
             ),
-            ProgressVerdict::Truncated(NoProgressClaim::OneServer) => format!(
-                "{name}: one server alone gets no verdict on progress: give more --servers."
-            ),
+            ProgressVerdict::Truncated(NoProgressClaim::OneServer) => {
+                format!("{name}: progress needs at least two servers: raise --servers.")
+            }
             ProgressVerdict::Truncated(reason) => {
                 let reason = match reason {
                     NoProgressClaim::Interrupted => "was interrupted",
@@ -235,7 +235,7 @@ impl Verdict {
                         "reached a state with too many continuations (give smaller bounds, or --no-progress)"
                     }
                     NoProgressClaim::EarlyMessage => {
-                        "reached a state whose early messages cannot be told from retransmitted ones"
+                        "reached a state whose early messages cannot be distinguished from retransmitted ones"
                     }
                     NoProgressClaim::NotExhausted | NoProgressClaim::OneServer => {
                         "covers only the states that the search found"
@@ -253,9 +253,9 @@ impl Verdict {
         let properties = properties_checked(&self.scope);
         let (verdict, holding) = match &self.outcome {
             SearchOutcome::Exhausted => ("exhausted", format!("{properties}/{properties}")),
-            SearchOutcome::Truncated(_) => ("truncated", "none seen broken, no claim".to_owned()),
-            SearchOutcome::Violated { broken, .. } => {
-                ("violated", format!("broken: {}", broken.property))
+            SearchOutcome::Truncated(_) => ("truncated", "none seen violated, no claim".to_owned()),
+            SearchOutcome::Violated { violation, .. } => {
+                ("violated", format!("violated: {}", violation.property))
             }
         };
         let progress = match self.progress_verdict() {
@@ -281,11 +281,11 @@ impl Verdict {
     /// The verdict as JSON.
     pub(crate) fn as_json(&self) -> impl Serialize {
         let names = |witnesses: Vec<Witness>| witnesses.into_iter().map(Witness::name).collect();
-        let (verdict, stopped_by, broken) = match &self.outcome {
+        let (verdict, stopped_by, violation) = match &self.outcome {
             SearchOutcome::Exhausted => ("exhausted", None, None),
             SearchOutcome::Truncated(cause) => ("truncated", Some(*cause), None),
-            SearchOutcome::Violated { broken, path } => {
-                ("violated", None, Some((broken, path.len())))
+            SearchOutcome::Violated { violation, path } => {
+                ("violated", None, Some((violation, path.len())))
             }
         };
         let properties = properties_checked(&self.scope);
@@ -324,9 +324,9 @@ impl Verdict {
                 .progress
                 .as_ref()
                 .map(|report| self.progress_json(report)),
-            violation: broken.map(|(broken, steps)| ViolationJson {
-                property: broken.property.name(),
-                why: why(broken),
+            violation: violation.map(|(violation, steps)| ViolationJson {
+                property: violation.property.name(),
+                why: why(violation),
                 steps,
                 trace: self.trace.as_deref().map(shown),
             }),
@@ -354,8 +354,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn why(broken: &Violation) -> String {
-    broken.cause.to_string()
+fn why(violation: &Violation) -> String {
+    violation.cause.to_string()
 }
 
 /// The number of properties checked in a scope. Without recorded operations, linearizability is not

@@ -64,15 +64,15 @@ fn cannot_write(file: &Path) -> String {
 pub(crate) fn report_violation(
     out: &mut dyn Write,
     scope: &Scope,
-    broken: &Violation,
+    violation: &Violation,
     path: &[System],
     file: &Path,
 ) -> anyhow::Result<bool> {
-    match trace::concrete(scope, path, broken) {
+    match trace::concrete(scope, path, violation) {
         Ok(trace) => report_trace(out, &trace, file),
         Err(error) => {
-            writeln!(out, "{}: {} is violated", scope.name, broken.property)?;
-            writeln!(out, "  {}", broken.cause)?;
+            writeln!(out, "{}: {} is violated", scope.name, violation.property)?;
+            writeln!(out, "  {}", violation.cause)?;
             writeln!(out, "  in the step after state {}", path.len())?;
             output::error(error.context(NO_RUN));
             Ok(false)

@@ -32,7 +32,7 @@ pub enum SearchOutcome {
     /// servers, without the last system.
     Violated {
         /// The property and the reason.
-        broken: Violation,
+        violation: Violation,
         /// From an initial system to the one with the violating step.
         path: Vec<System>,
     },

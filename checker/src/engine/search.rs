@@ -53,10 +53,10 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &SearchProgres
     let outcome = match result.end {
         End::Exhausted => SearchOutcome::Exhausted,
         End::Stopped(cause) => SearchOutcome::Truncated(cause),
-        End::Violation(parent, broken) => {
+        End::Violation(parent, violation) => {
             let path = states.path_to(parent);
             let path = path.iter().map(|state| tables.system(state)).collect();
-            SearchOutcome::Violated { broken, path }
+            SearchOutcome::Violated { violation, path }
         }
     };
     let report = SearchReport {
@@ -160,7 +160,9 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);
             frontier = match halt {
-                Some(Halt::Violation(parent, broken)) => break End::Violation(parent, broken),
+                Some(Halt::Violation(parent, violation)) => {
+                    break End::Violation(parent, violation);
+                }
                 // A state was left out, so no other result counts.
                 _ if self.visited.is_full() => break End::Stopped(StopCause::Capacity),
                 // A limit that was reached with the last piece does not matter: all states are expanded.
@@ -332,7 +334,7 @@ impl<'a, const S: usize> Search<'a, S> {
                     let wider = wider.expect("a state is refused only if it does not fit");
                     return Err((index, Halt::Widen(wider)));
                 }
-                Err(broken) => return Err((index, Halt::Violation(number, broken))),
+                Err(violation) => return Err((index, Halt::Violation(number, violation))),
             }
         }
         Ok(())

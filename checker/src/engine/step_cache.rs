@@ -314,7 +314,7 @@ impl<'a> StepCache<'a> {
     #[cold]
     fn load_apply(&mut self, shared: u32, effect: u32) -> Applied {
         let (after, known) = match self.tables.apply(shared, effect) {
-            SharedStep::Violation(broken) => return Applied::Violation(broken),
+            SharedStep::Violation(violation) => return Applied::Violation(violation),
             SharedStep::Disabled => (Applied::Disabled, DISABLED),
             SharedStep::To { shared, witnesses } => {
                 assert!(shared < DISABLED, "too many shared parts for the ids");

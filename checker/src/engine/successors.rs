@@ -293,7 +293,7 @@ impl<'a, const S: usize> Worker<'a, S> {
                 .apply(shared, outcome.effect, before.permutation as usize)
             {
                 Applied::Disabled => return Ok(None),
-                Applied::Violation(broken) => return Err(broken),
+                Applied::Violation(violation) => return Err(violation),
                 Applied::To(after) => {
                     if after != shared {
                         shared = after;

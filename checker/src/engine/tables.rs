@@ -183,7 +183,7 @@ impl Tables {
             network,
             spent: shared.spent,
             history: shared.history.clone(),
-            broken: None,
+            violation: None,
         }
     }
 

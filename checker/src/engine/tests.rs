@@ -279,7 +279,7 @@ impl<'a, const S: usize> Beside<'a, S> {
             let Some((next, witnesses)) = transitions.next(system, &action) else {
                 continue;
             };
-            assert_eq!(next.broken, None, "{context}");
+            assert_eq!(next.violation, None, "{context}");
             taken += 1;
             self.witnesses.add_all(witnesses);
             if next != *system {

@@ -12,17 +12,17 @@ use model::{
 pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
     let end = &trace.end();
     story.line("");
-    let marks = match &trace.broken {
-        Some(broken) => {
+    let marks = match &trace.violation {
+        Some(violation) => {
             story.paragraph(
                 "",
                 0,
-                &format!("{} is broken: {}.", broken.property, broken.cause),
+                &format!("{} is violated: {}.", violation.property, violation.cause),
             );
-            Marks::new(trace, broken, end)
+            Marks::new(trace, violation, end)
         }
         None => {
-            story.line("No property is broken.");
+            story.line("No property is violated.");
             Marks::default()
         }
     };
@@ -57,8 +57,8 @@ struct Marks {
 impl Marks {
     /// The servers and the entry of the cause; for Log Matching, the first index where the
     /// two logs differ. If the cause names no server, it refers to the server of the last step.
-    fn new(trace: &Trace, broken: &Violation, end: &System) -> Self {
-        let servers = broken.cause.servers().into_iter();
+    fn new(trace: &Trace, violation: &Violation, end: &System) -> Self {
+        let servers = violation.cause.servers().into_iter();
         let mut servers: Vec<u64> = servers.map(NodeId::get).collect();
         if servers.is_empty()
             && let Some(last) = trace.steps.last()
@@ -66,8 +66,8 @@ impl Marks {
         {
             servers.push(server.id.get());
         }
-        let mut index = broken.cause.index().map(|index| index.get() as usize);
-        if broken.property == Property::LogMatching
+        let mut index = violation.cause.index().map(|index| index.get() as usize);
+        if violation.property == Property::LogMatching
             && let [one, other] = servers.as_slice()
         {
             let log = |id: u64| {
@@ -85,7 +85,7 @@ impl Marks {
                 .map(|index| index as usize);
         }
         let about_entries = matches!(
-            broken.property,
+            violation.property,
             Property::LogMatching
                 | Property::LeaderCompleteness
                 | Property::StateMachineSafety

@@ -17,7 +17,7 @@ use super::{
     world::{Steps, World},
 };
 use crate::{
-    catalog::{Breaks, Evidence, HuntEnd, Method, Reason},
+    catalog::{Evidence, HuntEnd, Method, Reason, Violates},
     engine::{self, Limits, SearchOutcome, SearchProgress, StopCause},
     trace,
 };
@@ -221,7 +221,7 @@ impl Jobs {
             .spawn(move || runs.run(task, &limits));
         started.map_err(|error| {
             let error = error.to_string();
-            Problem::broken(BadJob::NoThread { error })
+            Problem::internal(BadJob::NoThread { error })
         })?;
         all.last += 1;
         let name = all.last;
@@ -395,11 +395,11 @@ impl Job {
                 };
                 match &hunt.end {
                     HuntEnd::Found { why, evidence, .. } => {
-                        let property = match entry.breaks {
-                            Breaks::Property(property) => Some(property),
-                            Breaks::Progress | Breaks::Stability | Breaks::Latency => None,
+                        let property = match entry.violates {
+                            Violates::Property(property) => Some(property),
+                            Violates::Progress | Violates::Stability | Violates::Latency => None,
                         };
-                        verdict.property = Some(entry.breaks.name());
+                        verdict.property = Some(entry.violates.name());
                         verdict.why = Some(why.clone());
                         verdict.method = Some(entry.method());
                         if let Evidence::Timed(_, ticks) = &**evidence {
@@ -413,7 +413,7 @@ impl Job {
                         verdict.violated(trace, &merged, property);
                     }
                     HuntEnd::Survived => {
-                        verdict.exhausted(&world.scope, Some(entry.breaks.name()), Vec::new());
+                        verdict.exhausted(&world.scope, Some(entry.violates.name()), Vec::new());
                     }
                     HuntEnd::Truncated(cause) => self.stopped(&mut verdict, *cause),
                 }
@@ -444,12 +444,12 @@ impl Job {
                         verdict.exhausted(&scope, property.map(Property::name), missing);
                     }
                     SearchOutcome::Truncated(cause) => self.stopped(&mut verdict, *cause),
-                    SearchOutcome::Violated { broken, path } => {
-                        verdict.property = Some(broken.property.name());
-                        verdict.why = Some(Reason::Violation(broken.cause.clone()));
+                    SearchOutcome::Violated { violation, path } => {
+                        verdict.property = Some(violation.property.name());
+                        verdict.why = Some(Reason::Violation(violation.cause.clone()));
                         verdict.method = Some(Method::Search);
-                        let trace = trace::concrete(&scope, path, broken);
-                        verdict.violated(trace, world, Some(broken.property));
+                        let trace = trace::concrete(&scope, path, violation);
+                        verdict.violated(trace, world, Some(violation.property));
                     }
                 }
                 verdict

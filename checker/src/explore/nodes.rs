@@ -165,11 +165,11 @@ impl Nodes {
             witnesses: [],
             state: state.told(self.known.get(&seen.id())),
             story: &story,
-            broken: seen.broken.map(|broken| {
-                [BrokenTold {
-                    property: broken.property.name(),
-                    why: broken.cause.to_string(),
-                    cause: &broken.cause,
+            violations: seen.violation.map(|violation| {
+                [ShownViolation {
+                    property: violation.property.name(),
+                    why: violation.cause.to_string(),
+                    cause: &violation.cause,
                 }]
             }),
         };
@@ -202,11 +202,11 @@ struct Line<'a> {
     state: NodeTold<'a>,
     story: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    broken: Option<[BrokenTold<'a>; 1]>,
+    violations: Option<[ShownViolation<'a>; 1]>,
 }
 
 #[derive(Serialize)]
-struct BrokenTold<'a> {
+struct ShownViolation<'a> {
     property: &'a str,
     why: String,
     cause: &'a Cause,

@@ -5,7 +5,7 @@ use super::{
     world::{self, bounds_of},
 };
 use crate::{
-    catalog::{Breaks, Method},
+    catalog::{Method, Violates},
     timed::TimedScenario,
 };
 use model::system::{Property, Scope, Witness, scope::BOUNDS};
@@ -47,7 +47,7 @@ pub(super) fn catalog() -> Value {
                 "name": entry.mutant.name(),
                 "about": entry.mutant.summary(),
                 "seen_in": (!seen_in.is_empty()).then_some(seen_in),
-                "property": entry.breaks.name(),
+                "property": entry.violates.name(),
                 "method": entry.method().name(),
                 "scenario": entry.scenario().map(TimedScenario::name),
                 "scope": entry.scope.name,
@@ -59,9 +59,9 @@ pub(super) fn catalog() -> Value {
         .iter()
         .map(|property| json!({"name": property.name(), "about": property.summary()}))
         .collect();
-    let liveness: Vec<Value> = Breaks::LIVENESS
+    let liveness: Vec<Value> = Violates::LIVENESS
         .iter()
-        .map(|breaks| json!({"name": breaks.name(), "about": breaks.about()}))
+        .map(|violates| json!({"name": violates.name(), "about": violates.about()}))
         .collect();
     let methods: Vec<Value> = Method::ALL
         .iter()

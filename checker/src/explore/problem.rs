@@ -45,7 +45,7 @@ impl Problem {
     }
 
     /// An error of the server itself, such as a planted bug that triggers an assertion (500).
-    pub(super) fn broken(cause: impl Diagnostic) -> Self {
+    pub(super) fn internal(cause: impl Diagnostic) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, cause)
     }
 

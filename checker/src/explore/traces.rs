@@ -181,12 +181,12 @@ fn of_scope(input: &Input) -> Result<String, BadFiles> {
     let mut walk: Option<Walk> = None;
     let mut steps = 0;
     let mut is_able = true;
-    let mut broken = None;
+    let mut violation = None;
     let judged = trace::read_each(input.read()?, |read| match read {
         Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::from_trace(scope)))),
         Read::Step(step) => {
             steps += 1;
-            broken.clone_from(&step.state.broken);
+            violation.clone_from(&step.state.violation);
             if let Some(walk) = &mut walk
                 && is_able
                 && walk.steps.len() < MAX_SHOWN
@@ -220,9 +220,17 @@ fn of_scope(input: &Input) -> Result<String, BadFiles> {
         .collect();
     let mut header = view::header(&walk);
     // The property for which the trace was checked, even if its last step violates others too.
-    header["property"] = json!(broken.as_ref().map(|broken| broken.property.name()));
-    header["why"] = json!(broken.as_ref().map(|broken| broken.cause.to_string()));
-    header["cause"] = json!(broken.as_ref().map(|broken| &broken.cause));
+    header["property"] = json!(
+        violation
+            .as_ref()
+            .map(|violation| violation.property.name())
+    );
+    header["why"] = json!(
+        violation
+            .as_ref()
+            .map(|violation| violation.cause.to_string())
+    );
+    header["cause"] = json!(violation.as_ref().map(|violation| &violation.cause));
     let mut told = json!({
         "kind": "scope",
         "header": header,
@@ -288,8 +296,8 @@ fn told_of_nodes(nodes: &Nodes, judged: &Result<ReplayReport, Rejection>) -> Str
         Ok(_) => accepted(),
         Err(Rejection::Unreadable { place, why }) => rejected(why, &place.file, place.line),
         Err(Rejection::Disagreement { place, why }) => rejected(why, &place.file, place.line),
-        Err(Rejection::Violation { place, broken }) => {
-            rejected(&ReplayStop::from(broken), &place.file, place.line)
+        Err(Rejection::Violation { place, violation }) => {
+            rejected(&ReplayStop::from(violation), &place.file, place.line)
         }
         Err(Rejection::Interrupted) => rejected(&ReplayStop::ReplayInterrupted, "", 0),
     };

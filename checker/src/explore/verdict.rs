@@ -50,22 +50,22 @@ model::diagnostics! {
             = "A bug is planted ({mutant}), and this scope does not show it: in all {states} states {property} holds, and no other property was checked. This is no verdict on Raft; select the scope that the catalog names for this bug.";
         /// A property is violated.
         Violated { property: &'static str, steps: u64 }
-            = "{property} is broken, {} from the start.", counted(*steps, "step");
+            = "{property} is violated, {} from the start.", counted(*steps, "step");
         /// The search found a planted bug.
         BugFound { mutant: &'static str, property: &'static str, steps: u64 }
-            = "The planted bug ({mutant}) is caught: {property} is broken, {} from the start. This is no verdict on Raft.",
+            = "The planted bug ({mutant}) is caught: {property} is violated, {} from the start. This is no verdict on Raft.",
             counted(*steps, "step");
         /// The progress check found a planted bug.
         BugStuck { mutant: &'static str, steps: u64 }
-            = "The planted bug ({mutant}) is caught by the progress check: {} from the start the cluster is stuck. This is no verdict on Raft.",
+            = "The planted bug ({mutant}) is caught by the progress check: the cluster is stuck {} from the start. This is no verdict on Raft.",
             counted(*steps, "step");
         /// A timed simulation found a planted bug.
         BugInSimulation { mutant: &'static str, property: &'static str, steps: u64 }
-            = "The planted bug ({mutant}) is caught by a timed simulation: {property} is broken after {}. This is no verdict on Raft.",
+            = "The planted bug ({mutant}) is caught by a timed simulation: {property} is violated after {}. This is no verdict on Raft.",
             counted(*steps, "step");
         /// A recorded schedule shows a planted bug.
         BugInSchedule { mutant: &'static str, property: &'static str, steps: u64 }
-            = "The planted bug ({mutant}) is caught by a recorded schedule of {}, which breaks {property}. This is no verdict on Raft.",
+            = "The planted bug ({mutant}) is caught by a recorded schedule of {}, which violates {property}. This is no verdict on Raft.",
             counted(*steps, "step");
         /// The goal holds in the state shown.
         HoldsHere { goal: SearchGoal } = "It holds here already: {goal}.";
@@ -87,7 +87,7 @@ model::diagnostics! {
             counted(*states, "state");
         /// The path of a violation is not a run of the system.
         NotReal { property: &'static str, reason: NotConfirmed }
-            = "The search reports that {property} is broken, but its path is not a real run: {reason}. This is a fault of the checker.";
+            = "The search reports that {property} is violated, but its path is not a real run: {reason}. This is a fault of the checker.";
         /// The path to a goal is not a run of the system.
         Failed { reason: NoContinuation } = "The search failed without a conclusion: {reason}.";
         /// An assertion failed.
@@ -112,15 +112,15 @@ model::diagnostics! {
     /// The limit that ended a search.
     pub(super) enum Limit {
         /// [`Limits::max_states`], or the limit of a search for a state.
-        MaxStates = "at its limit of states";
+        MaxStates = "at the state limit";
         /// [`Limits::max_memory`], or the limit of a search for a state.
-        MaxMemory = "at its limit of memory";
+        MaxMemory = "at the memory limit";
         /// The ids of states or parts are used up.
-        OutOfIds = "as there are more states than it has numbers for";
+        OutOfIds = "because its state ids are used up";
         /// The search was interrupted.
         Interrupted = "early";
         /// The protocol violates an obligation of a reduction.
-        ObligationViolated = "as the protocol violates an assumption of a reduction";
+        ObligationViolated = "because the protocol violates an assumption of a reduction";
     }
 }
 
@@ -144,7 +144,7 @@ model::diagnostics! {
         /// The walk refuses a step of the run.
         WalkRefused { refusal: Refusal } = "the walk cannot take one of its steps: {refusal}";
         /// The last step of the walk does not violate the property.
-        NotViolated = "the walk along it does not end with this property broken";
+        NotViolated = "the walk along it does not end with a violation of this property";
     }
 }
 
@@ -225,12 +225,12 @@ impl Verdict {
         world: &World,
         property: Option<Property>,
     ) {
-        let broken = self.property.unwrap_or_default();
+        let name = self.property.unwrap_or_default();
         match self.confirm(trace, world, property) {
             Err(reason) => {
                 self.verdict = "failed";
                 self.result = Some(SearchResult::NotReal {
-                    property: broken,
+                    property: name,
                     reason,
                 });
             }
@@ -242,7 +242,7 @@ impl Verdict {
                     self.stuck_after = Some(steps);
                 }
                 let mutant = world.scope.mutant.map(Mutant::name);
-                self.result = Some(found(mutant, self.method, broken, steps as u64));
+                self.result = Some(found(mutant, self.method, name, steps as u64));
             }
         }
     }
@@ -264,10 +264,14 @@ impl Verdict {
             walk.take_action(&action).map_err(refused)?;
         }
         let last = walk.steps.last();
-        let is_broken = |property| {
-            last.is_some_and(|step| step.broken.iter().any(|broken| broken.property == property))
+        let is_violated = |property| {
+            last.is_some_and(|step| {
+                step.violations
+                    .iter()
+                    .any(|violation| violation.property == property)
+            })
         };
-        if !property.is_none_or(is_broken) {
+        if !property.is_none_or(is_violated) {
             return Err(NotConfirmed::NotViolated);
         }
         let steps = walk.steps.len();

@@ -33,14 +33,14 @@ pub(super) fn walk(walk: &Walk, from: usize) -> Value {
 /// The header of a trace, without the number of steps.
 pub(super) fn header(walk: &Walk) -> Value {
     let scope = &walk.world.scope;
-    let broken = walk.steps.last().and_then(|step| step.broken.first());
+    let violation = walk.steps.last().and_then(|step| step.violations.first());
     json!({
         "schema": SCHEMA,
         "scope": scope,
         "mutant": scope.mutant.map(Mutant::name),
-        "property": broken.map(|broken| broken.property.name()),
-        "why": broken.map(|broken| broken.cause.to_string()),
-        "cause": broken.map(|broken| &broken.cause),
+        "property": violation.map(|violation| violation.property.name()),
+        "why": violation.map(|violation| violation.cause.to_string()),
+        "cause": violation.map(|violation| &violation.cause),
         "bounds": bounds_of(scope),
         "steps_are": walk.world.steps.name(),
         "planted": scope.mutant.map(Mutant::summary),
@@ -79,8 +79,8 @@ fn step(walk: &Walk, number: usize, step: &WalkStep) -> Value {
         "state": ProcessSnapshot::from_process(&step.after),
         "key": step.key.to_string(),
         "story": step.story,
-        "broken": step
-            .broken
+        "violations": step
+            .violations
             .iter()
             .map(violation)
             .collect::<Vec<_>>(),
@@ -153,18 +153,18 @@ fn actions(walk: &Walk) -> Vec<Value> {
 
 /// Every property that is checked in this world, and whether it held on the whole way to this state.
 fn properties(walk: &Walk) -> Vec<Value> {
-    let broken = walk.broken();
-    let now = walk.broken_now();
+    let violations = walk.violations();
+    let now = walk.current_violations();
     // Without recorded operations, linearizability is not checked.
     let has_operations = walk.world.scope.tracks_operations;
     Property::ALL
         .iter()
         .filter(|property| **property != Property::Linearizability || has_operations)
         .map(|property| {
-            let first = broken
+            let first = violations
                 .iter()
-                .find(|(_, broken)| broken.property == *property);
-            let now = now.iter().find(|broken| broken.property == *property);
+                .find(|(_, violation)| violation.property == *property);
+            let now = now.iter().find(|violation| violation.property == *property);
             let step = first.map(|(step, _)| *step);
             let cause = first
                 .map(|(_, violation)| *violation)

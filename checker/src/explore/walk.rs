@@ -58,7 +58,7 @@ pub(super) struct WalkStep {
     pub(super) after: Arc<Process>,
     pub(super) witnesses: Witnesses,
     pub(super) story: String,
-    pub(super) broken: Vec<Violation>,
+    pub(super) violations: Vec<Violation>,
     spent: Budget,
     history: Arc<History>,
     /// The number of messages after the step.
@@ -321,11 +321,12 @@ impl Walk {
     }
 
     /// The first violation of each property, with its step.
-    pub(super) fn broken(&self) -> Vec<(usize, &Violation)> {
+    pub(super) fn violations(&self) -> Vec<(usize, &Violation)> {
         let mut seen = BTreeSet::new();
         let steps = self.steps.iter().enumerate();
-        let all = steps.flat_map(|(place, step)| step.broken.iter().map(move |it| (place + 1, it)));
-        all.filter(|(_, broken)| seen.insert(broken.property))
+        let all =
+            steps.flat_map(|(place, step)| step.violations.iter().map(move |it| (place + 1, it)));
+        all.filter(|(_, violation)| seen.insert(violation.property))
             .collect()
     }
 
@@ -606,13 +607,13 @@ impl Walk {
     fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {
         let judged = self.allowed(&action)?;
         let story = explain::describe_action(&action, &self.system);
-        let (spent, mut history, witnesses, mut broken) = self
+        let (spent, mut history, witnesses, mut violation) = self
             .real
             .record(&self.system.spent, &self.system.history, &judged)
             .ok_or(Refusal::OutOfBounds)?;
-        broken = broken.or_else(|| self.judge_pairs(&action, &judged.next, Properties::ALL));
+        violation = violation.or_else(|| self.judge_pairs(&action, &judged.next, Properties::ALL));
         let mut all = Vec::new();
-        if broken.is_some() {
+        if violation.is_some() {
             all = self.judge_apart(&action);
             let unjudged = self.judging(Properties::NONE);
             if let Some((_, whole, _, _)) =
@@ -645,7 +646,7 @@ impl Walk {
             after: Arc::new(judged.next),
             witnesses,
             story,
-            broken: all,
+            violations: all,
             spent,
             history,
             messages: self.messages.len(),
@@ -667,8 +668,9 @@ impl Walk {
             let properties = Properties::only(property);
             let real = self.judging(properties);
             let step = real.local_step(&self.system.processes[action.process], &action.local)?;
-            let (_, _, _, broken) = real.record(&self.system.spent, &self.system.history, &step)?;
-            broken.or_else(|| self.judge_pairs(action, &step.next, properties))
+            let (_, _, _, violation) =
+                real.record(&self.system.spent, &self.system.history, &step)?;
+            violation.or_else(|| self.judge_pairs(action, &step.next, properties))
         };
         Property::ALL
             .iter()
@@ -693,7 +695,7 @@ impl Walk {
     }
 
     /// The properties of two servers that are violated in the current state.
-    pub(super) fn broken_now(&self) -> Vec<Violation> {
+    pub(super) fn current_violations(&self) -> Vec<Violation> {
         let servers: Vec<Facet> = self
             .system
             .processes
@@ -748,7 +750,7 @@ impl Walk {
             after,
             witnesses: Witnesses::default(),
             story,
-            broken: Vec::new(),
+            violations: Vec::new(),
             spent: self.system.spent,
             history: Arc::new(self.system.history.clone()),
             messages: self.messages.len(),

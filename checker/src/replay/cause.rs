@@ -13,7 +13,7 @@ use super::{
     cluster::Cluster,
     coverage::{self, Tally},
     format::{Header, Line, RecordedStep, Source, Unreadable, to_json},
-    server::{ClusterHistory as _, Server, broken_at},
+    server::{ClusterHistory as _, Server, violation_at},
 };
 use model::{
     Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft, system::Violation,
@@ -92,7 +92,7 @@ pub(crate) struct Seen<'a> {
     /// The messages sent.
     pub(crate) sends: &'a [Envelope],
     /// The property that the step violates.
-    pub(crate) broken: Option<&'a Violation>,
+    pub(crate) violation: Option<&'a Violation>,
 }
 
 impl<'a> Seen<'a> {
@@ -109,7 +109,7 @@ impl<'a> Seen<'a> {
             cluster: self.cluster,
             event: None,
             sends: &[],
-            broken: None,
+            violation: None,
         })
     }
 
@@ -270,7 +270,7 @@ impl Replay {
                     cluster: &self.cluster,
                     event: None,
                     sends: &[],
-                    broken: None,
+                    violation: None,
                 });
                 Vec::new()
             }
@@ -342,9 +342,9 @@ impl Replay {
         };
         let changes = coverage::changes(self.servers[track].raft(), &event);
         let judged = self.judge(track, step, heard, place);
-        let broken = match &judged {
+        let violation = match &judged {
             Ok(()) => None,
-            Err(Rejection::Violation { broken, .. }) => Some(broken),
+            Err(Rejection::Violation { violation, .. }) => Some(violation),
             // The step differs from its record, so there is nothing to show.
             Err(_) => return judged.map(|()| Vec::new()),
         };
@@ -355,7 +355,7 @@ impl Replay {
             cluster: &self.cluster,
             event: Some(&event),
             sends: &server.sends,
-            broken,
+            violation,
         });
         judged?;
         let term = server.raft().map(Raft::current_term).unwrap_or_default();
@@ -381,16 +381,18 @@ impl Replay {
     ) -> Result<(), Rejection> {
         let led = self.servers[track].step(step, place, &mut self.cluster)?;
         let server = &self.servers[track];
-        let broken = |broken| broken_at(place, broken);
-        self.cluster.judge_step(server, &led).map_err(broken)?;
+        let violation = |violation| violation_at(place, violation);
+        self.cluster.judge_step(server, &led).map_err(violation)?;
         if let Some(heard) = heard {
             self.received += 1;
             self.cluster
                 .judge_belief(server, &self.servers[heard])
-                .map_err(broken)?;
+                .map_err(violation)?;
         }
         for envelope in &server.sends {
-            self.cluster.judge_send(server, envelope).map_err(broken)?;
+            self.cluster
+                .judge_send(server, envelope)
+                .map_err(violation)?;
         }
         Ok(())
     }

@@ -82,7 +82,7 @@ impl Cluster {
         if let Some((rival, _)) = self.elected.get(&term)
             && *rival != id
         {
-            return broken(
+            return violated(
                 Property::ElectionSafety,
                 Cause::TwoLeaders {
                     server: *rival,
@@ -95,7 +95,7 @@ impl Cluster {
         if let Some((in_term, count)) = earlier.max_by_key(|(_, count)| **count)
             && self.prefixes.beginning(log, *count) != Some(self.committed[count - 1])
         {
-            return broken(
+            return violated(
                 Property::LeaderCompleteness,
                 Cause::LeaderLacksEntries {
                     server: id,
@@ -114,7 +114,7 @@ impl Cluster {
         let both = count.min(self.committed.len());
         if both > 0 && log[both - 1] != self.committed[both - 1] {
             let place = (0..both).find(|place| log[*place] != self.committed[*place]);
-            return broken(
+            return violated(
                 Property::StateMachineSafety,
                 Cause::AppliedEntryDiffers {
                     server: id,
@@ -131,7 +131,7 @@ impl Cluster {
         *furthest = count.max(*furthest);
         for (elected, (leader, log)) in self.elected.range(term.next()..) {
             if self.prefixes.beginning(*log, count) != Some(self.committed[count - 1]) {
-                return broken(
+                return violated(
                     Property::LeaderCompleteness,
                     Cause::LaterLeaderLacksEntries {
                         server: id,
@@ -160,7 +160,7 @@ impl Cluster {
                 let term = response.term;
                 let Address::Node(candidate) = envelope.to else {
                     let cause = Cause::VoteNotDurable { server: id, term };
-                    return broken(Property::OneVotePerTerm, cause);
+                    return violated(Property::OneVotePerTerm, cause);
                 };
                 (term, candidate)
             }
@@ -185,7 +185,7 @@ impl Cluster {
         let is_held = held.current_term > term
             || (held.current_term == term && held.voted_for == Some(candidate));
         if !is_held {
-            return broken(
+            return violated(
                 Property::OneVotePerTerm,
                 if candidate == id {
                     Cause::CandidacyNotDurable { server: id, term }
@@ -196,7 +196,7 @@ impl Cluster {
         }
         let cast = *self.votes.entry((term, id)).or_insert(candidate);
         if cast != candidate {
-            return broken(
+            return violated(
                 Property::OneVotePerTerm,
                 Cause::VotedTwice {
                     server: id,
@@ -223,7 +223,7 @@ impl Cluster {
         if is_write {
             return Ok(());
         }
-        broken(
+        violated(
             Property::AcknowledgedWritesKept,
             Cause::AcknowledgedWithoutWrite {
                 server: server.id,
@@ -252,7 +252,7 @@ impl Cluster {
         if own.is_some() && own == held {
             return Ok(());
         }
-        broken(
+        violated(
             Property::MatchIsDurable,
             Cause::MatchIndexNotDurable {
                 server: leader.id,
@@ -282,7 +282,7 @@ impl ClusterHistory for Cluster {
             || (new.current_term == old.current_term
                 && (old.voted_for.is_none() || old.voted_for == new.voted_for));
         if !kept {
-            return broken(
+            return violated(
                 Property::OneVotePerTerm,
                 Cause::DurableVoteChanged {
                     server: id,
@@ -340,7 +340,7 @@ fn judge_acknowledgement(
     if durable {
         return Ok(());
     }
-    broken(
+    violated(
         Property::MatchIsDurable,
         Cause::AcknowledgedEntryNotDurable {
             server: server.id,
@@ -350,6 +350,6 @@ fn judge_acknowledgement(
     )
 }
 
-fn broken(property: Property, cause: Cause) -> Result<(), Violation> {
+fn violated(property: Property, cause: Cause) -> Result<(), Violation> {
     Err(Violation::new(property, cause))
 }

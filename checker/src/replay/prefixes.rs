@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn another_history_under_the_same_name_breaks_log_matching() {
+    fn another_history_under_the_same_name_violates_log_matching() {
         let mut prefixes = Prefixes::new();
         let one = prefixes
             .longer(EMPTY, &entry(1))
@@ -174,9 +174,9 @@ mod tests {
             .expect("terms are ordered");
         let long = prefixes.longer(one, &entry(3)).expect("terms are ordered");
         assert_eq!(prefixes.longer(one, &entry(3)).expect("the same"), long);
-        let broken = prefixes.longer(two, &entry(3)).expect_err("another prefix");
-        assert_eq!(broken.property, Property::LogMatching);
-        let broken = prefixes.longer(two, &entry(1)).expect_err("an older term");
-        assert_eq!(broken.property, Property::TermsOrderedInLog);
+        let violation = prefixes.longer(two, &entry(3)).expect_err("another prefix");
+        assert_eq!(violation.property, Property::LogMatching);
+        let violation = prefixes.longer(two, &entry(1)).expect_err("an older term");
+        assert_eq!(violation.property, Property::TermsOrderedInLog);
     }
 }

@@ -123,7 +123,7 @@ impl Server {
                 return Err(Rejection::disagreement(place, why));
             }
             let log = cluster.intern(EMPTY, &header.durable.log);
-            self.disk.log = log.map_err(|broken| broken_at(place, broken))?;
+            self.disk.log = log.map_err(|violation| violation_at(place, violation))?;
         } else {
             self.crash(&header.durable, place, cluster)?;
         }
@@ -203,9 +203,9 @@ impl Server {
         });
         let Effects { write, sends, .. } = effects;
         self.sends = sends;
-        promised.map_err(|broken| broken_at(place, broken))?;
+        promised.map_err(|violation| violation_at(place, violation))?;
         compared?;
-        checked.map_err(|broken| broken_at(place, broken))?;
+        checked.map_err(|violation| violation_at(place, violation))?;
         let is_new_leader = leads(raft) && (!led || term != raft.current_term());
         let elected_with = is_new_leader.then(|| self.log.last().copied().unwrap_or(EMPTY));
         if let Some(write) = &write {
@@ -232,7 +232,7 @@ impl Server {
         if let Some(snapshot) = &write.snapshot {
             let covered = cluster
                 .judge_snapshot(self.id, snapshot)
-                .map_err(|broken| broken_at(place, broken))?;
+                .map_err(|violation| violation_at(place, violation))?;
             self.log.clear();
             self.log.extend_from_slice(covered);
             covering = Some((snapshot.clone(), covered.to_vec()));
@@ -240,7 +240,7 @@ impl Server {
         let last = self.log.last().copied().unwrap_or(EMPTY);
         let append = cluster
             .intern(last, &write.append)
-            .map_err(|broken| broken_at(place, broken))?;
+            .map_err(|violation| violation_at(place, violation))?;
         self.log.extend_from_slice(&append);
         self.last_write = write.id;
         self.unsynced.push_back(Unsynced {
@@ -253,7 +253,7 @@ impl Server {
         let in_memory = self.raft.as_ref().map(|raft| raft.log().last_index().get());
         if in_memory != Some(self.log.len() as u64) {
             let cause = Cause::LogDiffersFromWrites { server: self.id };
-            return Err(broken_at(
+            return Err(violation_at(
                 place,
                 Violation::new(Property::Invariants, cause),
             ));
@@ -287,10 +287,10 @@ impl Disk {
     }
 }
 
-pub(super) fn broken_at(place: &FileLine, broken: Violation) -> Rejection {
+pub(super) fn violation_at(place: &FileLine, violation: Violation) -> Rejection {
     Rejection::Violation {
         place: place.clone(),
-        broken,
+        violation,
     }
 }
 

@@ -129,9 +129,9 @@ model::diagnostics! {
             = "the trace ends here, but its header announces {}", counted(*steps as u64, "step");
         /// The header announces another property, or none.
         OtherViolation { property: Property, cause: Box<Cause> }
-            = "the steps break {property}: {cause}";
+            = "the steps violate {property}: {cause}";
         /// The header announces a violation.
-        NoViolation = "the steps break no property";
+        NoViolation = "the steps violate no property";
         /// The number of the step is not the next one.
         StepOutOfOrder { step: usize, recorded: usize } = "this is step {step}, not {recorded}";
         /// The process is not part of the scope.
@@ -163,7 +163,7 @@ impl Trace {
             out,
             &self.scope,
             self.steps.len(),
-            self.broken.as_ref(),
+            self.violation.as_ref(),
             &self.start(),
         )?;
         for step in &self.steps {
@@ -188,9 +188,9 @@ pub(crate) fn write_run(
     for action in actions {
         system = TraceStep::take(&real, system, action)?.state;
     }
-    let broken = system.broken.take();
+    let violation = system.violation.take();
     let mut system = real.start();
-    let mut lines = Lines::begin(out, scope, actions.len(), broken.as_ref(), &system)?;
+    let mut lines = Lines::begin(out, scope, actions.len(), violation.as_ref(), &system)?;
     for action in actions {
         let step = TraceStep::take(&real, system, action)?;
         lines.step(&step)?;
@@ -211,16 +211,16 @@ impl<'a, W: Write> Lines<'a, W> {
         out: &'a mut W,
         scope: &Scope,
         steps: usize,
-        broken: Option<&Violation>,
+        violation: Option<&Violation>,
         start: &System,
     ) -> io::Result<Self> {
         let header = Header {
             schema: SCHEMA.into(),
             scope: scope.clone(),
             mutant: scope.mutant.map(|mutant| mutant.name().into()),
-            property: broken.map(|broken| broken.property),
-            why: broken.map(|broken| broken.cause.to_string()),
-            cause: broken.map(|broken| broken.cause.clone()),
+            property: violation.map(|violation| violation.property),
+            why: violation.map(|violation| violation.cause.to_string()),
+            cause: violation.map(|violation| violation.cause.clone()),
             steps,
             start: serde_json::to_value(ProcessSnapshot::all(start))?,
         };
@@ -260,7 +260,7 @@ pub fn read_jsonl(input: impl BufRead) -> Result<Trace, BadTrace> {
             trace = Some(Trace {
                 scope: scope.clone(),
                 steps: Vec::new(),
-                broken: None,
+                violation: None,
             });
         }
         Read::Step(step) => {
@@ -318,10 +318,10 @@ pub(crate) fn read_each(
         };
         return Err(bad(steps + 1, why));
     }
-    let found = system.broken.as_ref();
-    if found.map(|broken| broken.property) != header.property
-        || found.map(|broken| &broken.cause) != header.cause.as_ref()
-        || found.map(|broken| broken.cause.to_string()) != header.why
+    let found = system.violation.as_ref();
+    if found.map(|violation| violation.property) != header.property
+        || found.map(|violation| &violation.cause) != header.cause.as_ref()
+        || found.map(|violation| violation.cause.to_string()) != header.why
     {
         let why = match found {
             Some(Violation { property, cause }) => BadTraceLine::OtherViolation {

@@ -17,10 +17,10 @@ fn check_violation_is_told_and_written() {
         assert_eq!(code(&output), 1, "{}", stderr(&output));
         let (text, name) = (stdout(&output), "raft-checker-elections-violation.jsonl");
         for word in [
-            " breaks in ",
+            " is violated in ",
             "votes-twice-in-a-term",
             "  1. ",
-            " is broken: ",
+            " is violated: ",
             "violated",
             "no verdict on Raft",
             name,
@@ -28,9 +28,9 @@ fn check_violation_is_told_and_written() {
             assert!(text.contains(word), "{word}: {text}");
         }
         let trace = trace_in(&directory.path().join(name));
-        let broken = trace.broken.expect("the run breaks a property");
+        let violation = trace.violation.expect("the run violates a property");
         assert!(
-            text.contains(&format!("broken: {}", broken.property)),
+            text.contains(&format!("violated: {}", violation.property)),
             "{text}"
         );
         assert_eq!(trace.scope.mutant, Some(Mutant::VotesTwiceInATerm));
@@ -43,7 +43,7 @@ fn check_violation_with_json_names_the_file_asked_for() {
     let more = ["check", "--json", "--trace", "run.jsonl"];
     let output = run_in(directory.path(), &[&more, BUGGY].concat());
     assert_eq!(code(&output), 1, "{}", stderr(&output));
-    assert!(stderr(&output).contains(" breaks in "));
+    assert!(stderr(&output).contains(" is violated in "));
     let lines = json_lines(&output);
     assert_eq!(lines[0]["verdict"], "violated");
     assert_eq!(lines[0]["mutant"], "votes-twice-in-a-term");
@@ -63,7 +63,7 @@ fn check_violation_keeps_its_verdict_if_the_run_cannot_be_written() {
         assert!(message.contains(word), "{word}: {message}");
     }
     let text = stdout(&output);
-    for word in [" breaks in ", "violated"] {
+    for word in [" is violated in ", "violated"] {
         assert!(text.contains(word), "{word}: {text}");
     }
 }
@@ -142,7 +142,7 @@ fn check_planted_bug_is_hunted_without_dropping_messages() {
     ];
     let output = run_in(directory.path(), &stale);
     assert_eq!(code(&output), 1, "{}", stderr(&output));
-    assert!(stdout(&output).contains("broken: Election Safety"));
+    assert!(stdout(&output).contains("violated: Election Safety"));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn simulate_finds_a_bug_again_by_its_seed() {
     let output = run_in(directory.path(), &arguments);
     assert_eq!(code(&output), 1, "{}", stderr(&output));
     let text = stdout(&output);
-    for word in ["seed 7", " breaks in ", " is broken: "] {
+    for word in ["seed 7", " is violated in ", " is violated: "] {
         assert!(text.contains(word), "{word}: {text}");
     }
     let file = directory
@@ -225,17 +225,20 @@ fn simulate_shrinks_what_it_finds() {
 
     let trace = trace_in(&directory.path().join("run.jsonl"));
     assert_eq!(trace.steps.len() as u64, steps);
-    let broken = trace.broken.as_ref().expect("the run breaks a property");
-    assert_eq!(found["property"], broken.property.name());
+    let violation = trace
+        .violation
+        .as_ref()
+        .expect("the run violates a property");
+    assert_eq!(found["property"], violation.property.name());
     let actions = trace.actions();
     for place in 0..actions.len() {
         let mut rest = actions.clone();
         rest.remove(place);
         let without = Trace::run(&trace.scope, &rest).ok();
-        let still = without.and_then(|without| without.broken);
+        let still = without.and_then(|without| without.violation);
         assert_ne!(
             still.map(|still| still.property),
-            Some(broken.property),
+            Some(violation.property),
             "step {} can be left out",
             place + 1
         );

@@ -354,7 +354,7 @@ fn check_progress_holds_or_tells_the_stuck_state() {
         assert!(text.contains(word), "{word}: {text}");
     }
     let file = "raft-checker-elections-stuck.jsonl";
-    assert!(trace_in(&directory.path().join(file)).broken.is_none());
+    assert!(trace_in(&directory.path().join(file)).violation.is_none());
     let output = run_in(
         directory.path(),
         &[&progress[..], &bug, &["--json"]].concat(),

@@ -72,7 +72,7 @@ fn replay_executes_the_trace_of_a_scope() {
     let steps = json_lines(&json)[0]["steps"].to_string();
     let found = stdout(&found);
     assert!(
-        found.contains(&format!("breaks in {steps} steps")),
+        found.contains(&format!("is violated in {steps} steps")),
         "{found}"
     );
     let row = found.lines().find(|line| line.contains("┆ found"));

@@ -21,8 +21,7 @@ async fn check_of_a_small_world_exhausts_it() {
 
 /// A few of the bugs, each in the scope where the catalog finds it; `raft-checker mutants` finds all.
 #[tokio::test]
-async fn planted_bug_is_found_where_the_catalog_finds_it_and_the_walk_ends_with_that_property_broken()
- {
+async fn planted_bug_is_found_where_the_catalog_finds_it_and_the_walk_ends_with_that_violation() {
     let app = App::new();
     let (_, menu) = app.get("/api/catalog").await;
     for name in [
@@ -52,9 +51,9 @@ async fn planted_bug_is_found_where_the_catalog_finds_it_and_the_walk_ends_with_
             .as_array()
             .and_then(|steps| steps.last())
             .expect("a step");
-        let mut broken = last["broken"].as_array().expect("a list").iter();
+        let mut violations = last["violations"].as_array().expect("a list").iter();
         assert!(
-            broken.any(|broken| broken["property"] == bug["property"]),
+            violations.any(|violation| violation["property"] == bug["property"]),
             "{name}: {last}"
         );
         let properties = walk["here"]["properties"]
@@ -78,7 +77,7 @@ async fn planted_bug_is_found_where_the_catalog_finds_it_and_the_walk_ends_with_
         assert_eq!(status, StatusCode::OK, "{text}");
         let trace = checker::trace::read_jsonl(text.as_bytes()).expect("it can be executed");
         assert_eq!(
-            trace.broken.map(|broken| broken.property.name()),
+            trace.violation.map(|violation| violation.property.name()),
             bug["property"].as_str()
         );
     }

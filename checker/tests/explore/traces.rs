@@ -262,7 +262,7 @@ async fn part_of_what_nodes_did_is_as_it_is_in_the_whole() {
 }
 
 #[tokio::test]
-async fn property_that_breaks_after_more_steps_than_are_shown_is_shown() {
+async fn property_that_is_violated_after_more_steps_than_are_shown_is_shown() {
     let idle = 60_000;
     let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), idle);
     let files = traces
@@ -279,7 +279,7 @@ async fn property_that_breaks_after_more_steps_than_are_shown_is_shown() {
     assert_eq!(steps.len(), number("shown"));
     let last = steps.last().expect("there are steps");
     assert_eq!(last["step"], read["of"]);
-    assert_eq!(last["broken"][0]["property"], "One vote per term");
+    assert_eq!(last["violations"][0]["property"], "One vote per term");
     // An earlier part of the trace is truncated in the same way.
     files["from"] = 2.into();
     let (_, read) = app.post("/api/traces", &files).await;
@@ -289,12 +289,12 @@ async fn property_that_breaks_after_more_steps_than_are_shown_is_shown() {
 }
 
 #[tokio::test]
-async fn step_of_a_node_that_breaks_a_property_is_shown_with_it() {
+async fn step_of_a_node_that_violates_a_property_is_shown_with_it() {
     let traces = node_traces(Some(Mutant::VoteSentBeforeDurable), 0);
     // The browser's tests use these files.
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explore");
     for (name, text) in &traces {
-        golden(&folder.join(format!("broken-{name}")), text);
+        golden(&folder.join(format!("violation-{name}")), text);
     }
     let files = traces
         .iter()
@@ -310,10 +310,10 @@ async fn step_of_a_node_that_breaks_a_property_is_shown_with_it() {
     assert_eq!(read["start"].as_array().map(Vec::len), Some(3));
     let steps = read["steps"].as_array().expect("a list");
     let (last, before) = steps.split_last().expect("there are steps");
-    assert!(before.iter().all(|step| step["broken"].is_null()));
+    assert!(before.iter().all(|step| step["violations"].is_null()));
     assert_eq!(last["process"], "server 2");
     assert_eq!(
-        last["broken"],
+        last["violations"],
         json!([{
             "property": "One vote per term",
             "why": "server 2 sent a vote in term 1 that its disk does not hold",

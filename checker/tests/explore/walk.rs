@@ -275,7 +275,7 @@ async fn requests_of_other_sites_are_refused() {
 }
 
 #[tokio::test]
-async fn walk_goes_on_after_a_property_is_broken() {
+async fn walk_goes_on_after_a_violation() {
     let app = App::new();
     let mut world = world("elections", json!({"terms": 1, "crashes": 0}));
     world["mutant"] = "votes-twice-in-a-term".into();
@@ -287,7 +287,7 @@ async fn walk_goes_on_after_a_property_is_broken() {
         ))
         .await;
     let mut keys = strings(&done["path"]);
-    let broken = keys.len();
+    let violated = keys.len();
     let shown = app.walk(&world, &keys).await;
     let mut actions = shown["here"]["actions"].as_array().expect("a list").iter();
     let next = actions.find(|action| action["allowed"] == true && action["effect"] == true);
@@ -308,7 +308,7 @@ async fn walk_goes_on_after_a_property_is_broken() {
         .expect("the property");
     assert_eq!(
         (&property["holds"], &property["step"]),
-        (&json!(false), &json!(broken))
+        (&json!(false), &json!(violated))
     );
     assert_eq!(property["cause"]["code"], "TwoLeaders");
     world["path"] = json!(keys);

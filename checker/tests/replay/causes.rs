@@ -15,7 +15,7 @@ fn honest_traces_are_accepted() {
         let mut world = World::new(if seed % 5 == 0 { 5 } else { 3 }, None, seed);
         world.judges = seed < 20;
         world.run(1500);
-        assert_eq!(world.broken, None, "seed {seed}");
+        assert_eq!(world.violation, None, "seed {seed}");
         let report = match world.files().judged() {
             Ok(report) => report,
             Err(rejection) => panic!("seed {seed}: {rejection}"),
@@ -263,7 +263,7 @@ fn an_answer_received_before_its_question_was_sent_is_rejected() {
 
 #[test]
 fn properties_that_break_by_definition_break_in_traces() {
-    let mut broken_by: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut found_by: BTreeMap<&str, u32> = BTreeMap::new();
     for mutant in [
         Mutant::QuorumOffByOne,
         Mutant::VotesTwiceInATerm,
@@ -282,10 +282,10 @@ fn properties_that_break_by_definition_break_in_traces() {
             world.judges = true;
             world.run(1200);
             let judged = world.files().judged();
-            match (world.broken, judged) {
+            match (world.violation, judged) {
                 (None, Ok(report)) => assert_eq!(report.planted.as_deref(), Some(mutant.name())),
                 (Some(property), Ok(_)) => {
-                    panic!("{mutant:?} seed {seed}: {property} is broken, accepted")
+                    panic!("{mutant:?} seed {seed}: {property} is violated, accepted")
                 }
                 (property, Err(rejection)) => {
                     let found = rejection
@@ -299,12 +299,12 @@ fn properties_that_break_by_definition_break_in_traces() {
                         property.is_some() || of_disks,
                         "{mutant:?} seed {seed}: {rejection}"
                     );
-                    *broken_by.entry(found.name()).or_default() += 1;
+                    *found_by.entry(found.name()).or_default() += 1;
                 }
             }
         }
     }
-    assert!(broken_by.len() > 4, "{broken_by:?}");
+    assert!(found_by.len() > 4, "{found_by:?}");
 }
 
 #[test]

@@ -152,7 +152,7 @@ struct World {
     dice: Dice,
     /// The properties by their definition, on whole states.
     history: History,
-    broken: Option<Property>,
+    violation: Option<Property>,
     judges: bool,
     /// Whether clients send requests.
     busy: bool,
@@ -177,7 +177,7 @@ impl World {
             requests: 0,
             dice: Dice::new(seed),
             history: History::default(),
-            broken: None,
+            violation: None,
             judges: false,
             busy: true,
         }
@@ -185,7 +185,7 @@ impl World {
 
     fn run(&mut self, turns: usize) {
         for _ in 0..turns {
-            if self.broken.is_some() {
+            if self.violation.is_some() {
                 return;
             }
             self.turn();
@@ -303,7 +303,7 @@ impl World {
         let watermarks = Watermarks::new(&self.nodes[at].raft);
         let effects = self.nodes[at].step(event);
         if invariants::check(watermarks, &self.nodes[at].raft, &effects).is_err() {
-            self.broken = Some(Property::Invariants);
+            self.violation = Some(Property::Invariants);
         }
         if let Some(before) = before {
             self.judge(at, &before);
@@ -351,17 +351,17 @@ impl World {
             let judged = self
                 .history
                 .observe(observation, Properties::ALL, &mut witnesses);
-            if let Err(broken) = judged {
-                self.broken.get_or_insert(broken.property);
+            if let Err(violation) = judged {
+                self.violation.get_or_insert(violation.property);
             }
         }
         let facet = Facet::new(&self.nodes[at].as_server());
         for (other, node) in self.nodes.iter().enumerate() {
             if other != at
-                && let Err(broken) =
+                && let Err(violation) =
                     judge_pair(&facet, &Facet::new(&node.as_server()), Properties::ALL)
             {
-                self.broken.get_or_insert(broken.property);
+                self.violation.get_or_insert(violation.property);
             }
         }
     }

@@ -75,7 +75,7 @@ impl Scene<'_> {
         let until = Trace {
             scope: self.trace.scope.clone(),
             steps: self.past.to_vec(),
-            broken: None,
+            violation: None,
         };
         script::message(&words, &until)
             .with_context(|| format!("{look:?} is nothing to look at"))?;
@@ -103,8 +103,12 @@ impl Scene<'_> {
         match words.as_slice() {
             ["nothing", "changes"] => self.nothing_changes(),
             ["property", property @ ..] => {
-                let broken = self.past.last().and_then(|step| step.state.broken.clone());
-                Ok(broken.is_some_and(|broken| broken.property.name() == property.join(" ")))
+                let violation = self
+                    .past
+                    .last()
+                    .and_then(|step| step.state.violation.clone());
+                Ok(violation
+                    .is_some_and(|violation| violation.property.name() == property.join(" ")))
             }
             ["witness", witness @ ..] => {
                 let wanted = witness.join(" ");

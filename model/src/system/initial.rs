@@ -72,7 +72,7 @@ impl TransitionSystem {
             network: BTreeSet::new(),
             spent: Budget::default(),
             history: History::default(),
-            broken: None,
+            violation: None,
         };
         if self.scope.starts_with_leader
             && let Some(elected) = self.elect_first(&system)
@@ -111,7 +111,7 @@ impl TransitionSystem {
             let Some(next) = self.actions(&system).into_iter().find_map(after) else {
                 system.network.clear();
                 let leads = system.processes[0].leads();
-                return (leads && system.broken.is_none()).then_some(system);
+                return (leads && system.violation.is_none()).then_some(system);
             };
             system = next;
         }

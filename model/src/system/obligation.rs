@@ -404,7 +404,7 @@ impl Obligations {
         if !late.sent.is_empty() {
             self.is_explained(step, local, &late.sent, &mut without, &mut is_equal)?;
         }
-        if late.next == step.pending && late.observed.is_empty() && late.broken.is_none() {
+        if late.next == step.pending && late.observed.is_empty() && late.violation.is_none() {
             return Ok(());
         }
         let Some(early) = self.plain.local_step(&step.merged, local) else {
@@ -431,8 +431,8 @@ impl Obligations {
         if seen_late != seen_early {
             return Err("the order of the event and the sync matters to what is recorded".into());
         }
-        if (synced.breaks || late.broken.is_some()) && early.broken.is_none() {
-            return Err("the event breaks a property only while the write is pending".into());
+        if (synced.violates || late.violation.is_some()) && early.violation.is_none() {
+            return Err("the event violates a property only while the write is pending".into());
         }
         Ok(())
     }
@@ -602,13 +602,13 @@ impl Obligations {
         let mut synced = Synced {
             process: process.clone(),
             observed: Vec::new(),
-            breaks: false,
+            violates: false,
         };
         for _ in 0..writes {
             let Some(step) = self.plain.local_step(&synced.process, &Local::Sync) else {
                 break;
             };
-            synced.breaks |= step.broken.is_some();
+            synced.violates |= step.violation.is_some();
             synced.observed.extend(step.observed);
             synced.process = step.next;
         }
@@ -700,7 +700,12 @@ impl Obligations {
                 *leader = None;
             }
             step.sent.sort_unstable();
-            (step.next, step.sent, step.observed, step.broken.is_some())
+            (
+                step.next,
+                step.sent,
+                step.observed,
+                step.violation.is_some(),
+            )
         }
     }
 
@@ -715,7 +720,7 @@ impl Obligations {
         if step.next != *process {
             return Err("the eager step changes the process".into());
         }
-        if !step.observed.is_empty() || step.cost != Budget::default() || step.broken.is_some() {
+        if !step.observed.is_empty() || step.cost != Budget::default() || step.violation.is_some() {
             return Err("the eager step is recorded by budgets or properties".into());
         }
         if step.sent != eager {
@@ -745,7 +750,7 @@ impl Obligations {
                     && sent == renamed.sent
                     && observed == renamed.observed
                     && step.cost == renamed.cost
-                    && step.broken.is_some() == renamed.broken.is_some();
+                    && step.violation.is_some() == renamed.violation.is_some();
                 is_equal
                     .then_some(())
                     .ok_or_else(|| "the renamed process takes another step".into())
@@ -760,7 +765,7 @@ struct Synced {
     process: Process,
     observed: Vec<Observation>,
     /// Whether a property was violated on the way.
-    breaks: bool,
+    violates: bool,
 }
 
 /// A response to a message that does not change its receiver.

@@ -115,7 +115,7 @@ pub struct LocalStep {
     /// The witnesses reached.
     pub witnesses: Witnesses,
     /// The property that the step violates.
-    pub broken: Option<Violation>,
+    pub violation: Option<Violation>,
 }
 
 impl LocalStep {
@@ -127,20 +127,20 @@ impl LocalStep {
             observed: Vec::new(),
             cost: Budget::default(),
             witnesses: Witnesses::default(),
-            broken: None,
+            violation: None,
         }
     }
 
     pub(super) fn judge(&mut self, verdict: Result<(), Violation>) {
-        if let Err(broken) = verdict {
-            self.broken.get_or_insert(broken);
+        if let Err(violation) = verdict {
+            self.violation.get_or_insert(violation);
         }
     }
 
     /// Whether the step only sends. Such a step can be taken at any time, and repeatedly.
     pub fn only_sends(&self, process: &Process) -> bool {
         self.observed.is_empty()
-            && self.broken.is_none()
+            && self.violation.is_none()
             && self.cost == Budget::default()
             && self.next == *process
     }

@@ -47,7 +47,7 @@ macro_rules! properties {
             -> Vec<stateright::Property<M>> {
                 // `fn` pointers cannot capture, so each closure names its own property.
                 vec![$(stateright::Property::always(Self::$name.name(), |_, state: &System| {
-                    state.broken.as_ref().is_none_or(|broken| broken.property != Self::$name)
+                    state.violation.as_ref().is_none_or(|violation| violation.property != Self::$name)
                 })),+]
             }
         }

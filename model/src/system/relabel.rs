@@ -262,7 +262,7 @@ impl Relabel for System {
                 .collect(),
             spent: self.spent,
             history: self.history.relabel(names),
-            broken: self.broken.clone(),
+            violation: self.violation.clone(),
         }
     }
 }

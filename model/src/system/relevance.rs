@@ -39,7 +39,7 @@ impl TransitionSystem {
             let mut committed = before.clone();
             committed.raft.commit_index = after.raft.commit_index;
             committed.raft.store.clone_from(&after.raft.store);
-            return step.broken.is_none() && committed == *after;
+            return step.violation.is_none() && committed == *after;
         }
         step.only_sends(process)
     }

@@ -50,7 +50,7 @@ impl TransitionSystem {
 
     /// All enabled actions of a system, in a fixed order.
     pub fn actions(&self, system: &System) -> Vec<Action> {
-        if system.broken.is_some() {
+        if system.violation.is_some() {
             return Vec::new();
         }
         (0..system.processes.len())
@@ -107,14 +107,14 @@ impl TransitionSystem {
     pub fn advance(&self, system: &mut System, action: &Action) -> Option<Witnesses> {
         let process = system.processes.get(action.process)?;
         let step = self.local_step(process, &action.local)?;
-        let (spent, history, witnesses, broken) =
+        let (spent, history, witnesses, violation) =
             self.record(&system.spent, &system.history, &step)?;
         system.processes[action.process] = step.next;
         system.network.extend(step.sent);
         system.spent = spent;
         system.history = history;
         let pairs = || self.judge_pairs(&system.processes, action.process);
-        system.broken = broken.or_else(pairs);
+        system.violation = violation.or_else(pairs);
         Some(witnesses)
     }
 
@@ -132,7 +132,7 @@ impl TransitionSystem {
         }
         let mut witnesses = step.witnesses;
         let mut history = history.clone();
-        let mut broken = step.broken.clone();
+        let mut violation = step.violation.clone();
         for observation in &step.observed {
             let observed = history.observe(observation, self.scope.properties, &mut witnesses);
             if let Observation::Elected { .. } = observation
@@ -141,12 +141,12 @@ impl TransitionSystem {
             {
                 witnesses.add(Witness::ReElectionAfterCrash);
             }
-            broken = broken.or(observed.err());
+            violation = violation.or(observed.err());
         }
         if !self.scope.tracks_operations {
             history.operations.clear();
         }
-        Some((spent, history, witnesses, broken))
+        Some((spent, history, witnesses, violation))
     }
 
     fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Violation> {
@@ -164,7 +164,7 @@ impl TransitionSystem {
     /// possible before: those of the process that changed, and the deliveries of new messages.
     fn normalize(&self, system: &mut System, fresh: Vec<Action>) -> Witnesses {
         let mut witnesses = Witnesses::default();
-        if system.broken.is_some() {
+        if system.violation.is_some() {
             return witnesses;
         }
         if self.scope.reduction.send_early {

@@ -141,10 +141,10 @@ impl Cluster {
                 }),
             }
         }
-        let broken = step
+        let violation = step
             .and(votes)
             .and_then(|()| self.history.observe(&self.servers));
-        self.judge(broken);
+        self.judge(violation);
     }
 
     /// The election timer of the server expires.
@@ -204,8 +204,8 @@ impl Cluster {
             let line = show::recovered(&raft);
             server.raft = Some(raft);
             self.trace.push(line);
-            let broken = self.history.observe(&self.servers);
-            self.judge(broken);
+            let violation = self.history.observe(&self.servers);
+            self.judge(violation);
         }
     }
 
@@ -464,7 +464,7 @@ impl Cluster {
         };
         assert!(
             self.expects_violation,
-            "broken property: {property}\n{}",
+            "violated: {property}\n{}",
             self.story()
         );
         self.violation.get_or_insert(property);

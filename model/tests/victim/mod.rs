@@ -87,7 +87,7 @@ impl Victim {
         assert_eq!(twin.step(event.clone()), effects);
         assert_eq!(twin, self.raft);
         if let Err(property) = invariants::check(before, &self.raft, &effects) {
-            panic!("broken: {property}\n{event:?}\n{:?}", self.raft);
+            panic!("violated: {property}\n{event:?}\n{:?}", self.raft);
         }
         self.unsynced.extend(effects.write);
     }

@@ -76,9 +76,9 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
         browser.see_text(".story-number", &steps.to_string());
     }
     assert!((10..60).contains(&steps), "{steps} steps");
-    browser.see_text(".story-broken", "Leader Completeness");
-    browser.see_text(".property-list .is-broken", "Leader Completeness");
-    assert_eq!(browser.count(".property-list .is-broken"), 1);
+    browser.see_text(".story-violation", "Leader Completeness");
+    browser.see_text(".property-list .is-violated", "Leader Completeness");
+    assert_eq!(browser.count(".property-list .is-violated"), 1);
     browser.picture("explore-figure-8");
     // The address contains the whole state.
     let address = until("the address of the end", || {
@@ -87,7 +87,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     });
     browser.go("about:blank");
     browser.go(&address);
-    browser.see_text(".story-broken", "Leader Completeness");
+    browser.see_text(".story-violation", "Leader Completeness");
     browser.resize(390, 844);
     assert_fits(&browser, 390);
     browser.picture("explore-figure-8-narrow");
@@ -307,7 +307,7 @@ fn back_leads_from_a_walk_to_the_first_screen_and_tabs_lead_back_to_the_walk() {
 }
 
 #[test]
-fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
+fn bug_that_violates_no_property_is_shown_with_its_method_and_walked_to() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
@@ -352,17 +352,17 @@ fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
         // There is a path to walk, and no green line beside the red one.
         browser.click("#found-next");
         browser.see_text(".story-number", "1");
-        browser.see_text(".property-list .is-broken", property);
+        browser.see_text(".property-list .is-violated", property);
         assert!(!browser.has(".property-sum.is-good"));
         assert!(
             !browser.see(".property-list").contains("Linearizability"),
             "nothing judged it"
         );
         // The explanation of the property is available in both languages.
-        browser.click(".property-list .is-broken summary");
+        browser.click(".property-list .is-violated summary");
         assert!(
             browser
-                .see(".property-list .is-broken .property-about")
+                .see(".property-list .is-violated .property-about")
                 .len()
                 > 20
         );
@@ -371,7 +371,7 @@ fn bug_that_breaks_no_property_is_shown_with_its_method_and_walked_to() {
         browser.picture(&format!("explore-{bug}"));
     }
     browser.choose("select", "es");
-    browser.see_text(".property-list .is-broken", "Latencia");
+    browser.see_text(".property-list .is-violated", "Latencia");
     browser.see_text(".found", "simulación con reloj");
     browser.close(&[server.origin()]);
 }

@@ -12,7 +12,7 @@ fn tour(name: &str) -> PathBuf {
 }
 
 #[test]
-fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
+fn recorded_run_is_replayed_and_shows_where_a_property_is_violated() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
@@ -26,14 +26,14 @@ fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
     let steps = jsonl(run).len() - 1;
     browser.see_text(".replay-side", "Leader Completeness");
     until_address(&browser, &format!("step={steps}"));
-    browser.picture("replay-broken-property");
+    browser.picture("replay-violation");
     browser.press(Key::Left);
     until_address(&browser, &format!("step={}", steps - 1));
     browser.type_keys("l");
     until_address(&browser, &format!("step={steps}"));
     // The other language applies to the whole page.
     browser.choose("select", "es");
-    let told = browser.see_text(".story-broken", "mandato");
+    let told = browser.see_text(".story-violation", "mandato");
     assert!(told.contains("fue elegido en el mandato"), "{told}");
     browser.see_text(".replay-verdict", "fue elegido en el mandato");
     browser.choose("select", "en");
@@ -45,11 +45,11 @@ fn recorded_run_is_replayed_and_shows_where_a_property_breaks() {
 }
 
 #[test]
-fn property_that_servers_broke_is_shown_where_it_breaks_and_why() {
+fn violation_by_servers_is_shown_with_its_place_and_cause() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let [one, two, three] = &broken_traces();
+    let [one, two, three] = &violation_traces();
     let server = checker(&["replay", "--serve", one, two, three]);
     browser.go(server.origin());
     let verdict = browser.see_text(".replay-verdict", "line 2 of");
@@ -58,12 +58,12 @@ fn property_that_servers_broke_is_shown_where_it_breaks_and_why() {
         "{verdict}"
     );
     assert!(verdict.contains("its disk does not hold"), "{verdict}");
-    browser.see_text(".story-broken", "server 2 sent a vote in term 1");
+    browser.see_text(".story-violation", "server 2 sent a vote in term 1");
     until_address(&browser, "step=3");
     // All servers are visible, and the server in question is marked.
     assert_eq!(browser.count(".process.is-server"), 3);
     assert_eq!(browser.count(".process.is-accused"), 1);
-    browser.picture("replay-broken-by-servers");
+    browser.picture("replay-violation-by-servers");
     browser.press(Key::Home);
     until_address(&browser, "#/replay");
     browser.click_text(".replay-verdict", "Go there");
@@ -96,11 +96,11 @@ fn idle_before(trace: &Path, idle: usize) -> String {
 }
 
 #[test]
-fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
+fn violation_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     let Some(browser) = Browser::open(1280, 900) else {
         return;
     };
-    let [one, two, three] = &broken_traces();
+    let [one, two, three] = &violation_traces();
     let folder = tempfile::tempdir().expect("a directory can be made");
     let long = folder.path().join("long.jsonl");
     std::fs::write(&long, idle_before(Path::new(one), 60_000)).expect("a file can be written");
@@ -108,7 +108,7 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     let server = checker(&["replay", "--serve", long, two, three]);
     browser.go(server.origin());
     browser.see_text(".replay-verdict", "is violated at step 60,003");
-    browser.see_text(".story-broken", "server 2 sent a vote in term 1");
+    browser.see_text(".story-violation", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
     browser.picture("replay-part");
@@ -118,14 +118,14 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
     browser.see_text(".replay-verdict", "is violated at step 60,003");
     browser.press(Key::Home);
     browser.see_text(".story-number", "0");
-    assert!(!browser.has(".story-broken"));
+    assert!(!browser.has(".story-violation"));
     browser.click_text(".replay-verdict", "Later");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
     browser.go(&format!("{}/#/replay?step=7", server.origin()));
     browser.see_text(".replay-verdict", "steps 1 to");
     browser.see_text(".story-number", "7");
     browser.click_text(".replay-verdict", "Go there");
-    browser.see_text(".story-broken", "server 2 sent a vote in term 1");
+    browser.see_text(".story-violation", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
     browser.choose("select", "es");
     browser.see_text(".replay-verdict", "a 60.003 de 60.003");
@@ -133,9 +133,9 @@ fn property_that_breaks_late_in_a_long_run_is_shown_and_so_is_what_was_before() 
 }
 
 /// Traces of three servers; the second one votes before its vote is durable.
-fn broken_traces() -> [String; 3] {
+fn violation_traces() -> [String; 3] {
     [1, 2, 3].map(|node| {
-        let path = format!("../checker/tests/explore/broken-node-{node}.jsonl");
+        let path = format!("../checker/tests/explore/violation-node-{node}.jsonl");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
         path.display().to_string()
     })

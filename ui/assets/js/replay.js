@@ -161,7 +161,7 @@ class ReplayPage {
     document.title = `${t('replay.title')} · Stateraft`;
     this.shortcuts([
       ...scrubberShortcuts(),
-      { keys: 'L', what: t('replay.key-broken') },
+      { keys: 'L', what: t('replay.key-violated') },
       { keys: 'O', what: t('replay.key-open') },
     ]);
     this.#player = Player(this.#box, {
@@ -207,6 +207,6 @@ export default (host, context) => new ReplayPage(host, context);
  * @param {Opened} run
  */
 function worth({ timeline, verdict }) {
-  const broken = timeline.marks.find((mark) => mark.kind === 'broken');
-  return broken?.step ?? (verdict.accepted ? 0 : timeline.last);
+  const violation = timeline.marks.find((mark) => mark.kind === 'violation');
+  return violation?.step ?? (verdict.accepted ? 0 : timeline.last);
 }

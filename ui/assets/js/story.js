@@ -4,7 +4,7 @@
 //   const story = Story(host, {});
 //   story.update({timeline, at: timeline.at(n)});
 //
-// `accusedBy(broken, at)` returns the subjects of a violation, so that other parts mark them.
+// `accusedBy(violation, at)` returns the subjects of a violation, so that other parts mark them.
 
 import { h, replace } from './dom.js';
 import { tell } from './describe.js';
@@ -50,15 +50,15 @@ function words(timeline, at) {
       ' ',
       h('span', {}, `${what}.`),
     ),
-    (at.step?.broken ?? [])
+    (at.step?.violations ?? [])
       .slice(0, 4)
-      .map((broken) =>
+      .map((violation) =>
         h(
           'p',
-          { class: 'story-broken' },
-          h('b', {}, t('stage.story-broken', { property: propertyName(broken.property) })),
+          { class: 'story-violation' },
+          h('b', {}, t('stage.story-violation', { property: propertyName(violation.property) })),
           ' ',
-          why(broken.why, { cause: broken.cause, end: '.' }),
+          why(violation.why, { cause: violation.cause, end: '.' }),
         ),
       ),
     told.sends.length > 0 &&

@@ -287,7 +287,7 @@ export class Timeline {
       mark('leader', { term: is.term });
     if (was?.role === 'leader' && is && is.role !== 'leader') mark('deposed', { term: is.term });
     if (was && is && is.commit_index > was.commit_index) mark('commit', { index: is.commit_index });
-    if (step.broken?.length) mark('broken', { properties: step.broken });
+    if (step.violations?.length) mark('violation', { properties: step.violations });
   }
 
   /**
@@ -586,7 +586,7 @@ export function readJsonl(text, source = 'trace') {
   if (header.schema !== 'stateraft-trace/2')
     throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
   if (header.property && steps.length)
-    steps[steps.length - 1].broken ??= [
+    steps[steps.length - 1].violations ??= [
       { property: header.property, why: header.why, cause: header.cause },
     ];
   return new Timeline({ source, header, start: header.start, steps });

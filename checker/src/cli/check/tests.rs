@@ -38,7 +38,7 @@ fn parsed(line: &[&str]) -> Args {
 
 fn violated() -> SearchOutcome {
     SearchOutcome::Violated {
-        broken: Violation::new(
+        violation: Violation::new(
             Property::ElectionSafety,
             Cause::TwoLeaders {
                 server: NodeId::new(1),

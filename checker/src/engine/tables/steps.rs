@@ -22,11 +22,11 @@ pub(super) struct Effect {
     cost: Budget,
     observed: Vec<Observation>,
     witnesses: Witnesses,
-    broken: Option<Violation>,
+    violation: Option<Violation>,
 }
 
 impl Relabel for Effect {
-    /// The text about a broken property keeps its server ids: the path to it is also one up to a
+    /// The text about a violation keeps its server ids: the path to it is also one up to a
     /// permutation.
     fn relabel(&self, permutations: &Relabelling) -> Self {
         let observed = self.observed.iter();
@@ -162,7 +162,7 @@ impl Tables {
             cost: step.cost,
             observed: step.observed,
             witnesses: step.witnesses,
-            broken: step.broken,
+            violation: step.violation,
         };
         ProcessStep {
             next: self.process_id(step.next),
@@ -217,14 +217,14 @@ impl Tables {
             observed: effect.observed.clone(),
             cost: effect.cost,
             witnesses: effect.witnesses,
-            broken: effect.broken.clone(),
+            violation: effect.violation.clone(),
         };
         match self
             .transitions
             .record(&before.spent, &before.history, &step)
         {
             None => SharedStep::Disabled,
-            Some((_, _, _, Some(broken))) => SharedStep::Violation(broken),
+            Some((_, _, _, Some(violation))) => SharedStep::Violation(violation),
             Some((spent, history, witnesses, None)) => SharedStep::To {
                 shared: self.shared_id(Shared { spent, history }),
                 witnesses,

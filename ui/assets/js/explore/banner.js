@@ -163,6 +163,6 @@ function described({ path, stuck, ticks, why: reason, cause: data }, { n, timeli
     return [t(n > stuck ? 'explore.found-still-stuck' : ends, { n: rest }), ' ', cause()];
   }
   if (n < path.length) return [tick, t('explore.found-walk')];
-  if (timeline.at(n).step?.broken?.length) return t('explore.found-end');
+  if (timeline.at(n).step?.violations?.length) return t('explore.found-end');
   return [tick, cause()];
 }

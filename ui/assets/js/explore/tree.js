@@ -137,7 +137,7 @@ function placeOfKey(key, rows, focused) {
  * @param {boolean} isFocused
  */
 function drawItem(item, { node, indent, onPath, isHere, place }, isFocused) {
-  const state = `${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.broken ? ' is-broken' : ''}`;
+  const state = `${onPath ? ' is-on-path' : ''}${isHere ? ' is-here' : ''}${node.isViolated ? ' is-violated' : ''}`;
   set(item, {
     class: `tree-item${state}`,
     'aria-level': indent + 1,
@@ -158,6 +158,6 @@ function drawItem(item, { node, indent, onPath, isHere, place }, isFocused) {
     node.key === null
       ? t('explore.tree-start')
       : h('span', { class: `mono ${node.words?.cls ?? ''}` }, words),
-    node.broken && ' ✗',
+    node.isViolated && ' ✗',
   );
 }

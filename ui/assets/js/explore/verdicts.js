@@ -33,12 +33,12 @@ export function Verdicts(host, { onGoto, onWitness }) {
       shown = { here, claim: claim?.key };
       const unfolded = box.querySelectorAll('.property-list details[open]');
       const open = new Set([...unfolded].map((one) => one.getAttribute('data-property')));
-      const broken = here.properties.filter(({ holds }) => !holds);
+      const violated = here.properties.filter(({ holds }) => !holds);
       const liveness = claim && catalog.liveness.find(({ name }) => name === claim.property);
       replace(
         box,
         h('h3', {}, t('explore.properties')),
-        summary(here.properties.length, broken.length, claim, liveness),
+        summary(here.properties.length, violated.length, claim, liveness),
         propertyList(here, catalog, { claim, liveness, open, onGoto }),
         h('h3', {}, t('explore.budgets')),
         h('div', { class: 'budgets' }, here.budgets.map(budget)),
@@ -76,13 +76,13 @@ function propertyList({ properties }, catalog, { claim, liveness, open, onGoto }
   const item = (name, holds, cause) =>
     h(
       'li',
-      { class: holds ? 'is-holding' : 'is-broken' },
+      { class: holds ? 'is-holding' : 'is-violated' },
       h('span', { class: 'property-sign', 'aria-hidden': 'true' }, holds ? '✓' : '✗'),
       h(
         'div',
         {},
         meaning(name, about.get(name) ?? liveness, open.has(name)),
-        h('span', { class: 'sr-only' }, ` ${t(holds ? 'explore.holds' : 'explore.broken')}`),
+        h('span', { class: 'sr-only' }, ` ${t(holds ? 'explore.holds' : 'explore.violated')}`),
         cause && h('span', { class: 'property-why' }, cause),
       ),
     );
@@ -161,13 +161,17 @@ function witnessList({ witnesses }, onWitness) {
 /**
  * The summary of all properties. Beside a counterexample no green line says that all hold.
  * @param {number} count
- * @param {number} broken
+ * @param {number} violated
  * @param {{property: string} | null} claim
  * @param {Named | null | undefined} liveness
  */
-function summary(count, broken, claim, liveness) {
-  if (broken)
-    return h('p', { class: 'property-sum is-bad' }, t('explore.properties-broken', { n: broken }));
+function summary(count, violated, claim, liveness) {
+  if (violated)
+    return h(
+      'p',
+      { class: 'property-sum is-bad' },
+      t('explore.properties-violated', { n: violated }),
+    );
   if (liveness)
     return h(
       'p',

@@ -11,7 +11,7 @@ import { eventOf } from '../timeline.js';
 /**
  * @typedef {{
  *   key: string | null, children: Map<string, TreeNode>, depth: number, parent: TreeNode | null,
- *   words: {words: string, cls: string} | null, broken?: boolean,
+ *   words: {words: string, cls: string} | null, isViolated?: boolean,
  * }} TreeNode
  * @typedef {{node: TreeNode, indent: number, onPath: boolean, isHere: boolean}} TreeRow
  */
@@ -44,7 +44,7 @@ export class Visited {
       node = grown(node, key);
       if (steps[place] && !node.words) {
         node.words = shortWords(steps[place]);
-        node.broken = Boolean(steps[place].broken?.length);
+        node.isViolated = Boolean(steps[place].violations?.length);
       }
     });
     this.keep();

@@ -96,7 +96,7 @@ export function Workbench(host, { catalog, state, run }) {
     const { timeline, n, path, world, selected } = state.shown;
     const { here, result } = state;
     const at = timeline.at(n);
-    const accused = accusedBy(at.step?.broken?.[0] ?? null, at);
+    const accused = accusedBy(at.step?.violations?.[0] ?? null, at);
     const offers = offersOf(selected, here, run.act);
     const view = { timeline, at, selected, accused, actions: offers };
     stage.update(view);

@@ -209,7 +209,7 @@ export function MutantList({ catalog, picked, onPick, rows = 8, focus = false })
             h(
               'span',
               { class: 'dim small' },
-              ` ${t('explore.bug-breaks', { property: propertyName(mutant.property) })} · ${t(`explore.by-${mutant.method}`)}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`,
+              ` ${t('explore.bug-violates', { property: propertyName(mutant.property) })} · ${t(`explore.by-${mutant.method}`)}${mutant.seen_in ? ` · ${t('explore.seen-in', { where: mutant.seen_in })}` : ''}`,
             ),
           ),
         ),

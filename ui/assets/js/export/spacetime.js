@@ -154,10 +154,10 @@ function tick(timeline, n, x, y) {
   const was = timeline.state(step.process, n - 1);
   const event = eventOf(step);
   const [px, py] = [x(step.process), y(n)];
-  const broken = step.broken ?? [];
+  const violations = step.violations ?? [];
   const found = [
     text(10, py + 3.5, String(n), { size: 9, fill: '#8b9094' }),
-    `<circle cx="${px}" cy="${py}" r="3.4" fill="${broken.length ? BAD : '#1b2225'}"><title>${escape(tellEvent(step, was))}</title></circle>`,
+    `<circle cx="${px}" cy="${py}" r="3.4" fill="${violations.length ? BAD : '#1b2225'}"><title>${escape(tellEvent(step, was))}</title></circle>`,
   ];
   const words = [];
   const elected =
@@ -168,12 +168,12 @@ function tick(timeline, n, x, y) {
     words.push(t('export.ev-commit', { index: at.running.commit_index }));
   if (words.length)
     found.push(text(px + 9, py + 12, words.join('  '), { size: 9.5, weight: 600, halo: true }));
-  if (broken.length)
+  if (violations.length)
     found.push(
       text(
         px - 9,
         py + 24,
-        `✗ ${broken.map(({ property }) => propertyName(property)).join(', ')}`,
+        `✗ ${violations.map(({ property }) => propertyName(property)).join(', ')}`,
         { anchor: 'end', weight: 700, fill: BAD, halo: true },
       ),
     );

@@ -23,7 +23,7 @@ import { verdictOf } from './verdict.js';
  */
 export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnother }) {
   const { timeline, kind } = run;
-  const breaks = timeline.marks.filter((mark) => mark.kind === 'broken');
+  const violations = timeline.marks.filter((mark) => mark.kind === 'violation');
   let n = timeline.offset;
   /** @type {Picked | null} */
   let selected = null;
@@ -85,7 +85,7 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   /** @param {{animate: boolean}} options */
   function draw({ animate }) {
     const at = timeline.at(n);
-    const accused = accusedBy(at.step?.broken?.[0], at);
+    const accused = accusedBy(at.step?.violations?.[0], at);
     const look = new Set(selected?.message ? [selected.message] : []);
     const { some, left } = sift(timeline, at, { look });
     stage.update({ at: all ? at : withMessages(at, some), selected, accused, animate });
@@ -103,7 +103,8 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     if (document.querySelector('dialog[open]') || scrubber.key(event)) return;
     const { key, ctrlKey, metaKey, altKey } = event;
     if (ctrlKey || metaKey || altKey || closest(event, 'input, textarea, select')) return;
-    if (key === 'l' && breaks.length) go((breaks.find(({ step }) => step > n) ?? breaks[0]).step);
+    if (key === 'l' && violations.length)
+      go((violations.find(({ step }) => step > n) ?? violations[0]).step);
     else if (key === 'o') onAnother();
     else return;
     event.preventDefault();

@@ -22,7 +22,7 @@ export function verdictOf(run, { onGoto, onPart }) {
   const { property } = timeline.header;
   let lines = [];
   if (verdict.accepted) lines = accepted(run, jump);
-  else if (kind === 'nodes' && property) lines = [broken(run, property, jump)];
+  else if (kind === 'nodes' && property) lines = [violated(run, property, jump)];
   else lines = [rejected(run, jump)];
   if (run.of > timeline.length) lines.push(shownPart(run, onPart));
   return h('div', { class: 'replay-verdict', role: 'status' }, lines);
@@ -40,30 +40,32 @@ const strong = (sign, words) => h('strong', {}, `${sign} `, words);
 
 /** @param {Opened} run @param {Jump} jump */
 function accepted({ timeline, of }, jump) {
-  const breaks = timeline.marks.filter((mark) => mark.kind === 'broken');
-  const about = t(breaks.length ? 'replay.accepted-broken' : 'replay.accepted-about', { n: of });
+  const violations = timeline.marks.filter((mark) => mark.kind === 'violation');
+  const about = t(violations.length ? 'replay.accepted-violated' : 'replay.accepted-about', {
+    n: of,
+  });
   const lines = [line('is-good', strong('✓', t('replay.accepted')), ' ', about)];
-  for (const { step, properties: [violation] = [] } of breaks.slice(0, LISTED)) {
+  for (const { step, properties: [violation] = [] } of violations.slice(0, LISTED)) {
     if (!violation) continue;
     const params = { property: propertyName(violation.property), n: step };
     const cause = h('span', { class: 'why' }, why(violation.why, { cause: violation.cause }));
-    const button = jump(step, t('replay.go-broken'));
-    lines.push(line('is-bad', strong('✗', t('replay.broken', params)), ' ', button, cause));
+    const button = jump(step, t('replay.go-violated'));
+    lines.push(line('is-bad', strong('✗', t('replay.violated', params)), ' ', button, cause));
   }
   return lines;
 }
 
 /** @param {Opened} run @param {string} property @param {Jump} jump */
-function broken({ verdict, timeline, of }, property, jump) {
+function violated({ verdict, timeline, of }, property, jump) {
   const { file, line: number } = verdict;
   const params = { property: propertyName(property), n: of, line: number, file };
   const cause = why(timeline.header.why, { cause: timeline.header.cause, end: '.' });
   return line(
     'is-bad',
-    strong('✗', t('replay.broken-at', params)),
+    strong('✗', t('replay.violated-at', params)),
     ' ',
-    jump(of, t('replay.go-broken')),
-    h('span', { class: 'why' }, cause, ' ', t('replay.broken-nodes')),
+    jump(of, t('replay.go-violated')),
+    h('span', { class: 'why' }, cause, ' ', t('replay.violated-nodes')),
   );
 }
 

@@ -8,7 +8,7 @@
 import { set, svg } from '../dom.js';
 
 /** The kinds of marks, the most severe last. */
-const KINDS = ['timeout', 'restart', 'leader', 'crash', 'broken'];
+const KINDS = ['timeout', 'restart', 'leader', 'crash', 'violation'];
 /** The number of positions that a reader can distinguish. */
 const PLACES = 400;
 

@@ -22,7 +22,7 @@ import { DX } from './scale.js';
 /** The number of messages that only pass through the visible part, up to which they are drawn. */
 const PASSING = 40;
 /** @type {Record<string, string>} */
-const SIGNS = { crash: '✕', restart: '↑', timeout: '◷', leader: '♛', broken: '!' };
+const SIGNS = { crash: '✕', restart: '↑', timeout: '◷', leader: '♛', violation: '!' };
 
 /** @param {Part} view */
 export function drawRun(view) {

@@ -85,10 +85,10 @@ export function Card(tour, { onStep, more }) {
       return h('li', {}, h('button', { type: 'button', onclick: () => onStep(n) }, told));
     });
     replace(events, steps);
-    const violation = timeline.steps[to - 1]?.broken?.[0];
+    const violation = timeline.steps[to - 1]?.violations?.[0];
     property.hidden = !violation;
     if (!violation) return;
-    const title = t('tour.broken', { property: propertyName(violation.property) });
+    const title = t('tour.violated', { property: propertyName(violation.property) });
     const cause = h('p', {}, why(violation.why, { cause: violation.cause, end: '.' }));
     replace(property, h('strong', {}, title), cause);
   }

@@ -57,8 +57,8 @@ export function Show(host, { onGoto }) {
     const look = lookedAt(timeline, card, n);
     const since = Math.max(card.from, n - FRESH);
     const { some, left } = sift(timeline, at, { since, look: look.messages });
-    const broken = n === card.to ? timeline.steps[n - 1]?.broken : null;
-    const accused = accusedBy(broken?.[0], at);
+    const violations = n === card.to ? timeline.steps[n - 1]?.violations : null;
+    const accused = accusedBy(violations?.[0], at);
     const drawn = all ? at : withMessages(at, some);
     stage.update({ at: drawn, selected: null, accused, animate });
     point(stage.picture, look);

@@ -57,12 +57,12 @@ export default {
   'explore.no-action': 'No action is possible here.',
   'explore.properties': 'Properties in this state',
   'explore.properties-hold': '✓ All {n} properties hold',
-  'explore.properties-broken': {
+  'explore.properties-violated': {
     one: '✗ One property is violated',
     other: '✗ {n} properties are violated',
   },
   'explore.holds': 'holds',
-  'explore.broken': 'is violated',
+  'explore.violated': 'is violated',
   'explore.budgets': 'Budget used',
   'explore.witnesses': 'Witnesses on this path',
   'explore.reached': 'reached',
@@ -100,7 +100,7 @@ export default {
   'explore.did-proxytimeout': 'tries another',
   'explore.search-bugs': 'Search bugs',
   'explore.bugs': 'Bugs',
-  'explore.bug-breaks': 'Violates {property}',
+  'explore.bug-violates': 'Violates {property}',
   'explore.seen-in': 'seen in {where}',
   'explore.plant': 'Plant a bug',
   'explore.plant-find': 'Plant it and find a violation',

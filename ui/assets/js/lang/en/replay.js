@@ -32,7 +32,7 @@ export default {
     other:
       'All {n} recorded steps, including crashes and restarts, were replayed and match, and no property is violated.',
   },
-  'replay.accepted-broken': {
+  'replay.accepted-violated': {
     one: 'The recorded step was replayed and matches. The run is genuine, and it violates a property.',
     other:
       'All {n} recorded steps, including crashes and restarts, were replayed and match. The run is genuine, and it violates a property.',
@@ -42,15 +42,15 @@ export default {
   'replay.rejected-line': 'Line {line}: {why}',
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'The valid steps before it are shown.',
-  'replay.broken': '{property} is violated at step {n}',
-  'replay.broken-at': '{property} is violated at step {n}, line {line} of {file}',
-  'replay.broken-nodes':
+  'replay.violated': '{property} is violated at step {n}',
+  'replay.violated-at': '{property} is violated at step {n}, line {line} of {file}',
+  'replay.violated-nodes':
     'Up to there, every step that the servers recorded was replayed and matches.',
   'replay.shown': 'Shown: steps {from} to {to} of {of}. All steps were checked.',
   'replay.earlier': 'Earlier steps',
   'replay.later': 'Later steps',
   'replay.used-disks': 'The servers ran before: their first run starts from disks in use',
-  'replay.go-broken': 'Go there',
+  'replay.go-violated': 'Go there',
   'replay.go-end': 'Go to the last valid step',
 
   'replay.too-large':
@@ -69,7 +69,7 @@ export default {
   'replay.logs': 'Logs',
   'replay.spacetime': 'Space-time diagram',
   'replay.inspector': 'Details',
-  'replay.key-broken': 'next violation',
+  'replay.key-violated': 'next violation',
   'replay.key-open': 'open another trace',
   'replay.resize-told': 'Width of the description',
   'replay.not-here':

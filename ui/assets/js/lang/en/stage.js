@@ -234,5 +234,5 @@ export default {
   'stage.insp-store': 'Store',
   'stage.story-sends': 'sends',
   'stage.story-now': 'now',
-  'stage.story-broken': '{property} is violated:',
+  'stage.story-violation': '{property} is violated:',
 };

@@ -25,7 +25,7 @@ export default {
   'tour.logs': 'Logs',
   'tour.data': 'Data applied by each server:',
   'tour.spacetime': 'Space-time diagram',
-  'tour.broken': 'A property is violated: {property}',
+  'tour.violated': 'A property is violated: {property}',
   'tour.mutant': 'With a planted bug',
   'tour.none': 'There is no tour “{name}”.',
   'tour.failed': 'The tour could not be loaded: {why}',

@@ -57,12 +57,12 @@ export default {
   'explore.no-action': 'Aquí no hay ninguna acción posible.',
   'explore.properties': 'Propiedades en este estado',
   'explore.properties-hold': '✓ Se cumplen las {n} propiedades',
-  'explore.properties-broken': {
+  'explore.properties-violated': {
     one: '✗ Se incumple una propiedad',
     other: '✗ Se incumplen {n} propiedades',
   },
   'explore.holds': 'se cumple',
-  'explore.broken': 'se incumple',
+  'explore.violated': 'se incumple',
   'explore.budgets': 'Presupuesto gastado',
   'explore.witnesses': 'Testigos en este camino',
   'explore.reached': 'alcanzado',
@@ -100,7 +100,7 @@ export default {
   'explore.did-proxytimeout': 'prueba otro',
   'explore.search-bugs': 'Buscar errores',
   'explore.bugs': 'Errores',
-  'explore.bug-breaks': 'Incumple {property}',
+  'explore.bug-violates': 'Incumple {property}',
   'explore.seen-in': 'visto en {where}',
   'explore.plant': 'Plantar un error',
   'explore.plant-find': 'Plantarlo y buscar un incumplimiento',

@@ -32,7 +32,7 @@ export default {
     other:
       'Los {n} pasos grabados, incluidas caídas y arranques, se han vuelto a ejecutar y coinciden, y no se incumple ninguna propiedad.',
   },
-  'replay.accepted-broken': {
+  'replay.accepted-violated': {
     one: 'El paso grabado se ha vuelto a ejecutar y coincide. La ejecución es auténtica, e incumple una propiedad.',
     other:
       'Los {n} pasos grabados, incluidas caídas y arranques, se han vuelto a ejecutar y coinciden. La ejecución es auténtica, e incumple una propiedad.',
@@ -42,16 +42,16 @@ export default {
   'replay.rejected-line': 'Línea {line}: {why}',
   'replay.rejected-why': '{why}',
   'replay.rejected-shown': 'Se muestran los pasos válidos anteriores.',
-  'replay.broken': '«{property}» se incumple en el paso {n}',
-  'replay.broken-at': '«{property}» se incumple en el paso {n}, línea {line} de {file}',
-  'replay.broken-nodes':
+  'replay.violated': '«{property}» se incumple en el paso {n}',
+  'replay.violated-at': '«{property}» se incumple en el paso {n}, línea {line} de {file}',
+  'replay.violated-nodes':
     'Hasta ahí, cada paso que grabaron los servidores se ha vuelto a ejecutar y coincide.',
   'replay.shown': 'Se muestran los pasos {from} a {to} de {of}. Se comprobaron todos.',
   'replay.earlier': 'Pasos anteriores',
   'replay.later': 'Pasos siguientes',
   'replay.used-disks':
     'Los servidores ya se habían ejecutado: su primera ejecución parte de discos en uso',
-  'replay.go-broken': 'Ir allí',
+  'replay.go-violated': 'Ir allí',
   'replay.go-end': 'Ir al último paso válido',
 
   'replay.too-large':
@@ -71,7 +71,7 @@ export default {
   'replay.logs': 'Logs',
   'replay.spacetime': 'Diagrama espacio-tiempo',
   'replay.inspector': 'Detalles',
-  'replay.key-broken': 'siguiente incumplimiento',
+  'replay.key-violated': 'siguiente incumplimiento',
   'replay.key-open': 'abrir otra traza',
   'replay.resize-told': 'Ancho de la descripción',
   'replay.not-here':

@@ -237,7 +237,7 @@ export default {
   'stage.insp-store': 'Almacén',
   'stage.story-sends': 'envía',
   'stage.story-now': 'ahora',
-  'stage.story-broken': 'Se incumple {property}:',
+  'stage.story-violation': 'Se incumple {property}:',
   'stage.property-electionsafety': 'Seguridad de la elección',
   'stage.property-leaderappendonly': 'El líder solo añade',
   'stage.property-logmatching': 'Coincidencia de logs',

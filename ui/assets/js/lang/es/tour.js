@@ -25,7 +25,7 @@ export default {
   'tour.logs': 'Logs',
   'tour.data': 'Datos aplicados por cada servidor:',
   'tour.spacetime': 'Diagrama espacio-tiempo',
-  'tour.broken': 'Se incumple una propiedad: {property}',
+  'tour.violated': 'Se incumple una propiedad: {property}',
   'tour.mutant': 'Con un error plantado',
   'tour.none': 'No hay ningún recorrido «{name}».',
   'tour.failed': 'No se pudo cargar el recorrido: {why}',
