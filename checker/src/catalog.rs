@@ -591,7 +591,7 @@ fn entry(mutant: Mutant) -> Entry {
             Violates::Property(LeaderCompleteness),
             pipelined(logs(2, 1, 0)),
         ),
-        StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumHeardForEver => {
+        StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumContactNeverExpires => {
             (Violates::Progress, timed::scope())
         }
         SessionsLeftOutOfSnapshot => (Violates::Property(ExactlyOnce), snapshots(1, 0, 0)),
@@ -606,7 +606,7 @@ fn entry(mutant: Mutant) -> Entry {
         SnapshotAcknowledgedBeforeDurable => {
             (Violates::Property(MatchIsDurable), snapshots(1, 0, 0))
         }
-        VotesAgainstLeaderItHears | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
+        VotesDespiteLiveLeader | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
             (Violates::Stability, timed::scope())
         }
         WaitersOutliveTheLead => (
@@ -643,13 +643,16 @@ fn entry(mutant: Mutant) -> Entry {
         | ClientNeverGivesUp
         | ProxyStaysWithSilentServer
         | ProxyNeverGivesUp => (Violates::Progress, timed::scope()),
-        ConflictHintIgnored | StepDownNotBelieved | LostLeadNotTold | ProxyIgnoresHints
+        ConflictHintIgnored
+        | StepDownNotBelieved
+        | LostLeadershipNotReported
+        | ProxyIgnoresHints
         | ProxyForgetsLeader => (Violates::Latency, timed::scope()),
     };
     let scenario = match mutant {
         StalePreVoteDropped => Some(TimedScenario::Outdated),
-        LeaderNeverChecksQuorum | QuorumHeardForEver => Some(TimedScenario::Unheard),
-        VotesAgainstLeaderItHears => Some(TimedScenario::Deaf),
+        LeaderNeverChecksQuorum | QuorumContactNeverExpires => Some(TimedScenario::Unheard),
+        VotesDespiteLiveLeader => Some(TimedScenario::Deaf),
         StepDownNotBelieved => Some(TimedScenario::StepsDown),
         HeartbeatAnswerWaitsForDisk => Some(TimedScenario::SlowDisks),
         PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(TimedScenario::Returns),
@@ -659,7 +662,7 @@ fn entry(mutant: Mutant) -> Entry {
         }
         ProxyStaysWithSilentServer => Some(TimedScenario::Silent),
         ProxyIgnoresHints | ProxyForgetsLeader => Some(TimedScenario::Redirected),
-        LostLeadNotTold => Some(TimedScenario::Deposed),
+        LostLeadershipNotReported => Some(TimedScenario::Deposed),
         ClientNeverGivesUp | ProxyNeverGivesUp => Some(TimedScenario::Abandoned),
         _ => None,
     };

@@ -155,9 +155,9 @@ mod catalog {
         /// A leader without responses from a majority remains leader.
         LeaderNeverChecksQuorum = "leader-never-checks-quorum", seen in "openraft#2080";
         /// A leader that once received responses from a majority remains leader forever.
-        QuorumHeardForEver = "quorum-heard-for-ever", seen in "";
+        QuorumContactNeverExpires = "quorum-contact-never-expires", seen in "";
         /// A server grants its vote although it has a live leader.
-        VotesAgainstLeaderItHears = "votes-against-leader-it-hears", seen in "";
+        VotesDespiteLiveLeader = "votes-despite-live-leader", seen in "";
         /// A server refuses its pre-vote to its own leader, although that leader has stepped down.
         StepDownNotBelieved = "step-down-not-believed", seen in "";
         /// A PreVote request raises the receiver's term.
@@ -192,7 +192,7 @@ mod catalog {
         /// index.
         WaitersOutliveTheLead = "waiters-outlive-the-lead", seen in "";
         /// Waiting clients receive no response when their leader loses its leadership.
-        LostLeadNotTold = "lost-lead-not-told", seen in "";
+        LostLeadershipNotReported = "lost-leadership-not-reported", seen in "";
         /// The conflict hint is ignored: next_index moves back one entry at a time.
         ConflictHintIgnored = "conflict-hint-ignored", seen in "";
         /// A late acknowledgement decreases match_index.

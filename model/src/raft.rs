@@ -469,8 +469,8 @@ impl Raft {
                     .map(|(id, progress)| (*id, progress.match_index))
                     .collect();
             }
-            let is_notified = !crate::mutant::planted!(self.config, LostLeadNotTold);
-            for waiter in waiting.into_iter().filter(|_| is_notified) {
+            let is_reported = !crate::mutant::planted!(self.config, LostLeadershipNotReported);
+            for waiter in waiting.into_iter().filter(|_| is_reported) {
                 buffer.respond(waiter, ResponseBody::Interrupted { hint: leader });
             }
         }

@@ -36,7 +36,7 @@ impl Raft {
                 buffer.arm(Timer::Quorum);
             }
             Role::Leader(leader) if itself + leader.recently_active.len() >= majority => {
-                if !planted!(self.config, QuorumHeardForEver) {
+                if !planted!(self.config, QuorumContactNeverExpires) {
                     leader.recently_active.clear();
                 }
                 buffer.arm(Timer::Quorum);
@@ -75,7 +75,7 @@ impl Raft {
     /// Whether a majority may be following the leader of this term, as far as this server knows.
     pub(crate) fn sticks_to_leader(&self) -> bool {
         match self.role {
-            _ if planted!(self.config, VotesAgainstLeaderItHears) => false,
+            _ if planted!(self.config, VotesDespiteLiveLeader) => false,
             Role::Follower {
                 recently_active, ..
             } => recently_active,

@@ -272,9 +272,9 @@ export default {
     'Se descarta una petición PreVote de un mandato anterior, y quien la envió nunca conoce el nuevo.',
   'explore.mutant-leader-never-checks-quorum':
     'Un líder sin respuestas de una mayoría sigue siendo líder.',
-  'explore.mutant-quorum-heard-for-ever':
+  'explore.mutant-quorum-contact-never-expires':
     'Un líder que una vez recibió respuestas de una mayoría sigue siendo líder para siempre.',
-  'explore.mutant-votes-against-leader-it-hears':
+  'explore.mutant-votes-despite-live-leader':
     'Un servidor concede su voto aunque tiene un líder activo.',
   'explore.mutant-pre-candidate-refuses-others':
     'Un precandidato niega su prevoto a todos los demás servidores.',
@@ -290,7 +290,7 @@ export default {
     'Se rechaza una petición de voto retransmitida del candidato que recibió el voto.',
   'explore.mutant-waiters-outlive-the-lead':
     'Un cliente que espera una entrada recibe la respuesta a la entrada de otro líder en ese índice.',
-  'explore.mutant-lost-lead-not-told':
+  'explore.mutant-lost-leadership-not-reported':
     'Los clientes en espera no reciben respuesta cuando su líder pierde el liderazgo.',
   'explore.mutant-conflict-hint-ignored':
     'Se ignora la pista del conflicto: next_index retrocede de una en una entrada.',
