@@ -208,7 +208,7 @@ pub fn measure_repeatedly(task: &Task) -> anyhow::Result<Measurement> {
 /// # Errors
 /// If the process cannot be started or fails.
 pub fn measure_apart(task: &Task) -> anyhow::Result<Measurement> {
-    let program = std::env::current_exe().context("cannot find this program to start it again")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
     let engine = task.engine.to_possible_value();
     let engine = engine.expect("every engine can be named");
     let mut command = Command::new(program);
@@ -228,5 +228,5 @@ pub fn measure_apart(task: &Task) -> anyhow::Result<Measurement> {
             output.status
         );
     }
-    serde_json::from_slice(&output.stdout).context("a run did not say what it measured")
+    serde_json::from_slice(&output.stdout).context("the output of a run cannot be parsed")
 }

@@ -36,7 +36,7 @@ pub struct Summary {
 
 /// The writing was interrupted: there is no certificate.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the writing of the certificate was interrupted")]
+#[error("interrupted while writing the certificate")]
 pub struct Interrupted;
 
 /// Writes the certificate of an exhausted search to a file. It writes a temporary file beside it, and
@@ -87,7 +87,7 @@ pub fn try_file(path: &Path) -> anyhow::Result<()> {
 fn beside(path: &Path) -> anyhow::Result<PathBuf> {
     let name = path.file_name().with_context(|| {
         format!(
-            "{} names no file: give the path of the certificate to write",
+            "{} does not name a file: give the path of the certificate to write",
             path.display()
         )
     })?;
@@ -99,7 +99,7 @@ fn beside(path: &Path) -> anyhow::Result<PathBuf> {
     // The rename replaces the file of this name, which must not be a device or a pipe.
     ensure!(
         path.is_file() || !path.exists(),
-        "{} is no ordinary file: give the path of the certificate to write",
+        "{} is not a regular file: give the path of the certificate to write",
         path.display()
     );
     let mut partial = OsString::from(name);
@@ -116,7 +116,7 @@ fn write_partial(
 ) -> anyhow::Result<Summary> {
     let failed = || {
         format!(
-            "cannot write the certificate to {}: give another path, or make room",
+            "cannot write the certificate to {}: give another path, or free disk space",
             partial.display()
         )
     };
@@ -267,11 +267,11 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     scope.validate()?;
     ensure!(
         mutant.is_none(),
-        "no certificate for {name}: it has a bug planted"
+        "no certificate for {name}: a bug is planted in it"
     );
     ensure!(
         *properties == Properties::ALL,
-        "no certificate for {name}: not every property was judged"
+        "no certificate for {name}: not every property was checked"
     );
     let name_length = u8::try_from(name.len())
         .with_context(|| format!("the name {name} is longer than 255 bytes"))?;

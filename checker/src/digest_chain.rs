@@ -18,9 +18,9 @@ model::diagnostics! {
     /// The reason why a line is not the next line of a chain.
     pub enum BadDigest {
         /// The line ends in no digest.
-        DigestMissing = "it does not end in a digest";
+        DigestMissing = "it does not end with a digest";
         /// The digest is of another chain.
-        DigestWrong = "its digest is wrong: this line was changed, or one before it was removed";
+        DigestWrong = "its digest is wrong: this line was modified, or a line before it was removed";
     }
 }
 

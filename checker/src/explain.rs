@@ -9,7 +9,7 @@ mod finale;
 pub(crate) mod words;
 
 pub use words::describe_action;
-pub(crate) use words::message;
+pub(crate) use words::{crashes, message, received, restarts, takes_snapshot, timer_fires};
 
 use crate::{plural::counted, trace::Trace};
 use model::system::{Process, Scope, System};

@@ -102,15 +102,15 @@ model::diagnostics! {
         /// A token is missing. The explorer has none, so this does not occur.
         Unauthorized = "the request needs a token";
         /// The body is too large.
-        BodyTooLarge = "the request is too large: send less at once";
+        BodyTooLarge = "the request is too large: send fewer bytes per request";
         /// The body did not arrive within the timeout.
-        BodyTimeout = "the request did not arrive in time: send it again";
+        BodyTimeout = "the request did not arrive in time: retry";
         /// The connection ended within the body.
-        BodyIncomplete = "the request did not arrive completely: send it again";
+        BodyIncomplete = "the request did not arrive completely: retry";
         /// All connections are busy.
-        ConnectionsBusy = "all connections are busy: try again in a moment";
+        ConnectionsBusy = "all connections are busy: retry in a few seconds";
         /// All uploads are busy.
-        UploadsBusy = "other traces are being opened: try again in a moment";
+        UploadsBusy = "other traces are being opened: retry in a few seconds";
         /// All event streams are busy.
         StreamsBusy = "too many event streams are open: close another page first";
         /// The body or the query does not have the form of this request.
@@ -121,12 +121,12 @@ model::diagnostics! {
         CoreAssertion { assertion: String }
             = "the core stopped at an assertion of its own: {assertion}";
         /// The path of the URL is unknown.
-        NoResource = "there is nothing here: the page is at /, the API is in docs/explore.md";
+        NoResource = "this path does not exist: the page is at /, the API is in docs/explore.md";
         /// The resource has other methods.
         WrongMethod = "this resource does not support that method: see the header Allow";
         /// The server was started without traces.
         NoTraces
-            = "no traces were given: `raft-checker replay --serve FILE...` serves some, and this page opens others";
+            = "no traces were given: start `raft-checker replay --serve FILE...`, or open files on this page";
         /// The path of the walk is too long.
         PathTooLong { steps: usize, limit: usize }
             = "the path has {steps} steps: give at most {limit}";

@@ -66,7 +66,7 @@ pub(crate) fn read_object(
         }
         if length > most {
             return Err(io::Error::other(format!(
-                "the line is longer than {most} bytes, the most that is read here"
+                "the line is longer than {most} bytes, the maximum"
             )));
         }
         text.extend_from_slice(&available[..taken]);

@@ -125,7 +125,7 @@ model::diagnostics! {
             = "this disk begins with a snapshot, and the entries that it covers are in no trace: the trace must begin with the first run of the server";
         /// Two runs have one name.
         BootReused { boot: String }
-            = "boot {boot} is the name of an earlier run already: does the file contain a part of this trace twice?";
+            = "boot {boot} already identifies an earlier run: does the file contain a part of this trace twice?";
         /// The disk is not the result of the previous run.
         OtherDisk { server: NodeId }
             = "server {server} does not start from the disk of its previous run: all writes reported durable, and possibly some of the later writes, in their order";
@@ -136,7 +136,7 @@ model::diagnostics! {
             = "write {write} is reported durable, but no such write is pending";
         /// The core has another result than the record.
         OtherEffects { server: NodeId, part: String, result: String, recorded: String }
-            = "server {server} has another result for this step: \"{part}\" is {result}, recorded is {recorded}";
+            = "server {server} has another result for this step: \"{part}\" is {result}, the trace has {recorded}";
         /// The sender of a message has no trace.
         SenderMissing { server: NodeId, other: NodeId }
             = "server {server} receives a message from server {other}, whose trace is not here: give the traces of all servers";
@@ -145,7 +145,7 @@ model::diagnostics! {
             = "server {server} receives a message from server {other} that no step of its trace sends";
         /// The traces wait for one another.
         ReceivedBeforeSent { lines: Vec<String> }
-            = "the message received here was sent only after it was received: each of {} waits for another", lines.join(", ");
+            = "the message received here was sent only after it was received: {} wait for each other", lines.join(", ");
     }
 }
 
@@ -155,7 +155,7 @@ model::diagnostics! {
         /// A property is violated.
         PropertyViolated { property: Property, cause: Box<Cause> } = "{property} is violated: {cause}";
         /// The replay was interrupted.
-        ReplayInterrupted = "interrupted: nothing was concluded";
+        ReplayInterrupted = "interrupted: no claim";
     }
 }
 

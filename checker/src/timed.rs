@@ -144,7 +144,7 @@ model::diagnostics! {
         Reconnected { server: NodeId } = "server {server} was reconnected";
         /// A follower receives no messages of the leader.
         FollowerUnreachable { server: NodeId }
-            = "server {server} receives no messages of its leader";
+            = "server {server} receives no messages from its leader";
         /// The disks of the followers complete no writes.
         DisksStalled = "the disks of the followers are stalled";
         /// The disks of the followers complete writes again.
@@ -157,7 +157,7 @@ model::diagnostics! {
         LeaderFollowed { server: NodeId } = "every server follows server {server}";
         /// A deposed leader is about to receive a message of the next leader.
         DeposedReachable { server: NodeId }
-            = "server {server} learns of the next leader from the next heartbeat, and a client waits for it";
+            = "server {server} receives a heartbeat of the next leader, and a client waits for server {server}";
     }
 }
 
@@ -265,26 +265,26 @@ impl TimedScenario {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Unheard => {
-                "A leader is elected; then it receives no messages of the other servers."
+                "A leader is elected, and then receives no messages from the other servers."
             }
             Self::Outdated => {
-                "Two servers are left: one in a newer term, the other with the longer log."
+                "Only two servers remain: one in a newer term, the other with the longer log."
             }
             Self::Returns => {
-                "A follower is cut off for 600 ticks and returns; the leader should stay."
+                "A follower is disconnected for 600 ticks and returns; the leader must remain."
             }
             Self::Deaf => {
-                "One follower receives no messages of the leader; the leader should stay."
+                "One follower receives no messages from the leader; the leader must remain."
             }
             Self::SlowDisks => {
-                "The disks of the followers stall for 600 ticks; the leader should stay."
+                "The disks of the followers stall for 600 ticks; the leader must remain."
             }
             Self::StepsDown => {
                 "A leader steps down and sends pre-vote requests to the servers that still follow it."
             }
             Self::Behind => "A new leader replicates to a follower that lacks 12 entries.",
             Self::Lossy => "The network loses the first copy of every message.",
-            Self::Silent => "The server that a proxy uses is down permanently.",
+            Self::Silent => "The server that a proxy uses is permanently down.",
             Self::Redirected => {
                 "A proxy sends two requests, the first to a server that does not lead."
             }

@@ -154,7 +154,7 @@ model::diagnostics! {
         StepAfterViolation { property: Property }
             = "no step follows a violation, and {property} is violated";
         /// The step is not possible, or exceeds a bound.
-        StepOutOfBounds = "this cannot happen, or not within the bounds of the scope";
+        StepOutOfBounds = "this step is impossible, or exceeds the bounds of the scope";
         /// The system has no such process.
         NoProcessAt { index: usize } = "there is no process with index {index}";
         /// The message has another receiver.
@@ -318,7 +318,7 @@ pub(crate) fn continuation(
             break;
         }
     }
-    let last = last.context("the continuation does not reach what was found")?;
+    let last = last.context("the continuation does not reach the result found")?;
     steps.truncate(last + 1);
     steps[last].only_sends = false;
     Ok(needed(&steps))
@@ -342,7 +342,7 @@ fn decisions(reduced: &TransitionSystem, path: &[System]) -> Result<(Vec<Action>
             same.then_some((action, next))
         });
         let (action, next) = found.with_context(|| {
-            format!("no action of the scope makes step {place} of the path that was found")
+            format!("no action of the scope takes step {place} of the path found")
         })?;
         decisions.push(action);
         system = next;

@@ -41,7 +41,7 @@ pub struct Verified {
 
 /// The verification was interrupted: the certificate may be valid or not.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted: nothing was concluded")]
+#[error("interrupted: no claim")]
 pub struct Interrupted;
 
 /// Verifies the certificate in a file, until `interrupt` is set.
@@ -96,17 +96,17 @@ fn check_states(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Re
             .with_context(|| format!("state {place}"))?;
         ensure!(
             place == 0 || states[place - 1] < *bytes,
-            "order: state {place} does not come after the one before it"
+            "order: state {place} is not greater than the previous state"
         );
     }
     Ok(())
 }
 
 fn check_state(bytes: &[u8], symmetry: bool, shape: &[Address]) -> anyhow::Result<()> {
-    let system = System::decode(bytes).context("decoding: this is no system")?;
+    let system = System::decode(bytes).context("decoding: not a system")?;
     ensure!(
         system.encode() == bytes,
-        "encoding: the same system has another encoding"
+        "encoding: not the canonical encoding of this system"
     );
     ensure!(
         addresses(&system) == shape,
@@ -114,7 +114,7 @@ fn check_state(bytes: &[u8], symmetry: bool, shape: &[Address]) -> anyhow::Resul
     );
     ensure!(
         !symmetry || system.canonical() == system,
-        "canonical form: a renaming of the servers comes before it"
+        "canonical form: a permutation of the servers is smaller"
     );
     Ok(())
 }
@@ -135,7 +135,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
         };
         states.binary_search(&bytes).ok()
     };
-    let first = place_of(&transitions.start()).context("initial state: it is not in the file")?;
+    let first = place_of(&transitions.start()).context("initial state: not in the file")?;
     let mut reached = vec![false; states.len()];
     reached[first] = true;
     let mut frontier = VecDeque::from([first]);
@@ -163,7 +163,7 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             }
             let found = place_of(&next).with_context(|| {
                 format!(
-                    "successor: state {place} leads out of the file when {}",
+                    "successor: state {place} has a successor that is not in the file, when {}",
                     told()
                 )
             })?;

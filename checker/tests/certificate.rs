@@ -240,9 +240,9 @@ fn certificate_without_one_state_is_rejected() {
         let mut parts = whole.clone();
         let removed = parts.states.remove(place);
         let why = if removed == start {
-            "initial state: it is not in the file"
+            "initial state: not in the file"
         } else {
-            "leads out of the file"
+            "has a successor that is not in the file"
         };
         assert_rejected(&parts.forge(), why);
     }

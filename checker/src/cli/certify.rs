@@ -19,7 +19,7 @@ use std::{
     path::Path,
 };
 
-const INTERRUPTED: &str = "the writing was interrupted";
+const INTERRUPTED: &str = "interrupted while writing";
 
 /// The result of a request for a certificate.
 pub(crate) enum Certified {

@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     );
     ensure!(
         args.engine == Engine::BuiltIn || (!args.progress && args.certificate.is_none()),
-        "--certificate and --progress need whole states, which stateright does not keep: leave out --engine stateright"
+        "--certificate and --progress need full states, and stateright keeps hashes only: omit --engine stateright"
     );
     if let Some(file) = &args.certificate {
         ensure!(
@@ -217,13 +217,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         for obligation in &unchecked {
             writeln!(
                 out,
-                "Never checked, though the default scopes must: {obligation}."
+                "Never checked, although the default scopes must check it: {obligation}."
             )?;
         }
         if keeps_dead {
             writeln!(
                 out,
-                "The reductions drop_dead and trim_appends are off: a planted bug may break the rules by which they forget messages."
+                "The reductions drop_dead and trim_appends are off: a planted bug may violate the rules by which they drop messages."
             )?;
         }
         if let Some((file, certified)) = &certified {

@@ -73,7 +73,7 @@ enum Engine {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     ensure!(
         args.engine == Engine::BuiltIn || (args.threads.is_none() && args.max_memory.is_none()),
-        "stateright's Explorer has no limits: leave out --threads and --max-memory, or use --engine built-in"
+        "stateright's Explorer has no limits: omit --threads and --max-memory, or use --engine built-in"
     );
     let name = args.scope.as_deref().unwrap_or(BASE_SCOPE);
     let named = selection::named(name)?;
@@ -131,7 +131,7 @@ pub(super) fn serve(
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("cannot start the threads that serve")?;
+        .context("cannot start the server threads")?;
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let closing = CancellationToken::new();
@@ -173,7 +173,7 @@ fn serve_stateright(mut scope: Scope, name: &str, address: SocketAddr) -> anyhow
     // For a person, every event is a step of its own.
     scope.reduction = Reduction::NONE;
     // The Explorer prefers the files in the working directory's `ui` to its own.
-    std::env::set_current_dir("/").context("cannot leave the working directory")?;
+    std::env::set_current_dir("/").context("cannot change the working directory to /")?;
     program::output::announce(format!(
         "Exploring {name} at http://{address}/ (Ctrl-C stops it)\n"
     ));
@@ -189,7 +189,7 @@ pub(super) fn listen(text: &str) -> anyhow::Result<TcpListener> {
         .map(Iterator::collect)
         .unwrap_or_default();
     if addresses.is_empty() {
-        bail!("{text} is no address to listen on: write HOST:PORT, such as 127.0.0.1:3000");
+        bail!("{text} is not an address to listen on: write HOST:PORT, such as 127.0.0.1:3000");
     }
     listen_on_first(&addresses)
 }
@@ -203,7 +203,7 @@ fn listen_on_first(addresses: &[SocketAddr]) -> anyhow::Result<TcpListener> {
             Ok(listener) => return Ok(listener),
             // A browser that tries this address first would reach another server.
             Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
-                "{address} is in use: stop what listens there, or give another --address (port 0 takes any free one)"
+                "{address} is in use: stop the program that listens there, or give another --address (port 0 selects a free port)"
             ),
             Err(error) => failures.push(format!("{address}: {error}")),
         }

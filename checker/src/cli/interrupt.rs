@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 /// Printed by a second request.
-const ENDED: &[u8] = b"ended immediately by a second signal: nothing is claimed\n";
+const ENDED: &[u8] = b"ended immediately by a second signal: no claim\n";
 
 /// Whether a stop signal was received.
 #[derive(Clone, Debug)]

@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         if interrupt.is_asked() {
             writeln!(
                 io::stdout(),
-                "interrupted while reading: nothing was judged"
+                "interrupted while reading: nothing was checked"
             )?;
             return Ok(Exit::Truncated);
         }
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     if history.is_empty() {
         bail!(
-            "the history has no operation to judge ({} had no effect): \
+            "the history has no operation to check ({} had no effect): \
              record one with `raft-client bench --history FILE`",
             history.without_effect
         );
@@ -129,11 +129,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn open(path: &Path) -> anyhow::Result<File> {
     let file = File::open(path)
-        .with_context(|| format!("cannot open {}: give a history to judge", shown(path)))?;
+        .with_context(|| format!("cannot open {}: give a history to check", shown(path)))?;
     let is_directory = file.metadata().is_ok_and(|about| about.is_dir());
     ensure!(
         !is_directory,
-        "{} is a directory: give a history to judge",
+        "{} is a directory: give a history to check",
         shown(path)
     );
     Ok(file)
@@ -166,21 +166,21 @@ fn print(
         }
     }
     if let Some(disorder) = &judgement.disorder {
-        writeln!(out, "versions contradict the order of time: {disorder}")?;
+        writeln!(out, "versions contradict real-time order: {disorder}")?;
     }
     if let Some(invented) = &judgement.invented {
-        writeln!(out, "a stale read is of no prefix of the log: {invented}")?;
+        writeln!(out, "a stale read matches no prefix of the log: {invented}")?;
     }
     let figures = Figures::new(history, judgement);
     let word = match judgement.word() {
         Word::Linearizable => "linearizable",
         Word::Violated => "not linearizable",
-        Word::Undecided => "undecided: nothing wrong was found, and nothing is claimed",
+        Word::Undecided => "undecided: no violation was found, no claim",
     };
     writeln!(out, "{word}")?;
     writeln!(
         out,
-        "  operations  {} ({} of unknown outcome; {} more certainly did nothing)",
+        "  operations  {} ({} of unknown outcome; {} more had no effect)",
         grouped(figures.operations as u64),
         grouped(figures.unknown as u64),
         grouped(figures.without_effect as u64)
@@ -188,7 +188,7 @@ fn print(
     if figures.stale_reads > 0 {
         writeln!(
             out,
-            "  beside them {}: no part of the order, each held against the log as far as it is known",
+            "  in addition {}: outside the order, each compared with the known part of the log",
             counted(figures.stale_reads as u64, "stale read")
         )?;
     }

@@ -37,7 +37,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.trace.is_some() && args.names.len() != 1 {
-        bail!("--trace FILE keeps the run of one bug: name exactly one");
+        bail!("--trace FILE is for the run of one bug: name exactly one");
     }
     if let Some(file) = &args.trace {
         violation::try_file(file)?;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     writeln!(out, "{found} of {all} planted bugs found.")?;
     if left > 0 {
-        writeln!(out, "Interrupted: {left} were not hunted.")?;
+        writeln!(out, "Interrupted: {left} were not searched for.")?;
     }
     let is_over = !interrupt.is_asked()
         && !hunted

@@ -98,7 +98,7 @@ fn input(path: &Path) -> anyhow::Result<Input> {
             .with_context(|| format!("{name} cannot be read"))?;
         if bytes.len() as u64 > most {
             bail!(
-                "{name} is not a regular file, and more than {most} bytes came from it: save the \
+                "{name} is not a regular file and has more than {most} bytes: save the \
                  trace in a file first"
             );
         }
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return match <[_; 1]>::try_from(inputs) {
             Ok([(name, input, _)]) => replay_scope(&name, input, args.json),
             Err(_) => bail!(
-                "a trace of a scope is replayed alone: give one such file, or the traces of all \
+                "a trace of a scope must be the only file: give one such file, or the traces of all \
                  nodes of one cluster"
             ),
         };
@@ -267,7 +267,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
 
 /// The result of a search of the world that contains the beginning of the run.
 enum Searched {
-    /// It was not searched.
+    /// These bounds were not searched.
     Not,
     /// There are too many servers for a search.
     TooMany,
@@ -325,13 +325,13 @@ fn print(out: &mut impl Write, report: &ReplayReport, took: Duration) -> anyhow:
     )?;
     writeln!(
         out,
-        "  steps      {}, each taken again in {}",
+        "  steps      {}, each executed again in {}",
         grouped(report.steps),
         time(took)
     )?;
     writeln!(
         out,
-        "  messages   {} between servers received, each sent before; {} different ones sent",
+        "  messages   {} between servers received, each sent before; {} distinct messages sent",
         grouped(report.received),
         grouped(report.sent)
     )?;
@@ -343,7 +343,7 @@ fn print(out: &mut impl Write, report: &ReplayReport, took: Duration) -> anyhow:
     )?;
     writeln!(out, "  committed  {}", counted(report.committed, "entry"))?;
     for place in &report.cut_short {
-        writeln!(out, "  left out   {place}: cut short where its run ended")?;
+        writeln!(out, "  left out   {place}: truncated where its run ended")?;
     }
     Ok(())
 }
@@ -362,7 +362,7 @@ fn print_inside(
     let servers = config.as_ref().map_or(0, |config| config.voters.len());
     writeln!(
         out,
-        "{} of {} steps, and all that caused them, lie inside the world of {} with these settings, {} and no clients.",
+        "{} of {} steps, with all their causes, are within the bounds of {} with these settings, {} and no clients.",
         grouped(*inside),
         grouped(report.steps),
         counted(servers as u64, "server"),
@@ -370,24 +370,24 @@ fn print_inside(
     )?;
     match searched {
         Searched::Not if *inside == 0 => {}
-        Searched::Not => writeln!(out, "It was not searched.")?,
-        Searched::TooMany => writeln!(out, "No search takes so many servers.")?,
+        Searched::Not => writeln!(out, "These bounds were not searched.")?,
+        Searched::TooMany => writeln!(out, "A search supports fewer servers.")?,
         Searched::Ended(found) => {
             let states = counted(found.states, "state");
             let took = time(found.elapsed);
             match &found.outcome {
                 SearchOutcome::Exhausted => writeln!(
                     out,
-                    "It was exhausted now: {states} in {took}, and every property holds in all of them."
+                    "These bounds were exhausted now: {states} in {took}, and every property holds in each."
                 )?,
                 SearchOutcome::Truncated(cause) => writeln!(
                     out,
-                    "Its search was truncated after {states}, {}: no claim about it.",
+                    "The search of these bounds was truncated after {states}, {}: no claim.",
                     verdict::reason(*cause)
                 )?,
                 SearchOutcome::Violated { violation, .. } => writeln!(
                     out,
-                    "In it a property is violated: {}: {}",
+                    "Within these bounds, {} is violated: {}",
                     violation.property, violation.cause
                 )?,
             }

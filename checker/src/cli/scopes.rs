@@ -52,7 +52,7 @@ fn bounds(scope: &Scope) -> String {
         counted(scope.budget.reads.into(), "read"),
         counted(scope.budget.crashes.into(), "crash"),
         counted(scope.budget.snapshots.into(), "snapshot"),
-        format!("{} in a batch", scope.batch),
+        format!("{} per batch", scope.batch),
         counted(scope.attempts.into(), "attempt"),
         counted(scope.plans.len() as u64, "client"),
     ]

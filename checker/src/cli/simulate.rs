@@ -190,7 +190,7 @@ fn print(
         out,
         "Reached: {}.",
         if reached.is_empty() {
-            "nothing of note".to_owned()
+            "no witness".to_owned()
         } else {
             reached.join(", ")
         }
@@ -198,7 +198,7 @@ fn print(
     match &report.violation {
         Some(found) => writeln!(
             out,
-            "Walk {} broke a property of {} after {}; told above are {}.",
+            "Walk {} violated a property of {} after {}; shown above: {}.",
             found.walk,
             scope.name,
             counted(found.steps as u64, "step"),
@@ -206,11 +206,11 @@ fn print(
         )?,
         None => {
             if report.walks < simulation.walks {
-                writeln!(out, "It was interrupted.")?;
+                writeln!(out, "Interrupted.")?;
             }
             writeln!(
                 out,
-                "No walk broke a property. Random walks prove nothing: only `check` visits every state."
+                "No walk violated a property. Random walks prove nothing: only `check` visits every state."
             )?;
         }
     }
@@ -228,9 +228,9 @@ fn print(
 fn kept(found: &ViolatingWalk) -> String {
     let steps = found.trace.steps.len();
     if found.is_shortest {
-        format!("the {steps} that it needs")
+        format!("the {steps} needed for it")
     } else {
-        format!("{steps}, not all needed: leaving out the others was interrupted")
+        format!("{steps}, not all needed: shrinking was interrupted")
     }
 }
 

@@ -94,7 +94,7 @@ impl Ended<'_> {
             self.larger(),
             (
                 "mutants".into(),
-                "plant each known bug in turn: none may survive",
+                "plant each known bug: the checker must find all of them",
             ),
             self.explore(),
         ]
@@ -104,21 +104,22 @@ impl Ended<'_> {
         let again = |options: &Options| self.check(self.bounds, options);
         let (name, options) = (&self.about.scope.name, &self.options);
         let first = match (&self.about.outcome, self.not_run) {
-            (SearchOutcome::Truncated(StopCause::MaxStates), _) => {
-                (again(&options.ten_times_as_far()), "go ten times as far")
-            }
+            (SearchOutcome::Truncated(StopCause::MaxStates), _) => (
+                again(&options.ten_times_as_far()),
+                "with ten times the limit",
+            ),
             (SearchOutcome::Truncated(StopCause::MaxMemory), _) if options.has("--max-memory") => (
                 again(&options.without(&["--max-memory"])),
-                "with as much memory as there is",
+                "with the default memory limit",
             ),
             (SearchOutcome::Truncated(StopCause::Interrupted), _) => {
-                (again(options), "the same again, to its end")
+                (again(options), "the same check, without interruption")
             }
             (SearchOutcome::Truncated(StopCause::Obligation), _) => self.without_the_obligation(),
             (SearchOutcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),
-                "the properties alone",
+                "only the safety properties",
             ),
             (_, not_run) => {
                 let name = not_run.unwrap_or(name);
@@ -129,16 +130,16 @@ impl Ended<'_> {
                         options.typed(),
                         self.bug()
                     ),
-                    "what did not run",
+                    "the first scope that did not run",
                 )
             }
         };
         let smaller = match self.bounds.smaller(&self.about.scope) {
             Some(bounds) => (
                 self.check(&bounds, &options.without(&["--max-states"])),
-                "or exhaust a smaller world",
+                "or exhaust smaller bounds",
             ),
-            None => ("scopes".into(), "what each scope bounds"),
+            None => ("scopes".into(), "the bounds of each scope"),
         };
         let last = match &self.about.outcome {
             SearchOutcome::Truncated(_) if first != self.simulate() => self.simulate(),
@@ -173,7 +174,7 @@ impl Ended<'_> {
         if let ([one], Some(bounds)) = (self.ran, self.bounds.with_crash(&self.about.scope))
             && one.states <= most
         {
-            return (self.check(&bounds, &options), "one crash more");
+            return (self.check(&bounds, &options), "with one more crash");
         }
         let ran = |name: &str| self.ran.iter().any(|one| one.scope.name == name);
         let new = Scope::catalog()
@@ -201,7 +202,7 @@ impl Ended<'_> {
         }
         let plain = self.options.without(&["--no-reduction", "--no-symmetry"]);
         let plain = plain.with("--no-reduction").with("--no-symmetry");
-        (self.check(self.bounds, &plain), "without any reduction")
+        (self.check(self.bounds, &plain), "without reductions")
     }
 
     /// The same check with another engine.
@@ -238,11 +239,11 @@ impl Ended<'_> {
                 .with("--no-symmetry")
                 .with("--no-reduction")
                 .bounded();
-            return (self.check(self.bounds, &plain), "without any reduction");
+            return (self.check(self.bounds, &plain), "without reductions");
         }
         match self.bounds.smaller(&self.about.scope) {
-            Some(bounds) => (self.check(&bounds, options), "in a smaller world"),
-            None => ("scopes".into(), "what each scope bounds"),
+            Some(bounds) => (self.check(&bounds, options), "with smaller bounds"),
+            None => ("scopes".into(), "the bounds of each scope"),
         }
     }
 
@@ -260,7 +261,7 @@ impl Ended<'_> {
         let (name, bounds) = (&self.about.scope.name, self.bounds.arguments());
         (
             format!("simulate --scope {name}{bounds}{}", self.bug()),
-            "random walks, which prove nothing and may find something",
+            "random walks: they may find a violation and prove nothing",
         )
     }
 

@@ -122,7 +122,9 @@ impl Verdict {
             }
             SearchOutcome::Exhausted if self.lacks_witnesses() => {
                 let missing = list(&self.missing());
-                Some(format!("{name} must reach, and does not: {missing}"))
+                Some(format!(
+                    "{name} did not reach required witnesses: {missing}"
+                ))
             }
             SearchOutcome::Exhausted if self.lacks_claim() => {
                 Some(format!("the progress check of {name} has no verdict"))
@@ -140,7 +142,7 @@ impl Verdict {
         let mut notes = Vec::new();
         match &self.outcome {
             SearchOutcome::Truncated(StopCause::Obligation) => notes.push(format!(
-                "{name}: truncated, {}. The reductions may have left out states: no claim is made.",
+                "{name}: truncated, {}. The reductions may have omitted states: no claim.",
                 reason(StopCause::Obligation)
             )),
             SearchOutcome::Truncated(cause) => notes.push(format!(
@@ -148,14 +150,14 @@ impl Verdict {
                 reason(*cause)
             )),
             SearchOutcome::Violated { violation, .. } => notes.push(format!(
-                "{name}: {} is violated. The search ended there; no claim is made of the other properties.",
+                "{name}: {} is violated. The search ended there: no claim about the other properties.",
                 violation.property
             )),
             SearchOutcome::Exhausted => notes.extend(self.witness_note()),
         }
         notes.extend(self.unmet().iter().map(|unmet| match self.outcome {
             SearchOutcome::Violated { .. } => format!(
-                "{name}: obligation {unmet}. The violation is a run of real steps all the same."
+                "{name}: obligation {unmet}. The violation is nevertheless a run of real steps."
             ),
             _ => format!(
                 "{name}: obligation {unmet}. Without this reduction the search may find more."
@@ -167,12 +169,12 @@ impl Verdict {
             && selection::named(name).is_ok_and(|base| base.reduction.merge_syncs);
         if is_switched_off {
             notes.push(format!(
-                "{name}: with these bounds merge_syncs is off, and every sync is a step of its own: it is not sound with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote."
+                "{name}: with these bounds merge_syncs is off, and every sync is a separate step: the reduction is not sound with snapshots, with reads and a window, or with crashes and clients, a window or PreVote."
             ));
         }
         if let Some(mutant) = self.scope.mutant {
             notes.push(format!(
-                "{name}: with {} planted: this is no verdict on Raft.",
+                "{name}: {} is planted: this is no verdict on Raft.",
                 mutant.name()
             ));
             if self.is_undetected() {
@@ -202,12 +204,10 @@ impl Verdict {
         }
         let listed = list(&missing);
         Some(if self.witnesses_required {
-            format!(
-                "{name}: not reached, though the scope must: {listed}. This pass proves little."
-            )
+            format!("{name}: required witnesses not reached: {listed}. This pass proves little.")
         } else if self.reached().is_empty() {
             format!(
-                "{name}: vacuous: within these bounds nothing that the scope is about can happen (not reached: {listed}). Give wider bounds."
+                "{name}: vacuous: within these bounds no witness of the scope can occur (not reached: {listed}). Give larger bounds."
             )
         } else {
             format!("{name}: not reached (not required with these bounds): {listed}.")
@@ -243,7 +243,7 @@ impl Verdict {
                 };
                 let after = counted(report.states_checked, "state");
                 format!(
-                    "{name}: the progress check {reason}, after {after}: no claim is made of progress."
+                    "{name}: the progress check {reason}, after {after}: no claim about progress."
                 )
             }
         })
@@ -370,10 +370,10 @@ fn properties_checked(scope: &Scope) -> usize {
 
 pub(super) fn reason(cause: StopCause) -> &'static str {
     match cause {
-        StopCause::MaxStates => "the limit of states was reached",
-        StopCause::MaxMemory => "the limit of memory was reached",
+        StopCause::MaxStates => "the state limit was reached",
+        StopCause::MaxMemory => "the memory limit was reached",
         StopCause::Interrupted => "it was interrupted",
-        StopCause::Capacity => "there are more states than the index can number",
+        StopCause::Capacity => "the state ids are used up",
         StopCause::Obligation => "an obligation of a reduction failed",
     }
 }
@@ -430,7 +430,7 @@ pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
         .all(|verdict| matches!(verdict.outcome, SearchOutcome::Exhausted));
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["obligation", "reduction", "what it assumes", "checked"]);
+    table.set_header(["obligation", "reduction", "assumption", "checked"]);
     for (obligation, total) in totals {
         let count = match total {
             0 if is_over => "not needed".to_owned(),

@@ -39,11 +39,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Err(error) if error.chain().any(|cause| cause.is::<Interrupted>()) => {
             let file = args.file.display().to_string();
-            writeln!(
-                out,
-                "interrupted: nothing was concluded of {}",
-                escaped(&file)
-            )?;
+            writeln!(out, "interrupted: no claim about {}", escaped(&file))?;
             Exit::Truncated
         }
         // A file that cannot be read was not checked.

@@ -50,7 +50,7 @@ pub(crate) fn try_file(file: &Path) -> anyhow::Result<()> {
 
 fn cannot_write(file: &Path) -> String {
     format!(
-        "cannot write the run to {}: give another --trace FILE, or make room",
+        "cannot write the run to {}: give another --trace FILE, or free disk space",
         file.display()
     )
 }
@@ -108,7 +108,7 @@ pub(crate) fn report_stuck(
 }
 
 /// The error if a search found a violation that no real run shows.
-const NO_RUN: &str = "no real run shows what the search found, so a reduction is at fault: try --no-symmetry and --no-reduction";
+const NO_RUN: &str = "no real run shows the violation found, so a reduction is at fault: try --no-symmetry and --no-reduction";
 
 /// Prints a run and writes it to a file. Returns whether it is in the file; otherwise the reason is on
 /// standard error.

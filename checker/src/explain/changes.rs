@@ -114,12 +114,8 @@ fn progress(old: &Raft, new: &Raft, facts: &mut Facts) {
         if now.flow != then.flow {
             let probed = now.flow == Flow::Probe;
             facts.say(format!(
-                "{} to server {id}",
-                if probed {
-                    "probes with single requests"
-                } else {
-                    "pipelines requests"
-                }
+                "{} server {id}",
+                if probed { "probes" } else { "pipelines to" }
             ));
         }
         facts.change(

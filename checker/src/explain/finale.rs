@@ -40,7 +40,7 @@ pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
     }
     if !end.history.operations.is_empty() {
         story.line("");
-        story.line("  operations, as clients saw them");
+        story.line("  operations, as observed by the clients");
         for operation in linearizability::describe(&end.history.operations) {
             story.paragraph("  ", 6, &operation);
         }
@@ -231,10 +231,10 @@ fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
     }
     let mut legend = Vec::new();
     if rows.iter().any(|row| row.commit > 0) {
-        legend.push("* committed, as that server knows");
+        legend.push("* committed at that server");
     }
     if marks.index.is_some() {
-        legend.push("[ ] the subject of the property");
+        legend.push("[ ] the violation");
     }
     if !legend.is_empty() {
         lines.push(format!("  ({})", legend.join("; ")));

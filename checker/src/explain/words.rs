@@ -24,11 +24,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         .and_then(|server| Some(&server.running.as_ref()?.raft));
     match &action.local {
         Local::Deliver { envelope, ask } => {
-            let mut told = format!(
-                "{who} receives {} from {}",
-                message(&envelope.message),
-                envelope.from
-            );
+            let mut told = format!("{who} receives {}", received(envelope));
             if let Some(ask) = ask {
                 told += &format!("; server {ask} is drawn in case no leader is known");
             }
@@ -43,7 +39,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
                 "{who} times out and becomes a candidate in term {}",
                 raft.current_term().next()
             ),
-            None => format!("{who} times out"),
+            None => timer_fires(who, "election"),
         },
         Local::HeartbeatTimeout => match raft.map(model::Raft::role) {
             Some(Role::PreCandidate { .. } | Role::Candidate(_)) => {
@@ -59,9 +55,9 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         Local::ProposeTogether => format!("two clients send {who} a write each at once"),
         Local::Read => format!("a client sends {who} a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
-        Local::Compact => format!("{who} takes a snapshot of its applied entries"),
-        Local::Crash => format!("{who} crashes: its writes that are not on disk are lost"),
-        Local::Restart => format!("{who} restarts from its disk"),
+        Local::Compact => takes_snapshot(who),
+        Local::Crash => crashes(who),
+        Local::Restart => restarts(who),
         Local::Invoke => format!("{who} begins its next operation"),
         Local::ClientTimeout => format!("{who} times out waiting for a response"),
         Local::ProxyTimeout { client, id, ask } => format!(
@@ -69,6 +65,23 @@ pub fn describe_action(action: &Action, system: &System) -> String {
              drawn as the next target"
         ),
     }
+}
+
+/// A timer that fires, if its effect is not known.
+pub(crate) fn timer_fires(who: Address, timer: &str) -> String {
+    format!("the {timer} timer of {who} fires")
+}
+
+pub(crate) fn takes_snapshot(who: Address) -> String {
+    format!("{who} takes a snapshot of its applied entries")
+}
+
+pub(crate) fn crashes(who: Address) -> String {
+    format!("{who} crashes: its writes that are not on disk are lost")
+}
+
+pub(crate) fn restarts(who: Address) -> String {
+    format!("{who} restarts from its disk")
 }
 
 /// A short description of an event at a process.

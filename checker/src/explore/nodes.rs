@@ -121,10 +121,8 @@ impl Nodes {
             }
             None => {
                 let down = || Node::from_seen(seen).down();
-                let told = format!("{who} crashes: its writes that are not on disk are lost");
-                self.push(seen, down, || (Happened::Crash, told));
-                let told = format!("{who} restarts from its disk");
-                self.push(seen, up, || (Happened::Restart, told));
+                self.push(seen, down, || (Happened::Crash, explain::crashes(who)));
+                self.push(seen, up, || (Happened::Restart, explain::restarts(who)));
             }
         }
     }
@@ -236,48 +234,42 @@ struct Asked<'a> {
 fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
     match event {
         Event::Receive { from, message } => {
-            let told = format!("{who} receives {} from {from}", explain::message(message));
             let envelope = Envelope {
                 from: *from,
                 to: who,
                 message: message.clone(),
             };
+            let text = format!("{who} receives {}", explain::received(&envelope));
             (
                 Happened::Deliver {
                     envelope,
                     ask: None,
                 },
-                told,
+                text,
             )
         }
         Event::Requests(requests) => {
             let asked = requests.iter();
             let asked = asked.map(|(from, request)| Asked { from, request });
-            let told = match requests.len() {
-                1 => format!("a request reaches {who}"),
-                many => format!("{many} requests reach {who} at once"),
+            let text = match requests.len() {
+                1 => format!("{who} receives a request"),
+                many => format!("{who} receives {many} requests at once"),
             };
-            (Happened::Requests(asked.collect()), told)
+            (Happened::Requests(asked.collect()), text)
         }
         Event::ElectionTimeout => (
             Happened::ElectionTimeout,
-            format!("the election timer of {who} fires"),
+            explain::timer_fires(who, "election"),
         ),
         Event::HeartbeatTimeout => (
             Happened::HeartbeatTimeout,
-            format!("the heartbeat timer of {who} fires"),
+            explain::timer_fires(who, "heartbeat"),
         ),
-        Event::QuorumTimeout => (
-            Happened::QuorumTimeout,
-            format!("the quorum timer of {who} fires"),
-        ),
-        Event::Compact => (
-            Happened::Compact,
-            format!("{who} takes a snapshot of what it has applied"),
-        ),
+        Event::QuorumTimeout => (Happened::QuorumTimeout, explain::timer_fires(who, "quorum")),
+        Event::Compact => (Happened::Compact, explain::takes_snapshot(who)),
         Event::Persisted(write) => (
             Happened::Sync,
-            format!("{who} has everything up to write {write} on its disk"),
+            format!("all writes of {who} up to write {write} reach its disk"),
         ),
     }
 }

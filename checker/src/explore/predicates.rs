@@ -25,12 +25,12 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "split-vote",
-        about: "Two candidates share the votes of a term, and neither can win it any more.",
+        about: "Two candidates share the votes of a term, and neither can still win it.",
         holds: |system, _| is_split(system),
     },
     Predicate {
         name: "two-leaders",
-        about: "Two servers lead at once, in different terms: nothing forbids that.",
+        about: "Two servers lead at the same time, in different terms. Raft permits this.",
         holds: |system, _| {
             let terms: BTreeSet<Term> = leaders(system).map(Raft::current_term).collect();
             terms.len() > 1
@@ -38,7 +38,7 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "deposed-leader",
-        about: "A server still leads an old term: it does not know that another was elected since.",
+        about: "A server still leads an old term, and a leader of a newer term was elected.",
         holds: |system, _| {
             let newest = system.history.elected.keys().next_back();
             leaders(system).any(|raft| newest.is_some_and(|newest| raft.current_term() < *newest))
@@ -64,7 +64,7 @@ pub(super) const PREDICATES: &[Predicate] = &[
     Predicate {
         name: "older-term-on-majority",
         about: "An entry of an older term is on the disks of a majority under a leader of a newer \
-                term, and not committed (Figure 8, before the danger).",
+                term, and is not committed (Figure 8, state c).",
         holds: |system, _| {
             let waiting = uncommitted_on_majority(system);
             leaders(system).any(|raft| {
@@ -81,7 +81,7 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "older-term-committed",
-        about: "An entry of an older term is committed, by an entry of the leader's own above it.",
+        about: "An entry of an older term is committed, together with a later entry of the leader's term.",
         holds: |system, _| {
             let mut committed = system.history.committed.iter();
             committed.any(|committed| committed.in_term > committed.entry.term)
@@ -94,7 +94,7 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "follower-lacks-committed",
-        about: "An entry is committed, and a server that runs does not have it.",
+        about: "An entry is committed, and a running server does not have it.",
         holds: |system, _| {
             let committed = system.history.committed.len();
             rafts(system).any(|raft| (raft.log().last_index().get() as usize) < committed)
@@ -102,8 +102,8 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "all-agree",
-        about: "Every server runs, holds the same log, and knows all of it to be committed; a \
-                leader added to it.",
+        about: "Every server is running and has the same log, all of it committed, after at least \
+                one election.",
         holds: |system, _| {
             let logs = logs(system);
             let all = rafts(system).count() == logs.len();
@@ -114,7 +114,7 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "write-lost",
-        about: "A crash takes a write that had not reached the disk.",
+        about: "A crash loses a write that had not reached the disk.",
         holds: |_, witnesses| witnesses.contains(Witness::UnsyncedWriteLost),
     },
     Predicate {
@@ -124,27 +124,27 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "commit-without-own-disk",
-        about: "A leader commits an entry that others hold durably and its own disk does not yet.",
+        about: "A leader commits an entry that is durable on other servers, but not yet on its own disk.",
         holds: |_, witnesses| witnesses.contains(Witness::CommittedWithoutOwnDisk),
     },
     Predicate {
         name: "write-acknowledged",
-        about: "A client is told that its write took effect.",
+        about: "A client receives the confirmation of its write.",
         holds: |_, witnesses| witnesses.contains(Witness::WriteAcknowledged),
     },
     Predicate {
         name: "read-served",
-        about: "A read is answered beside the log.",
+        about: "A read is served without a log entry.",
         holds: |_, witnesses| witnesses.contains(Witness::ReadServed),
     },
     Predicate {
         name: "outcome-unknown",
-        about: "A client gives up on a write, and cannot know whether it takes effect.",
+        about: "A client abandons a write, and its outcome is unknown.",
         holds: |_, witnesses| witnesses.contains(Witness::OutcomeUnknown),
     },
     Predicate {
         name: "retry-applied-once",
-        about: "A write is in the log twice, and the session's memory answers the second.",
+        about: "A write is in the log twice, and the second is answered from the session's saved answer.",
         holds: |_, witnesses| witnesses.contains(Witness::DuplicateAnswered),
     },
 ];

@@ -27,10 +27,10 @@ model::diagnostics! {
     pub(super) enum NoScript {
         /// The scope has clients and a proxy.
         WithClients
-            = "a walk with clients and a proxy cannot be a golden script: scripts have servers alone. Export it as a trace";
+            = "a walk with clients and a proxy cannot be a golden script: scripts have only servers. Export it as a trace";
         /// A bug is planted.
         WithMutant
-            = "a walk with a planted bug cannot be a golden script: scripts run the core as it is. Export it as a trace";
+            = "a walk with a planted bug cannot be a golden script: scripts run the core without bugs. Export it as a trace";
         /// The scope has PreVote or CheckQuorum.
         WithQuorumChecks
             = "a walk with PreVote or CheckQuorum cannot be a golden script: scripts run without them. Export it as a trace";
@@ -42,7 +42,7 @@ model::diagnostics! {
         SplitDiffers
             = "split into separate steps, this step has another result: a script cannot express this walk";
         /// The process is not a server.
-        NotServer = "scripts have servers alone";
+        NotServer = "scripts have only servers";
         /// The server is down.
         ServerDown = "the server is down";
         /// Scripts have no such command.

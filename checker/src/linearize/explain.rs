@@ -182,7 +182,7 @@ fn describe(all: usize, core: &[Operation], found: &SearchResult) -> Explanation
 fn obstacle(operation: &Operation, state: KeyState, values: &mut Values) -> String {
     let step = ObjectStep::from_operation(operation, values);
     if state.after(&step, values).is_some() {
-        return "this is possible here, but then another of these operations never is".into();
+        return "this is possible here, but then another of these operations never becomes possible".into();
     }
     match operation.made() {
         Some(made) if made <= state.floor => {

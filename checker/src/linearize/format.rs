@@ -21,7 +21,7 @@ use std::{
 /// The maximum length of a line in bytes: a key, two values and some numbers, with a margin.
 const LONGEST_LINE: u64 = 64 << 20;
 
-const NO_SUCH_RESULT: &str = "this is no result that such an operation can have";
+const NO_SUCH_RESULT: &str = "such an operation cannot have this result";
 const NO_RETURN: &str = "it has a result but did not return: \"return\" is null";
 
 /// The recorded operations.
@@ -184,13 +184,13 @@ impl ClientHistory {
             }
             if limits.interrupt.load(Ordering::Relaxed) {
                 return Err(bad(
-                    "reading was interrupted here; nothing was judged".into()
+                    "reading was interrupted here; nothing was checked".into()
                 ));
             }
             self.bytes += read as u64;
             if self.bytes > limits.max_bytes {
                 return Err(bad(format!(
-                    "the history is larger than {} bytes: raise --max-memory, or judge a part",
+                    "the history is larger than {} bytes: raise --max-memory, or check a part",
                     limits.max_bytes
                 )));
             }

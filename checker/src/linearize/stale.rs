@@ -106,8 +106,8 @@ impl Written<'_> {
             return None;
         }
         let shown = match &read.found {
-            Some(_) => format!("version {version} is shown"),
-            None => "nothing is shown".to_owned(),
+            Some(_) => format!("the read has version {version}"),
+            None => "the key is absent".to_owned(),
         };
         Some(format!(
             "as of entry {applied} {shown}, but {} wrote version {later}",
@@ -126,11 +126,11 @@ impl Written<'_> {
                 OperationOutcome::Number(number, _) => *value == number.to_string(),
                 _ => write.call.may_leave(value),
             };
-            return (!wrote).then(|| format!("{} wrote something else there", write.place));
+            return (!wrote).then(|| format!("{} wrote another value there", write.place));
         }
         let mut elsewhere = self.elsewhere.iter();
         let may_be = elsewhere.any(|write| in_time(write) && write.call.may_leave(value));
-        (!may_be).then(|| format!("nobody wrote version {version} with this value"))
+        (!may_be).then(|| format!("no operation wrote version {version} with this value"))
     }
 }
 

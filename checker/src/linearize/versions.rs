@@ -41,7 +41,7 @@ impl fmt::Display for Disorder {
                 other,
             } => write!(
                 f,
-                "{one} and {other} both made version {version}; a version is a position in the log, and no two writes share one"
+                "{one} and {other} both wrote version {version}; a version is a log index, so it belongs to one write"
             ),
             Self::Backwards {
                 seen,
@@ -50,7 +50,7 @@ impl fmt::Display for Disorder {
                 later,
             } => write!(
                 f,
-                "{by} had returned, showing version {seen}, before {later} was called, which then made version {made}; versions are positions in the log and only rise"
+                "{by} returned version {seen} before the call of {later}, which wrote version {made}; versions are log indexes and only increase"
             ),
         }
     }

@@ -37,7 +37,7 @@ model::diagnostics! {
         OtherFormat { name: String, version: u64, known: &'static str, known_version: u64 }
             = "this is a trace of {name} version {version}; only {known} version {known_version} is supported";
         /// The first line has no digest.
-        NoDigest = "this is not a trace: it does not end in a digest";
+        NoDigest = "this is not a trace: it does not end with a digest";
         /// A line within a run is not JSON.
         NotJson { error: String } = "this is not JSON: {error}";
         /// The line is JSON, but not a header or a step.

@@ -46,13 +46,13 @@ pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<C
     let rest = input.input.read(&mut [0]).context("end: cannot read")?;
     ensure!(
         rest == 0,
-        "count: there is more after {count} states, at offset {}",
+        "count: there are more bytes after {count} states, at offset {}",
         input.offset
     );
     let root: [u8; 32] = input.hasher.finalize().into();
     ensure!(
         root == told,
-        "root hash: the file says {}, its bytes make {}",
+        "root hash: recorded is {}, computed is {}",
         hex(&told),
         hex(&root)
     );
@@ -67,11 +67,11 @@ pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<C
 /// Reads the scope, and whether states are canonical forms (symmetry reduction).
 fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let magic: [u8; 8] = input.fixed("magic")?;
-    ensure!(magic == *b"RAFTCERT", "magic: this is no certificate");
+    ensure!(magic == *b"RAFTCERT", "magic: not a certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
         version == 3,
-        "version: {version}, and only version 3 is known"
+        "version: {version} is unknown, only version 3 is supported"
     );
     let [servers, terms, entries, reads, crashes, snapshots, attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
@@ -88,15 +88,15 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
         "reductions: unknown bits {reductions:#010b}"
     );
     ensure!(mutant == 0, "mutant: a bug is planted");
-    let name = String::from_utf8(input.read(name_length.into(), "name")?)
-        .context("name: it is not UTF-8")?;
+    let name =
+        String::from_utf8(input.read(name_length.into(), "name")?).context("name: not UTF-8")?;
     check_name(&name)
         .map_err(anyhow::Error::msg)
         .context("name")?;
     let plans = input.part("plans")?;
     let (plans, rest): (Vec<Vec<Invocation>>, _) =
-        postcard::take_from_bytes(&plans).context("plans: they cannot be decoded")?;
-    ensure!(rest.is_empty(), "plans: {} bytes too many", rest.len());
+        postcard::take_from_bytes(&plans).context("plans: cannot decode")?;
+    ensure!(rest.is_empty(), "plans: {} extra bytes", rest.len());
 
     let bit = |bits: u8, place: u8| bits & (1 << place) != 0;
     let mut scope = Scope::new(&name, "read from a certificate");

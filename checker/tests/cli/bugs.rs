@@ -248,7 +248,7 @@ fn simulate_shrinks_what_it_finds() {
     let text = stdout(&output);
     for word in [
         "seed 11",
-        &format!("told above are the {steps} that it needs"),
+        &format!("shown above: the {steps} needed for it"),
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }

@@ -57,7 +57,7 @@ fn certificate_bad_arguments_are_usage_errors() {
         &with(&["--certificate", "/nowhere/at/all"]),
         &["/nowhere/at/all", "give the path"],
     );
-    assert_usage_error(&with(&["--certificate", "/"]), &["names no file"]);
+    assert_usage_error(&with(&["--certificate", "/"]), &["does not name a file"]);
     assert_usage_error(
         &with(&["--certificate", "/dev/null"]),
         &["/dev/null", "no ordinary file"],

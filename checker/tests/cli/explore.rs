@@ -33,7 +33,7 @@ fn explore_bad_address_is_a_usage_error() {
                 "--address=127.0.0.1:0",
                 limit,
             ],
-            &["leave out --threads and --max-memory"],
+            &["omit --threads and --max-memory"],
         );
     }
     // stateright's server does not check the origin of requests.

@@ -151,12 +151,12 @@ fn files_cannot_move_the_cursor_of_the_terminal() {
 fn replay_of_what_is_no_trace_is_a_usage_error() {
     let history = r#"{"process":1,"op":{"get":{"key":"trace"}},"invoke":1,"return":2,"result":{"absent":true}}"#;
     for (text, words) in [
-        (history, "is not a trace: it does not end in a digest"),
+        (history, "is not a trace: it does not end with a digest"),
         (
             r#"{"trace":"foo"}"#,
-            "is not a trace: it does not end in a digest",
+            "is not a trace: it does not end with a digest",
         ),
-        ("{}\n{}\n", "is not a trace: it does not end in a digest"),
+        ("{}\n{}\n", "is not a trace: it does not end with a digest"),
         (
             r#"{"schema":"stateraft-trace/9"}"#,
             "is not a trace: the schema is stateraft-trace/9",

@@ -81,7 +81,7 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
         &[SMALL, &["--certificate", "small"]].concat(),
     );
     assert_eq!(code(&output), 2, "{}", stderr(&output));
-    for word in ["cannot write the certificate", "make room"] {
+    for word in ["cannot write the certificate", "free disk space"] {
         assert!(
             stderr(&output).contains(word),
             "{word}: {}",
@@ -94,7 +94,7 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
     let trace = ["--trace", "run.jsonl"];
     let output = run_on_a_full_disk(directory.path(), &[&["check"], BUGGY, &trace].concat());
     assert_eq!(code(&output), 1, "{}", stderr(&output));
-    for word in ["cannot write the run to run.jsonl", "make room"] {
+    for word in ["cannot write the run to run.jsonl", "free disk space"] {
         assert!(
             stderr(&output).contains(word),
             "{word}: {}",

@@ -283,7 +283,7 @@ fn explanation_of_doubled_operations_is_a_sentence() {
         panic!("two writes of one version");
     };
     let told = explanation.to_string();
-    let words = "1. delete: done, version 17; this is possible here, but then another of these operations never is.";
+    let words = "1. delete: done, version 17; this is possible here, but then another of these operations never becomes possible.";
     assert!(told.contains(words), "{told}");
 }
 

@@ -37,8 +37,8 @@ fn program_ends_with_the_code_of_its_verdict() {
     assert_eq!(output.status.code(), Some(0), "{}", told(&output));
     assert!(told(&output).starts_with("accepted\n"), "{}", told(&output));
     assert!(
-        told(&output).contains("lie inside the world of 3 servers")
-            && told(&output).contains("It was exhausted now: "),
+        told(&output).contains("are within the bounds of 3 servers")
+            && told(&output).contains("These bounds were exhausted now: "),
         "{}",
         told(&output)
     );

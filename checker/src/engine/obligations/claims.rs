@@ -66,7 +66,7 @@ impl Ledger<'_> {
                 let response = match self.obligations.has_no_effect(&state, &envelope) {
                     Ok(responses) => <[ObservedResponse; 1]>::try_from(responses)
                         .map(|[response]| response)
-                        .map_err(|_| "it does not have one response".into()),
+                        .map_err(|_| "it does not have exactly one response".into()),
                     Err(why) => Err(why),
                 };
                 // The response was sent when the message was delivered, and nothing was recorded.

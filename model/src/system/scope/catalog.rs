@@ -113,7 +113,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "elections-5",
-                    "five servers: majorities that share only one",
+                    "five servers: two majorities may share a single server",
                 )
             },
             Self {
@@ -124,7 +124,10 @@ impl Scope {
                 },
                 with_session: true,
                 expected: replication.clone(),
-                ..Self::new("replication", "logs diverge and converge; nobody crashes")
+                ..Self::new(
+                    "replication",
+                    "logs diverge and converge; no server crashes",
+                )
             },
             Self {
                 terms: 2,
@@ -137,7 +140,7 @@ impl Scope {
                 expected: [replication.clone(), crashes.clone()].concat(),
                 ..Self::new(
                     "crashes",
-                    "replication with a crash that takes what was not synced",
+                    "replication with a crash that loses unsynced writes",
                 )
             },
             Self {
@@ -149,7 +152,10 @@ impl Scope {
                 },
                 with_session: true,
                 expected: [replication.clone(), crashes.clone(), vec![LeaderCrashed]].concat(),
-                ..Self::new("crashes-2", "the same with two crashes")
+                ..Self::new(
+                    "crashes-2",
+                    "replication with two crashes that lose unsynced writes",
+                )
             },
             Self {
                 terms: 2,
@@ -173,7 +179,7 @@ impl Scope {
                 .collect(),
                 ..Self::new(
                     "split-writes",
-                    "every sync and every restart is a step of its own, across terms",
+                    "every sync and every restart is a separate step, across terms",
                 )
             },
             Self {
@@ -196,7 +202,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "split-entries",
-                    "every sync and every restart is a step of its own, beside a client's entry",
+                    "every sync and every restart is a separate step, with a client entry",
                 )
             },
             Self {
@@ -215,7 +221,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "quorum",
-                    "PreVote, a leader that checks for its quorum, servers that stick to it",
+                    "PreVote, CheckQuorum, and followers that keep a live leader",
                 )
             },
             Self {
@@ -234,10 +240,7 @@ impl Scope {
                     Pipelined,
                     WriteAcknowledged,
                 ],
-                ..Self::new(
-                    "pipelining",
-                    "entries follow one another without waiting, and arrive in any order",
-                )
+                ..Self::new("pipelining", "pipelined entries, which arrive in any order")
             },
             Self {
                 terms: 2,
@@ -262,7 +265,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "snapshots",
-                    "a log loses its beginning to a snapshot, which others are sent",
+                    "log compaction: a snapshot replaces the beginning of a log and is sent to followers",
                 )
             },
             Self {
@@ -286,7 +289,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "snapshots-entries",
-                    "two snapshots and two crashes, beside a client's entry",
+                    "two snapshots and two crashes, with a client entry",
                 )
             },
             Self {
@@ -301,7 +304,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "older-term",
-                    "commitment of entries of earlier terms (Figure 8), one entry a message",
+                    "commitment of entries of earlier terms (Figure 8), one entry per message",
                 )
             },
             Self {
@@ -314,7 +317,10 @@ impl Scope {
                 with_session: true,
                 tracks_operations: true,
                 expected: vec![ReadServed, ReadSawWrite, LeaderDeposed, ReElection],
-                ..Self::new("reads", "linearizable reads beside the log (ReadIndex)")
+                ..Self::new(
+                    "reads",
+                    "linearizable reads without log entries (ReadIndex)",
+                )
             },
             Self {
                 terms: 1,
@@ -370,7 +376,7 @@ impl Scope {
                     OutcomeUnknown,
                     ClientInterrupted,
                 ],
-                ..clients("fail-over", "a client's write meets a change of leaders")
+                ..clients("fail-over", "the leader changes during a client's write")
             },
             Self {
                 servers: 1,
@@ -395,7 +401,7 @@ impl Scope {
                 ],
                 ..clients(
                     "sessions",
-                    "clients open and close sessions; one makes room for another unless it is in use",
+                    "clients open and close sessions; a new session evicts one that is not in use",
                 )
             },
         ]
