@@ -127,7 +127,7 @@ impl Method {
 
 /// A mutant, and the scope where it must be found.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct CatalogEntry {
     /// The bug.
     pub mutant: Mutant,
     /// The property that must detect it.
@@ -230,7 +230,7 @@ pub enum Evidence {
     Timed(Trace, Vec<u64>),
 }
 
-impl Entry {
+impl CatalogEntry {
     /// The run that shows the mutant, step by step.
     ///
     /// # Errors
@@ -506,11 +506,11 @@ const REFUSED: &[Directive] = {
 };
 
 /// All mutants, in the order of [`Mutant::ALL`].
-pub fn entries() -> Vec<Entry> {
+pub fn entries() -> Vec<CatalogEntry> {
     Mutant::ALL.iter().map(|mutant| entry(*mutant)).collect()
 }
 
-fn entry(mutant: Mutant) -> Entry {
+fn entry(mutant: Mutant) -> CatalogEntry {
     use Mutant::*;
     use Property::{
         AcknowledgedWritesKept, ElectionSafety, ExactlyOnce, Invariants, LeaderCompleteness,
@@ -682,7 +682,7 @@ fn entry(mutant: Mutant) -> Entry {
         StaleRefusalConfirmsReads => Some(REFUSED),
         _ => None,
     };
-    Entry {
+    CatalogEntry {
         mutant,
         violates,
         scope,

@@ -6,7 +6,10 @@
 //! The encoded states are in memory once, to be sorted: a few hundred bytes per state. So this is for
 //! scopes of up to a few million states.
 
-use crate::engine::{Explored, SearchOutcome};
+use crate::{
+    engine::{Explored, SearchOutcome},
+    interrupted::{Interrupted, go_on},
+};
 use anyhow::{Context, bail, ensure};
 use model::system::{Properties, Reduction, Scope};
 use sha2::{Digest, Sha256};
@@ -15,7 +18,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
 };
 
 /// The first bytes of every certificate.
@@ -33,11 +36,6 @@ pub struct Summary {
     /// The SHA-256 over the bounds and all states.
     pub root: [u8; 32],
 }
-
-/// The writing was interrupted: there is no certificate.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted while writing the certificate")]
-pub struct Interrupted;
 
 /// Writes the certificate of an exhausted search to a file. It writes a temporary file beside it, and
 /// renames it once it is durable. So the file is either a complete certificate or unchanged, even if
@@ -200,23 +198,15 @@ fn write_until(
     })
 }
 
-fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
-    if interrupt.load(Ordering::Relaxed) {
-        Err(Interrupted)
-    } else {
-        Ok(())
-    }
-}
-
 fn sorted_states(
     explored: &Explored,
     symmetry: bool,
     interrupt: &AtomicBool,
 ) -> Result<Vec<Vec<u8>>, Interrupted> {
     let mut states = Vec::new();
-    for place in 0..explored.states.len() {
+    for index in 0..explored.states.len() {
         go_on(interrupt)?;
-        let system = explored.tables.system(&explored.states.key(place));
+        let system = explored.tables.system(&explored.states.key(index));
         // The search has its own canonical form. The canonical form of the definition is the least
         // permutation.
         states.push(if symmetry {
@@ -321,7 +311,7 @@ fn bits(flags: &[bool]) -> u8 {
     flags
         .iter()
         .enumerate()
-        .map(|(place, flag)| u8::from(*flag) << place)
+        .map(|(index, flag)| u8::from(*flag) << index)
         .sum()
 }
 

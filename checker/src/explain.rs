@@ -22,13 +22,13 @@ pub fn explain(trace: &Trace) -> String {
     let mut story = Explanation::default();
     introduce(trace, &mut story);
     let mut before = trace.start();
-    for (place, step) in trace.steps.iter().enumerate() {
-        let number = format!("{:>3}. ", place + 1);
+    for (index, step) in trace.steps.iter().enumerate() {
+        let number = format!("{:>3}. ", index + 1);
         story.paragraph(&number, 5, &describe_action(&step.action, &before));
         let process = step.action.process;
         let (old, new) = (&before.processes[process], &step.state.processes[process]);
-        for (place, sent) in words::sends(&step.sent).iter().enumerate() {
-            story.detail(if place == 0 { "sends" } else { "" }, sent);
+        for (index, sent) in words::sends(&step.sent).iter().enumerate() {
+            story.detail(if index == 0 { "sends" } else { "" }, sent);
         }
         let changes = changes::between(old, new);
         for (label, change) in &changes {
@@ -57,12 +57,12 @@ fn introduce(trace: &Trace, story: &mut Explanation) {
     story.line(&"=".repeat(title.chars().count()));
     story.paragraph("", 0, &bounds(scope));
     if let Some(mutant) = scope.mutant {
-        let told = format!(
+        let text = format!(
             "The planted bug: {} ({}).",
             mutant.summary().trim_end_matches('.'),
             mutant.name()
         );
-        story.paragraph("", 0, &told);
+        story.paragraph("", 0, &text);
     }
     story.paragraph("", 0, &opening(&trace.start()));
     story.line("");

@@ -9,6 +9,7 @@ pub mod engine;
 mod escape;
 pub mod explain;
 pub mod explore;
+mod interrupted;
 pub mod linearize;
 mod lines;
 pub mod machine;
@@ -20,3 +21,5 @@ pub mod stateright_engine;
 pub mod timed;
 pub mod trace;
 pub mod verify;
+
+pub use interrupted::Interrupted;

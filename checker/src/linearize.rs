@@ -43,7 +43,7 @@ use std::collections::BTreeMap;
 
 /// The verdict on one key.
 #[derive(Clone, Debug)]
-pub struct KeyVerdict {
+pub struct KeyReport {
     /// The key.
     pub key: String,
     /// The number of operations on it.
@@ -51,12 +51,12 @@ pub struct KeyVerdict {
     /// The number of configurations entered.
     pub configurations: u64,
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: KeyVerdict,
 }
 
 /// The verdict on a key, or on all keys.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum KeyVerdict {
     /// Some order explains every response.
     Linearizable,
     /// No order explains every response.
@@ -67,9 +67,9 @@ pub enum Verdict {
 
 /// The verdict on a history.
 #[derive(Clone, Debug)]
-pub struct Judgement {
+pub struct LinearizabilityReport {
     /// The keys, in order.
-    pub keys: Vec<KeyVerdict>,
+    pub keys: Vec<KeyReport>,
     /// The first contradiction between versions and time, if any.
     pub disorder: Option<Disorder>,
     /// The first stale read whose value no prefix of the log produces, if any.
@@ -87,16 +87,17 @@ pub enum Word {
     Undecided,
 }
 
-impl Judgement {
+impl LinearizabilityReport {
     /// The overall verdict. One key without an order is a violation, even if other keys are undecided.
     pub fn word(&self) -> Word {
-        let any = |wanted: fn(&Verdict) -> bool| self.keys.iter().any(|key| wanted(&key.verdict));
+        let any =
+            |wanted: fn(&KeyVerdict) -> bool| self.keys.iter().any(|key| wanted(&key.verdict));
         if self.disorder.is_some()
             || self.invented.is_some()
-            || any(|verdict| matches!(verdict, Verdict::Violated(_)))
+            || any(|verdict| matches!(verdict, KeyVerdict::Violated(_)))
         {
             Word::Violated
-        } else if any(|verdict| matches!(verdict, Verdict::Undecided(_))) {
+        } else if any(|verdict| matches!(verdict, KeyVerdict::Undecided(_))) {
             Word::Undecided
         } else {
             Word::Linearizable
@@ -105,11 +106,11 @@ impl Judgement {
 }
 
 /// Checks a history. After each key, calls `watch` with the number of operations checked so far.
-pub fn judge(
+pub fn check(
     history: &ClientHistory,
     limits: &Limits<'_>,
     mut watch: impl FnMut(usize),
-) -> Judgement {
+) -> LinearizabilityReport {
     let mut by_key: BTreeMap<&str, Vec<&Operation>> = BTreeMap::new();
     for operation in &history.operations {
         by_key.entry(&operation.key).or_default().push(operation);
@@ -118,26 +119,26 @@ pub fn judge(
     let mut keys = Vec::new();
     for (key, operations) in by_key {
         behind += operations.len();
-        keys.push(judge_key(key, &operations, limits));
+        keys.push(check_key(key, &operations, limits));
         watch(behind);
     }
-    Judgement {
+    LinearizabilityReport {
         keys,
         disorder: versions::find_disorder(&history.operations),
         invented: stale::find_invented(history),
     }
 }
 
-fn judge_key(key: &str, operations: &[&Operation], limits: &Limits<'_>) -> KeyVerdict {
+fn check_key(key: &str, operations: &[&Operation], limits: &Limits<'_>) -> KeyReport {
     let found = search::search(operations, limits);
     let verdict = match found.decision {
-        Decision::Linearizable => Verdict::Linearizable,
-        Decision::Undecided(cause) => Verdict::Undecided(cause),
+        Decision::Linearizable => KeyVerdict::Linearizable,
+        Decision::Undecided(cause) => KeyVerdict::Undecided(cause),
         Decision::Violated => {
-            Verdict::Violated(Box::new(explain::explain(operations, limits.interrupt)))
+            KeyVerdict::Violated(Box::new(explain::explain(operations, limits.interrupt)))
         }
     };
-    KeyVerdict {
+    KeyReport {
         key: key.into(),
         operations: operations.len(),
         configurations: found.configurations,

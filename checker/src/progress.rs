@@ -155,8 +155,8 @@ pub fn check_progress(
     }
     // States that differ only in their messages have the same continuations.
     let mut asked: FxHashSet<Box<[u32]>> = FxHashSet::default();
-    for place in 0..explored.states.len() {
-        let key = explored.states.key(place);
+    for position in 0..explored.states.len() {
+        let key = explored.states.key(position);
         if !asked.insert(explored.tables.without_messages(&key).into()) {
             states_checked += 1;
             continue;

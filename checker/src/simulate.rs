@@ -230,11 +230,11 @@ impl Walk {
     fn draw_delivery(&mut self) -> Option<Action> {
         let late = self.fresh.is_empty() || self.dice.chance(self.temper.late);
         let envelope = if late {
-            let place = self.dice.below(self.sent.len());
-            self.sent.get(place)?.clone()
+            let index = self.dice.below(self.sent.len());
+            self.sent.get(index)?.clone()
         } else {
-            let place = self.dice.below(self.fresh.len());
-            self.fresh.swap_remove(place)
+            let index = self.dice.below(self.fresh.len());
+            self.fresh.swap_remove(index)
         };
         if !late && self.dice.chance(self.temper.lost) {
             return None;

@@ -845,7 +845,7 @@ impl<'a> TimedRun<'a> {
                     }
                     Timer::Quorum => Local::QuorumTimeout,
                 };
-                (place(id), local)
+                (index_of(id), local)
             }
             Alarm::Proxy(client, id) => {
                 let ask = self.draw();
@@ -870,13 +870,13 @@ impl<'a> TimedRun<'a> {
     }
 
     fn act(&mut self, id: NodeId, local: Local) {
-        self.act_at(place(id), local);
+        self.act_at(index_of(id), local);
     }
 
     /// Makes all pending writes of a server durable.
     fn sync_all(&mut self, id: NodeId) {
         let writes = |stage: &Self| {
-            let server = stage.system.processes[place(id)].server();
+            let server = stage.system.processes[index_of(id)].server();
             let running = server.and_then(|server| server.running.as_ref());
             running.is_some_and(|running| !running.unsynced.is_empty())
         };
@@ -966,7 +966,7 @@ impl<'a> TimedRun<'a> {
     }
 }
 
-fn place(id: NodeId) -> usize {
+fn index_of(id: NodeId) -> usize {
     id.get() as usize - 1
 }
 

@@ -67,10 +67,10 @@ impl Trace {
             steps: Vec::new(),
             violation: None,
         };
-        for (place, action) in actions.iter().enumerate() {
+        for (index, action) in actions.iter().enumerate() {
             let step = trace
                 .advance(&real, action)
-                .with_context(|| format!("step {}", place + 1))?;
+                .with_context(|| format!("step {}", index + 1))?;
             trace.push(step);
         }
         Ok(trace)
@@ -309,12 +309,12 @@ pub(crate) fn continuation(
     send_early(&real, &mut system, &mut steps);
     let mut system = shown.clone();
     let mut last = None;
-    for (place, step) in steps.iter().enumerate() {
+    for (index, step) in steps.iter().enumerate() {
         let witnesses = real
             .advance(&mut system, &step.action)
             .context("a step of the continuation cannot happen")?;
         if goal(&system, witnesses) {
-            last = Some(place);
+            last = Some(index);
             break;
         }
     }
@@ -334,7 +334,7 @@ fn real_run(scope: &Scope, decisions: &[Action]) -> Result<Trace> {
 fn decisions(reduced: &TransitionSystem, path: &[System]) -> Result<(Vec<Action>, System)> {
     let mut system = reduced.start();
     let mut decisions = Vec::new();
-    for (place, next) in path.iter().enumerate().skip(1) {
+    for (index, next) in path.iter().enumerate().skip(1) {
         let wanted = next.canonical();
         let found = reduced.actions(&system).into_iter().find_map(|action| {
             let (next, _) = reduced.next(&system, &action)?;
@@ -342,7 +342,7 @@ fn decisions(reduced: &TransitionSystem, path: &[System]) -> Result<(Vec<Action>
             same.then_some((action, next))
         });
         let (action, next) = found.with_context(|| {
-            format!("no action of the scope takes step {place} of the path found")
+            format!("no action of the scope takes step {index} of the path found")
         })?;
         decisions.push(action);
         system = next;
@@ -399,16 +399,16 @@ fn early_sends_from(
     let real = real_system(scope);
     let reduced = TransitionSystem::new(scope.clone());
     let mut steps = Vec::new();
-    for (place, decision) in decisions.iter().enumerate() {
+    for (index, decision) in decisions.iter().enumerate() {
         send_early(&real, &mut system, &mut steps);
         let decision = really_sent(&reduced, &system, decision);
         enabled(&real, &system, &decision)
-            .with_context(|| format!("decision {} of the path", place + 1))?;
+            .with_context(|| format!("decision {} of the path", index + 1))?;
         let step = real
             .local_step(&system.processes[decision.process], &decision.local)
-            .with_context(|| format!("decision {} of the path cannot happen", place + 1))?;
+            .with_context(|| format!("decision {} of the path cannot happen", index + 1))?;
         real.advance(&mut system, &decision)
-            .with_context(|| format!("decision {} of the path is not allowed", place + 1))?;
+            .with_context(|| format!("decision {} of the path is not allowed", index + 1))?;
         steps.push(Candidate {
             action: decision,
             sent: step.sent,
@@ -497,24 +497,24 @@ fn needed(steps: &[Candidate]) -> Vec<Action> {
 /// Moves each step that only sends to just before the first delivery of its messages, where the model
 /// allows it. A story is easier to follow if few messages are in flight.
 fn postpone_sends(mut trace: Trace) -> Trace {
-    for place in (0..trace.steps.len()).rev() {
-        let before = match place.checked_sub(1) {
+    for index in (0..trace.steps.len()).rev() {
+        let before = match index.checked_sub(1) {
             Some(before) => trace.steps[before].state.clone(),
             None => trace.start(),
         };
-        let step = &trace.steps[place];
+        let step = &trace.steps[index];
         let moved = step.action.process;
         if before.processes[moved] != step.state.processes[moved] {
             continue;
         }
-        let user = trace.steps[place + 1..].iter().position(|later| {
+        let user = trace.steps[index + 1..].iter().position(|later| {
             matches!(&later.action.local, Local::Deliver { envelope, .. } if step.sent.contains(envelope))
         });
         let Some(user) = user.filter(|user| *user > 0) else {
             continue;
         };
         let mut actions = trace.actions();
-        actions[place..=place + user].rotate_left(1);
+        actions[index..=index + user].rotate_left(1);
         let property = |trace: &Trace| trace.violation.as_ref().map(|violation| violation.property);
         if let Ok(later) = Trace::run(&trace.scope, &actions)
             && property(&later) == property(&trace)

@@ -9,7 +9,7 @@
 
 mod format;
 
-use crate::explain::describe_action;
+use crate::{explain::describe_action, interrupted::go_on};
 use anyhow::{Context, bail, ensure};
 use format::Certificate;
 use model::{
@@ -21,7 +21,7 @@ use std::{
     fs::File,
     io::{BufReader, Read},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::AtomicBool,
 };
 
 /// A valid certificate.
@@ -39,16 +39,11 @@ pub struct Verified {
     pub root: [u8; 32],
 }
 
-/// The verification was interrupted: the certificate may be valid or not.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("interrupted: no claim")]
-pub struct Interrupted;
-
 /// Verifies the certificate in a file, until `interrupt` is set.
 ///
 /// # Errors
 /// If the file cannot be read, or the certificate is not valid (the error names the failed check and the
-/// position). [`Interrupted`].
+/// position). [`crate::Interrupted`].
 pub fn verify_file(path: &Path, interrupt: &AtomicBool) -> anyhow::Result<Verified> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     verify_until(BufReader::new(file), interrupt)
@@ -77,26 +72,18 @@ fn verify_until(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Veri
     })
 }
 
-fn go_on(interrupt: &AtomicBool) -> Result<(), Interrupted> {
-    if interrupt.load(Ordering::Relaxed) {
-        Err(Interrupted)
-    } else {
-        Ok(())
-    }
-}
-
 /// Checks that each state is well-formed, has its canonical encoding, and is greater than the state
 /// before it.
 fn check_states(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<()> {
     let shape = addresses(&TransitionSystem::new(certificate.scope.clone()).initial());
     let states = &certificate.states;
-    for (place, bytes) in states.iter().enumerate() {
+    for (index, bytes) in states.iter().enumerate() {
         go_on(interrupt)?;
         check_state(bytes, certificate.symmetry, &shape)
-            .with_context(|| format!("state {place}"))?;
+            .with_context(|| format!("state {index}"))?;
         ensure!(
-            place == 0 || states[place - 1] < *bytes,
-            "order: state {place} is not greater than the previous state"
+            index == 0 || states[index - 1] < *bytes,
+            "order: state {index} is not greater than the previous state"
         );
     }
     Ok(())
@@ -127,7 +114,7 @@ fn addresses(system: &System) -> Vec<Address> {
 fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(u64, Witnesses)> {
     let transitions = TransitionSystem::new(certificate.scope.clone());
     let states = &certificate.states;
-    let place_of = |system: &System| {
+    let index_of = |system: &System| {
         let bytes = if certificate.symmetry {
             system.canonical().encode()
         } else {
@@ -135,36 +122,36 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
         };
         states.binary_search(&bytes).ok()
     };
-    let first = place_of(&transitions.start()).context("initial state: not in the file")?;
+    let first = index_of(&transitions.start()).context("initial state: not in the file")?;
     let mut reached = vec![false; states.len()];
     reached[first] = true;
     let mut frontier = VecDeque::from([first]);
     let mut taken = 0;
     let mut witnesses = Witnesses::default();
-    while let Some(place) = frontier.pop_front() {
+    while let Some(index) = frontier.pop_front() {
         go_on(interrupt)?;
-        let system = System::decode(&states[place]).expect("it was decoded before");
+        let system = System::decode(&states[index]).expect("it was decoded before");
         for action in transitions.actions(&system) {
             let Some((next, witnessed)) = transitions.next(&system, &action) else {
                 continue;
             };
             taken += 1;
             witnesses.add_all(witnessed);
-            let told = || describe_action(&action, &system);
+            let event = || describe_action(&action, &system);
             if let Some(violation) = &next.violation {
                 let (property, why) = (violation.property, &violation.cause);
                 bail!(
-                    "{property}: violated in state {place} when {}: {why}",
-                    told()
+                    "{property}: violated in state {index} when {}: {why}",
+                    event()
                 );
             }
             if next == system {
                 continue;
             }
-            let found = place_of(&next).with_context(|| {
+            let found = index_of(&next).with_context(|| {
                 format!(
-                    "successor: state {place} has a successor that is not in the file, when {}",
-                    told()
+                    "successor: state {index} has a successor that is not in the file, when {}",
+                    event()
                 )
             })?;
             if !reached[found] {
@@ -173,8 +160,8 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             }
         }
     }
-    if let Some(place) = reached.iter().position(|reached| !reached) {
-        bail!("reachability: state {place} cannot be reached");
+    if let Some(index) = reached.iter().position(|reached| !reached) {
+        bail!("reachability: state {index} cannot be reached");
     }
     Ok((taken, witnesses))
 }
@@ -233,19 +220,19 @@ mod tests {
     fn step_that_violates_a_property_is_rejected_though_all_states_are_there() {
         let go_on = AtomicBool::new(false);
         // A certificate without checks is complete: only the checks of the verification can reject it.
-        let mut unjudged = certificate(unchecked(), Properties::only(Property::Linearizability));
-        check_states(&unjudged, &go_on).expect("well-formed states");
-        search(&unjudged, &go_on).expect("all successors are there");
+        let mut unchecked = certificate(unchecked(), Properties::only(Property::Linearizability));
+        check_states(&unchecked, &go_on).expect("well-formed states");
+        search(&unchecked, &go_on).expect("all successors are there");
         for properties in [Properties::ALL, Properties::only(Property::ElectionSafety)] {
-            unjudged.scope.properties = properties;
-            let error = search(&unjudged, &go_on).expect_err("two leaders of one term");
-            let told = format!("{error:#}");
+            unchecked.scope.properties = properties;
+            let error = search(&unchecked, &go_on).expect_err("two leaders of one term");
+            let text = format!("{error:#}");
             for word in [
                 "Election Safety: violated in state ",
                 " when server ",
                 "both elected",
             ] {
-                assert!(told.contains(word), "{word}: {told}");
+                assert!(text.contains(word), "{word}: {text}");
             }
         }
     }
@@ -260,7 +247,7 @@ mod tests {
             check_states(&whole, &stop).expect_err("stopped"),
             search(&whole, &stop).expect_err("stopped"),
         ] {
-            assert!(error.is::<Interrupted>(), "{error:#}");
+            assert!(error.is::<crate::Interrupted>(), "{error:#}");
         }
     }
 }

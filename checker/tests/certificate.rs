@@ -461,7 +461,7 @@ fn interrupted_write_leaves_what_was_there() {
     std::fs::write(&path, "what was there").unwrap();
     let stopped = certificate::write_file(&explored, &scope, true, &AtomicBool::new(true), &path)
         .unwrap_err();
-    assert!(stopped.is::<certificate::Interrupted>(), "{stopped:#}");
+    assert!(stopped.is::<checker::Interrupted>(), "{stopped:#}");
     assert_eq!(std::fs::read(&path).unwrap(), b"what was there");
     let go_on = AtomicBool::new(false);
     let mut planted = scope.clone();

@@ -70,11 +70,11 @@ fn correct_core_passes_where_the_quick_mutants_are_found() {
 }
 
 #[test]
-fn stateright_judges_every_property() {
+fn stateright_checks_every_property() {
     use model::system::{RaftModel, Scope};
     use stateright::Model;
     let scope = Scope::catalog().remove(0);
-    let judged: Vec<&str> = RaftModel::new(scope, false)
+    let checked: Vec<&str> = RaftModel::new(scope, false)
         .properties()
         .iter()
         .map(|property| property.name)
@@ -83,5 +83,5 @@ fn stateright_judges_every_property() {
         .iter()
         .map(|property| property.name())
         .collect();
-    assert_eq!(judged, properties);
+    assert_eq!(checked, properties);
 }

@@ -23,7 +23,7 @@ fn explore(scope: &Scope) -> Explored {
     check(scope, &limits, &SearchProgress::default())
 }
 
-fn judge(scope: &Scope) -> ProgressReport {
+fn report_on(scope: &Scope) -> ProgressReport {
     check_progress(scope, &explore(scope), 1, &AtomicBool::new(false))
 }
 
@@ -64,7 +64,7 @@ fn assert_stuck_by(mutant: Mutant, scope: &Scope, steps: usize) {
     assert_holds(scope);
     let mut scope = scope.clone();
     scope.mutant = Some(mutant);
-    match judge(&scope).verdict {
+    match report_on(&scope).verdict {
         ProgressVerdict::Stuck(stuck) => {
             assert_eq!(stuck.path.len(), steps + 1);
             assert_eq!(
@@ -104,7 +104,7 @@ fn raft_split_restarts_hold() {
 
 #[test]
 fn one_server_alone_gets_no_verdict() {
-    let report = judge(&scope(1, 1, crashes(1)));
+    let report = report_on(&scope(1, 1, crashes(1)));
     assert!(matches!(
         report.verdict,
         ProgressVerdict::Truncated(NoProgressClaim::OneServer)
@@ -202,7 +202,7 @@ fn next_index_not_moved_back_is_stuck() {
 fn split_vote_is_seen_in_the_stuck_state() {
     let mut scope = elections(2, 1, Budget::default());
     scope.mutant = Some(Mutant::SplitVoteNeverRetried);
-    let ProgressVerdict::Stuck(stuck) = judge(&scope).verdict else {
+    let ProgressVerdict::Stuck(stuck) = report_on(&scope).verdict else {
         panic!("not stuck");
     };
     for process in &stuck.system.processes {

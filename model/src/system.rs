@@ -3,7 +3,7 @@
 //! This is the readable model. A [`System`] is a plain value. [`TransitionSystem::actions`] lists the actions that
 //! are enabled in it, and [`TransitionSystem::next`] returns the successor for an action. [`RaftModel`] exposes
 //! both to stateright. The fast search of the checker composes the same functions
-//! ([`TransitionSystem::local_events`], [`TransitionSystem::local_step`], [`History::observe`], [`properties::pair::judge_pair`],
+//! ([`TransitionSystem::local_events`], [`TransitionSystem::local_step`], [`History::observe`], [`properties::pair::check_pair`],
 //! [`TransitionSystem::relevance`]) over small ids instead.
 //!
 //! The network is the set of all messages ever sent, and delivery does not remove a message. So a

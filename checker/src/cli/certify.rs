@@ -10,6 +10,7 @@ use super::{
 use crate::{
     certificate::{self, Summary},
     engine::Explored,
+    interrupted::Interrupted,
     verify,
 };
 use program::output;
@@ -66,7 +67,7 @@ pub(crate) fn certify(
     );
     match written {
         Ok(summary) => Certified::Written(summary),
-        Err(error) if error.is::<certificate::Interrupted>() => Certified::Interrupted,
+        Err(error) if error.is::<Interrupted>() => Certified::Interrupted,
         Err(error) => Certified::Failed(error),
     }
 }

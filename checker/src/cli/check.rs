@@ -170,7 +170,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         });
         if let Some(explored) = explored {
             if args.checks_progress(&verdict) {
-                verdict.progress = Some(judge_progress(&verdict.scope, &explored, &interrupt));
+                verdict.progress = Some(progress_of(&verdict.scope, &explored, &interrupt));
             }
             if let Some(file) = &args.certificate {
                 certified = Some((
@@ -268,8 +268,8 @@ impl Args {
     }
 
     fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
-        let told = self.trace.clone();
-        told.unwrap_or_else(|| violation::default_file(scope, what))
+        let given = self.trace.clone();
+        given.unwrap_or_else(|| violation::default_file(scope, what))
     }
 
     /// The options other than scopes, bounds and a bug, as they are typed.
@@ -362,7 +362,7 @@ fn search(
 /// The number of additional terms that a state may need to commit a new entry.
 const GRANTED_TERMS: u64 = 1;
 
-fn judge_progress(scope: &Scope, explored: &Explored, interrupt: &Interrupt) -> ProgressReport {
+fn progress_of(scope: &Scope, explored: &Explored, interrupt: &Interrupt) -> ProgressReport {
     progress_bar::watch_line(
         &scope.name,
         || {},

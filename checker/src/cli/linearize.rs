@@ -9,7 +9,8 @@ use super::{
 use crate::{
     escape::escaped,
     linearize::{
-        ClientHistory, Judgement, Limits, ReadLimits, UndecidedCause, Verdict, Word, judge,
+        ClientHistory, KeyVerdict, Limits, LinearizabilityReport, ReadLimits, UndecidedCause, Word,
+        check,
     },
 };
 use anyhow::{Context, bail, ensure};
@@ -100,7 +101,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let behind = AtomicUsize::new(0);
     let all = grouped(history.operations.len() as u64);
-    let judgement = progress_bar::watch_line(
+    let report = progress_bar::watch_line(
         "linearize",
         || {},
         |elapsed| {
@@ -108,19 +109,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             format!("{behind} of {all} operations · {}", time(elapsed))
         },
         || {
-            judge(&history, &limits, |count| {
+            check(&history, &limits, |count| {
                 behind.store(count, Ordering::Relaxed);
             })
         },
     );
     let mut out = io::stdout().lock();
     if args.json {
-        print_json(&mut out, &history, &judgement)?;
+        print_json(&mut out, &history, &report)?;
     } else {
-        print(&mut out, &history, &judgement, started.elapsed())?;
+        print(&mut out, &history, &report, started.elapsed())?;
     }
     out.flush()?;
-    Ok(match judgement.word() {
+    Ok(match report.word() {
         Word::Linearizable => Exit::Passed,
         Word::Violated => Exit::Failed,
         Word::Undecided => Exit::Truncated,
@@ -146,17 +147,17 @@ fn shown(path: &Path) -> String {
 fn print(
     out: &mut impl Write,
     history: &ClientHistory,
-    judgement: &Judgement,
+    report: &LinearizabilityReport,
     took: Duration,
 ) -> anyhow::Result<()> {
-    for key in &judgement.keys {
+    for key in &report.keys {
         match &key.verdict {
-            Verdict::Linearizable => {}
-            Verdict::Violated(explanation) => {
+            KeyVerdict::Linearizable => {}
+            KeyVerdict::Violated(explanation) => {
                 writeln!(out, "key {:?}: not linearizable", key.key)?;
                 write!(out, "{explanation}")?;
             }
-            Verdict::Undecided(cause) => writeln!(
+            KeyVerdict::Undecided(cause) => writeln!(
                 out,
                 "key {:?}: undecided after {} of {}: {cause}",
                 key.key,
@@ -165,14 +166,14 @@ fn print(
             )?,
         }
     }
-    if let Some(disorder) = &judgement.disorder {
+    if let Some(disorder) = &report.disorder {
         writeln!(out, "versions contradict real-time order: {disorder}")?;
     }
-    if let Some(invented) = &judgement.invented {
+    if let Some(invented) = &report.invented {
         writeln!(out, "a stale read matches no prefix of the log: {invented}")?;
     }
-    let figures = Figures::new(history, judgement);
-    let word = match judgement.word() {
+    let figures = Figures::new(history, report);
+    let word = match report.word() {
         Word::Linearizable => "linearizable",
         Word::Violated => "not linearizable",
         Word::Undecided => "undecided: no violation was found, no claim",
@@ -220,9 +221,9 @@ struct Figures {
 }
 
 impl Figures {
-    fn new(history: &ClientHistory, judgement: &Judgement) -> Self {
-        let count = |wanted: fn(&Verdict) -> bool| {
-            let keys = judgement.keys.iter();
+    fn new(history: &ClientHistory, report: &LinearizabilityReport) -> Self {
+        let count = |wanted: fn(&KeyVerdict) -> bool| {
+            let keys = report.keys.iter();
             keys.filter(|key| wanted(&key.verdict)).count()
         };
         let operations = history.operations.iter();
@@ -231,10 +232,10 @@ impl Figures {
             unknown: operations.filter(|op| !op.is_definite()).count(),
             without_effect: history.without_effect,
             stale_reads: history.stale_reads.len(),
-            keys: judgement.keys.len(),
-            violated: count(|verdict| matches!(verdict, Verdict::Violated(_))),
-            undecided: count(|verdict| matches!(verdict, Verdict::Undecided(_))),
-            configurations: judgement.keys.iter().map(|key| key.configurations).sum(),
+            keys: report.keys.len(),
+            violated: count(|verdict| matches!(verdict, KeyVerdict::Violated(_))),
+            undecided: count(|verdict| matches!(verdict, KeyVerdict::Undecided(_))),
+            configurations: report.keys.iter().map(|key| key.configurations).sum(),
         }
     }
 }
@@ -263,16 +264,16 @@ struct WholeJson {
 fn print_json(
     out: &mut impl Write,
     history: &ClientHistory,
-    judgement: &Judgement,
+    report: &LinearizabilityReport,
 ) -> anyhow::Result<()> {
-    for key in &judgement.keys {
+    for key in &report.keys {
         let (verdict, stopped_by, contradiction) = match &key.verdict {
-            Verdict::Linearizable => continue,
-            Verdict::Violated(explanation) => {
+            KeyVerdict::Linearizable => continue,
+            KeyVerdict::Violated(explanation) => {
                 let places = explanation.operations.iter().map(|op| op.place.to_string());
                 ("violated", None, places.collect())
             }
-            Verdict::Undecided(cause) => ("undecided", Some(*cause), Vec::new()),
+            KeyVerdict::Undecided(cause) => ("undecided", Some(*cause), Vec::new()),
         };
         let json = KeyJson {
             key: &key.key,
@@ -286,14 +287,14 @@ fn print_json(
         writeln!(out)?;
     }
     let json = WholeJson {
-        verdict: match judgement.word() {
+        verdict: match report.word() {
             Word::Linearizable => "linearizable",
             Word::Violated => "violated",
             Word::Undecided => "undecided",
         },
-        disorder: judgement.disorder.as_ref().map(ToString::to_string),
-        invented: judgement.invented.as_ref().map(ToString::to_string),
-        figures: Figures::new(history, judgement),
+        disorder: report.disorder.as_ref().map(ToString::to_string),
+        invented: report.invented.as_ref().map(ToString::to_string),
+        figures: Figures::new(history, report),
     };
     serde_json::to_writer(&mut *out, &json)?;
     writeln!(out)?;

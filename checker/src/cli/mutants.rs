@@ -7,7 +7,7 @@ use super::{
     progress_bar, selection, verdict, violation,
 };
 use crate::{
-    catalog::{self, Entry, Hunt, HuntEnd},
+    catalog::{self, CatalogEntry, Hunt, HuntEnd},
     engine::Limits,
     explain, machine,
 };
@@ -50,9 +50,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
         symmetry: true,
     };
-    let is_asked = |entry: &Entry| args.names.is_empty() || args.names.contains(&entry.mutant);
+    let is_asked =
+        |entry: &CatalogEntry| args.names.is_empty() || args.names.contains(&entry.mutant);
     let mut hunted = Vec::new();
-    let asked: Vec<Entry> = catalog::entries().into_iter().filter(is_asked).collect();
+    let asked: Vec<CatalogEntry> = catalog::entries().into_iter().filter(is_asked).collect();
     let all = asked.len();
     for entry in asked {
         let hunt = progress_bar::watch(entry.mutant.name(), &interrupt, |progress| {
@@ -108,7 +109,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-fn table(hunted: &[(Entry, Hunt)]) -> Table {
+fn table(hunted: &[(CatalogEntry, Hunt)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
@@ -134,7 +135,7 @@ fn table(hunted: &[(Entry, Hunt)]) -> Table {
 }
 
 /// Servers, terms, client entries and crashes, in the notation of the catalog of bugs.
-fn notation(entry: &Entry) -> String {
+fn notation(entry: &CatalogEntry) -> String {
     let scope = &entry.scope;
     let budget = &scope.budget;
     format!(

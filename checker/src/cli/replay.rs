@@ -155,7 +155,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         .collect();
     let started = Instant::now();
     let lines = AtomicU64::new(0);
-    let judged = progress_bar::watch_line(
+    let checked = progress_bar::watch_line(
         "replay",
         || {},
         |elapsed| {
@@ -172,27 +172,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         },
     );
     let took = started.elapsed();
-    let searched = match &judged {
+    let searched = match &checked {
         Ok(report) if report.planted.is_none() && report.coverage.inside > 0 && !args.no_search => {
             search(&report.coverage, &interrupt)
         }
         _ => Searched::Not,
     };
     let mut out = io::stdout().lock();
-    let exit = match &judged {
+    let exit = match &checked {
         Ok(_) if searched.is_violated() => Exit::Failed,
         Ok(report) if report.planted.is_none() => Exit::Passed,
         Ok(_) | Err(Rejection::Disagreement { .. } | Rejection::Violation { .. }) => Exit::Failed,
         Err(Rejection::Interrupted) => Exit::Truncated,
         Err(Rejection::Unreadable { .. }) => {
-            let Err(error) = judged else {
+            let Err(error) = checked else {
                 unreachable!("matched as an error");
             };
             return Err(error).context("give traces that can be read");
         }
     };
-    match &judged {
-        _ if args.json => print_json(&mut out, &judged, &searched)?,
+    match &checked {
+        _ if args.json => print_json(&mut out, &checked, &searched)?,
         Ok(report) => {
             print(&mut out, report, took)?;
             print_inside(&mut out, report, &searched)?;
@@ -398,10 +398,10 @@ fn print_inside(
 
 fn print_json(
     out: &mut impl Write,
-    judged: &Result<ReplayReport, Rejection>,
+    checked: &Result<ReplayReport, Rejection>,
     searched: &Searched,
 ) -> anyhow::Result<()> {
-    let line = match judged {
+    let line = match checked {
         Ok(report) => json!({
             "verdict": if report.planted.is_some() { "planted" } else { "accepted" },
             "planted": report.planted,

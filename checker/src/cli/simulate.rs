@@ -158,8 +158,8 @@ fn tell(args: &Args, scope: &Scope, report: &SimulationReport) -> anyhow::Result
     let Some(found) = &report.violation else {
         return Ok(None);
     };
-    let told = args.trace.clone();
-    let file = told.unwrap_or_else(|| violation::default_file(scope, "violation"));
+    let given = args.trace.clone();
+    let file = given.unwrap_or_else(|| violation::default_file(scope, "violation"));
     // With --json, standard output contains only JSON.
     let is_kept = if args.json {
         report_trace(&mut io::stderr().lock(), &found.trace, &file)?

@@ -36,8 +36,8 @@ impl Options {
     }
 
     fn ten_times_as_far(&self) -> Self {
-        let mut told = self.0.iter();
-        let limit = told.find_map(|option| option.strip_prefix("--max-states ")?.parse().ok());
+        let mut options = self.0.iter();
+        let limit = options.find_map(|option| option.strip_prefix("--max-states ")?.parse().ok());
         let limit: u64 = limit.unwrap_or(1);
         self.without(&["--max-states"])
             .with(&format!("--max-states {}", limit.saturating_mul(10)))
@@ -81,12 +81,12 @@ pub(crate) struct Ended<'a> {
 impl Ended<'_> {
     /// Three commands, each with its purpose.
     pub(crate) fn suggestions(&self) -> [String; 3] {
-        let told = match self.exit {
+        let suggestions = match self.exit {
             Exit::Passed => self.passed(),
             Exit::Truncated => self.truncated(),
             Exit::Failed | Exit::Usage => self.failed(),
         };
-        told.map(|(arguments, what)| format!("{} {arguments}   # {what}", self.program))
+        suggestions.map(|(arguments, what)| format!("{} {arguments}   # {what}", self.program))
     }
 
     fn passed(&self) -> [(String, &'static str); 3] {

@@ -309,7 +309,7 @@ impl Verdict {
                 missing: names(self.missing()),
             },
             properties: PropertiesJson {
-                judged: properties,
+                checked: properties,
                 hold: matches!(self.outcome, SearchOutcome::Exhausted).then_some(properties),
             },
             obligations: self.checked.as_ref().map(|checked| ObligationsJson {
@@ -361,11 +361,11 @@ fn why(violation: &Violation) -> String {
 /// The number of properties checked in a scope. Without recorded operations, linearizability is not
 /// checked.
 fn properties_checked(scope: &Scope) -> usize {
-    let is_judged = |property: &&Property| {
+    let is_checked = |property: &&Property| {
         let has_matter = **property != Property::Linearizability || scope.tracks_operations;
         scope.properties.contains(**property) && has_matter
     };
-    Property::ALL.iter().filter(is_judged).count()
+    Property::ALL.iter().filter(is_checked).count()
 }
 
 pub(super) fn reason(cause: StopCause) -> &'static str {
@@ -531,7 +531,7 @@ struct WitnessesJson {
 
 #[derive(Serialize)]
 struct PropertiesJson {
-    judged: usize,
+    checked: usize,
     /// The number of properties known to hold: known only for an exhausted scope.
     hold: Option<usize>,
 }

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     escape::escaped,
-    verify::{self, Interrupted, Verified},
+    interrupted::Interrupted,
+    verify::{self, Verified},
 };
 use anyhow::Context;
 use std::{

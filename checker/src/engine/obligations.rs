@@ -276,7 +276,7 @@ impl<'a> Ledger<'a> {
         event: impl FnOnce() -> String,
         verdict: Result<(), String>,
     ) {
-        self.checked.judge(obligation, process, event, verdict);
+        self.checked.record(obligation, process, event, verdict);
     }
 
     fn node(&mut self, first: u32) -> u32 {

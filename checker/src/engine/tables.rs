@@ -366,7 +366,7 @@ impl Tables {
         let facets = self.facets.read();
         match (facets.value(one).as_ref(), facets.value(other).as_ref()) {
             (Some(one), Some(other)) => {
-                properties::pair::judge_pair(one, other, self.scope().properties)
+                properties::pair::check_pair(one, other, self.scope().properties)
             }
             _ => Ok(()),
         }

@@ -185,19 +185,19 @@ fn logs<'a>(servers: &[&'a Server], end: &'a System) -> Vec<Row<'a>> {
 /// The rows, with one column for each index. Brackets mark the entries of the violation, and a star
 /// marks the entries that the server knows to be committed.
 fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
-    let cell = |row: &Row<'_>, place: usize| {
-        let Some(place) = place.checked_sub(row.covered) else {
+    let cell = |row: &Row<'_>, position: usize| {
+        let Some(position) = position.checked_sub(row.covered) else {
             return "in snapshot".to_owned();
         };
-        let Some(entry) = row.entries.get(place) else {
+        let Some(entry) = row.entries.get(position) else {
             return "-".to_owned();
         };
-        let place = place + row.covered;
-        let star = if place < row.commit { " *" } else { "" };
+        let position = position + row.covered;
+        let star = if position < row.commit { " *" } else { "" };
         format!("{}{star}", words::entry(entry))
     };
-    let marked = |row: &Row<'_>, place: usize| {
-        marks.index == Some(place + 1)
+    let marked = |row: &Row<'_>, position: usize| {
+        marks.index == Some(position + 1)
             && row
                 .server
                 .is_none_or(|id| marks.servers.is_empty() || marks.servers.contains(&id))
@@ -206,25 +206,25 @@ fn grid(rows: &[Row<'_>], marks: &Marks) -> Vec<String> {
     let columns = columns.max().unwrap_or(0);
     let columns = columns.max(marks.index.unwrap_or(0));
     let widths: Vec<usize> = (0..columns)
-        .map(|place| {
-            let cells = rows.iter().map(|row| cell(row, place).chars().count());
+        .map(|position| {
+            let cells = rows.iter().map(|row| cell(row, position).chars().count());
             cells.max().unwrap_or(1)
         })
         .collect();
     let mut head = format!("  {:<14}", "log");
-    for (place, width) in widths.iter().enumerate() {
-        head += &format!("   {:<width$} ", place + 1);
+    for (position, width) in widths.iter().enumerate() {
+        head += &format!("   {:<width$} ", position + 1);
     }
     let mut lines = vec![head];
     for row in rows {
         let mut line = format!("  {:<14}", row.name);
-        for (place, width) in widths.iter().enumerate() {
-            let (open, close) = if marked(row, place) {
+        for (position, width) in widths.iter().enumerate() {
+            let (open, close) = if marked(row, position) {
                 ('[', ']')
             } else {
                 (' ', ' ')
             };
-            let text = cell(row, place) + &close.to_string();
+            let text = cell(row, position) + &close.to_string();
             line += &format!("  {open}{text:<width$}", width = width + 1);
         }
         lines.push(line);

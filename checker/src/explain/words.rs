@@ -24,11 +24,11 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         .and_then(|server| Some(&server.running.as_ref()?.raft));
     match &action.local {
         Local::Deliver { envelope, ask } => {
-            let mut told = format!("{who} receives {}", received(envelope));
+            let mut text = format!("{who} receives {}", received(envelope));
             if let Some(ask) = ask {
-                told += &format!("; server {ask} is drawn in case no leader is known");
+                text += &format!("; server {ask} is drawn in case no leader is known");
             }
-            told
+            text
         }
         Local::ElectionTimeout => match raft {
             Some(raft) if raft.config().pre_vote => format!(
@@ -369,12 +369,12 @@ pub(super) fn kept(log: &model::Log) -> String {
 }
 
 fn entries(first: LogIndex, entries: &[Entry]) -> String {
-    let told: Vec<String> = entries
+    let all: Vec<String> = entries
         .iter()
         .enumerate()
-        .map(|(place, told)| format!("{}:{}", first.plus(place as u64), entry(told)))
+        .map(|(position, it)| format!("{}:{}", first.plus(position as u64), entry(it)))
         .collect();
-    told.join(", ")
+    all.join(", ")
 }
 
 /// An entry without its index: `t2 no-op`.

@@ -38,15 +38,15 @@ impl Cache {
         };
         let places = kept.iter().enumerate();
         let mine = places.filter(|(_, kept)| kept.world == world);
-        let (count, place) = mine.map(|(place, kept)| (shared(kept), place)).max_by_key(
+        let (count, index) = mine.map(|(index, kept)| (shared(kept), index)).max_by_key(
             // Among equals the shortest, which has the fewest steps to cut off.
-            |(count, place)| (*count, usize::MAX - kept[*place].walk.steps.len()),
+            |(count, index)| (*count, usize::MAX - kept[*index].walk.steps.len()),
         )?;
-        let beyond = kept[place].walk.steps.len() - count;
+        let beyond = kept[index].walk.steps.len() - count;
         let mut walk = if beyond <= FEW {
-            kept.remove(place)?.walk
+            kept.remove(index)?.walk
         } else {
-            kept[place].walk.clone()
+            kept[index].walk.clone()
         };
         drop(kept);
         walk.cut(count);

@@ -120,7 +120,7 @@ fn search(
     while !level.is_empty() {
         let mut next = Vec::new();
         let mut held = 0;
-        for (place, (state, bytes)) in level.iter().enumerate() {
+        for (index, (state, bytes)) in level.iter().enumerate() {
             if progress.interrupt.load(Ordering::Relaxed) {
                 return Search::Stopped(StopCause::Interrupted);
             }
@@ -147,7 +147,7 @@ fn search(
             progress
                 .states
                 .store(visited.len() as u64, Ordering::Relaxed);
-            let frontier = level.len() - place - 1 + next.len();
+            let frontier = level.len() - index - 1 + next.len();
             progress.frontier.store(frontier as u64, Ordering::Relaxed);
             let bytes = (held + visited.len() * 32 + parents.len() * 8) as u64;
             progress.bytes.store(bytes, Ordering::Relaxed);

@@ -142,10 +142,10 @@ fn parse(text: &str) -> Option<Key> {
     if let Some(message) = text.strip_prefix('x') {
         return Some(Key::Drop(number(message)?));
     }
-    let place = text.find(|letter: char| !letter.is_ascii_digit())?;
-    let process = number(&text[..place])?;
-    let letter = text[place..].chars().next()?;
-    let rest = &text[place + letter.len_utf8()..];
+    let offset = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let process = number(&text[..offset])?;
+    let letter = text[offset..].chars().next()?;
+    let rest = &text[offset + letter.len_utf8()..];
     let what = match letter {
         'd' => {
             let (message, ask) = match rest.split_once('-') {

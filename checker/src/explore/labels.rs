@@ -24,7 +24,7 @@ pub(super) fn message(message: &Message) -> String {
         Message::AppendEntriesRequest(request) => {
             let first = request.prev_log_index.next();
             let indexes: Vec<String> = (0..request.entries.len())
-                .map(|place| LogIndex::plus(first, place as u64).to_string())
+                .map(|index| LogIndex::plus(first, index as u64).to_string())
                 .collect();
             format!(
                 "AppendEntries t{} [{}] c{}",
@@ -80,11 +80,11 @@ pub(super) fn message(message: &Message) -> String {
 
 /// A description of an action, without the name of its process.
 pub(super) fn action(action: &Action, system: &System) -> String {
-    let told = explain::describe_action(action, system);
+    let text = explain::describe_action(action, system);
     let who = system.processes[action.process].address().to_string();
-    match told.strip_prefix(&who) {
+    match text.strip_prefix(&who) {
         Some(rest) => rest.trim_start().to_owned(),
-        None => told,
+        None => text,
     }
 }
 

@@ -100,7 +100,7 @@ impl Nodes {
             .chunks
             .front()
             .map_or(&self.known, |chunk| &chunk.start);
-        let start: Vec<_> = start.values().map(|node| node.told(None)).collect();
+        let start: Vec<_> = start.values().map(|node| node.to_json(None)).collect();
         json!(start)
     }
 
@@ -161,7 +161,7 @@ impl Nodes {
             event,
             sent: seen.sends.iter().filter(between_servers).collect(),
             witnesses: [],
-            state: state.told(self.known.get(&seen.id())),
+            state: state.to_json(self.known.get(&seen.id())),
             story: &story,
             violations: seen.violation.map(|violation| {
                 [ShownViolation {
@@ -197,7 +197,7 @@ struct Line<'a> {
     event: Happened<'a>,
     sent: Vec<&'a Envelope>,
     witnesses: [(); 0],
-    state: NodeTold<'a>,
+    state: NodeJson<'a>,
     story: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     violations: Option<[ShownViolation<'a>; 1]>,
@@ -302,26 +302,26 @@ struct StoredPair {
 /// A node, in the format of a server snapshot in a trace, with only the parts that changed. Most steps
 /// change only a small part, and the whole is long.
 #[derive(Serialize)]
-struct NodeTold<'a> {
+struct NodeJson<'a> {
     kind: &'static str,
     id: NodeId,
-    disk: PartTold<'a>,
-    running: Option<PartTold<'a>>,
+    disk: PartJson<'a>,
+    running: Option<PartJson<'a>>,
 }
 
 #[derive(Serialize)]
-struct PartTold<'a> {
+struct PartJson<'a> {
     #[serde(flatten)]
     fields: Map<String, Value>,
     #[serde(flatten)]
-    log: Option<LogTold<'a>>,
+    log: Option<LogJson<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<&'a [StoredPair]>,
 }
 
 /// The entries of a log from `log_from` on, the first index that differs from the previous state.
 #[derive(Serialize)]
-struct LogTold<'a> {
+struct LogJson<'a> {
     log_start: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_from: Option<usize>,
@@ -354,13 +354,13 @@ impl Node {
         }
     }
 
-    fn told(&self, before: Option<&Self>) -> NodeTold<'_> {
+    fn to_json(&self, before: Option<&Self>) -> NodeJson<'_> {
         let was_running = before.and_then(|before| before.running.as_ref());
-        NodeTold {
+        NodeJson {
             kind: "server",
             id: self.id,
-            disk: self.disk.told(before.map(|before| &before.disk)),
-            running: self.running.as_ref().map(|is| is.told(was_running)),
+            disk: self.disk.to_json(before.map(|before| &before.disk)),
+            running: self.running.as_ref().map(|is| is.to_json(was_running)),
         }
     }
 }
@@ -386,27 +386,27 @@ impl Part {
         }
     }
 
-    fn told(&self, before: Option<&Self>) -> PartTold<'_> {
+    fn to_json(&self, before: Option<&Self>) -> PartJson<'_> {
         let is_other = |name: &str, value: &Value| {
             before.is_none_or(|before| before.fields.get(name) != Some(value))
         };
         let fields = self.fields.iter();
         let fields = fields.filter(|(name, value)| is_other(name, value));
         let is_same = |before: &Self| before.store == self.store;
-        PartTold {
+        PartJson {
             fields: fields
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
-            log: self.log_told(before),
+            log: self.log_to_json(before),
             store: (!before.is_some_and(is_same))
                 .then_some(self.store.as_deref())
                 .flatten(),
         }
     }
 
-    fn log_told(&self, before: Option<&Self>) -> Option<LogTold<'_>> {
+    fn log_to_json(&self, before: Option<&Self>) -> Option<LogJson<'_>> {
         let Some(before) = before else {
-            return Some(LogTold {
+            return Some(LogJson {
                 log_start: self.log_start,
                 log_from: None,
                 log: &self.log,
@@ -415,12 +415,12 @@ impl Part {
         if (before.log_start, &before.log) == (self.log_start, &self.log) {
             return None;
         }
-        let is_same = |(place, entry): &(usize, &Entry)| {
-            let place = (self.log_start + place).checked_sub(before.log_start);
-            place.and_then(|place| before.log.get(place)) == Some(*entry)
+        let is_same = |(position, entry): &(usize, &Entry)| {
+            let position = (self.log_start + position).checked_sub(before.log_start);
+            position.and_then(|position| before.log.get(position)) == Some(*entry)
         };
         let same = self.log.iter().enumerate().take_while(is_same).count();
-        Some(LogTold {
+        Some(LogJson {
             log_start: self.log_start,
             log_from: Some(self.log_start + same),
             log: &self.log[same..],
@@ -437,7 +437,7 @@ fn fields(value: Value) -> Map<String, Value> {
 
 /// The short fields of a node's state in memory.
 fn running(raft: &Raft, unsynced: usize) -> Value {
-    let mut told = json!({
+    let mut fields = json!({
         "role": "follower",
         "term": raft.current_term(),
         "voted_for": raft.voted_for(),
@@ -453,20 +453,20 @@ fn running(raft: &Raft, unsynced: usize) -> Value {
         "read_round": 0,
     });
     match raft.role() {
-        Role::Follower { leader, .. } => told["leader"] = json!(leader),
+        Role::Follower { leader, .. } => fields["leader"] = json!(leader),
         Role::PreCandidate { votes } => {
-            told["role"] = "pre-candidate".into();
-            told["votes"] = json!(votes);
+            fields["role"] = "pre-candidate".into();
+            fields["votes"] = json!(votes);
         }
         Role::Candidate(candidate) => {
-            told["role"] = "candidate".into();
-            told["votes"] = json!(candidate.votes);
+            fields["role"] = "candidate".into();
+            fields["votes"] = json!(candidate.votes);
         }
         Role::Leader(leader) => {
-            told["role"] = "leader".into();
-            told["leader"] = json!(raft.id());
-            told["read_round"] = leader.read_round.into();
-            told["followers"] = leader
+            fields["role"] = "leader".into();
+            fields["leader"] = json!(raft.id());
+            fields["read_round"] = leader.read_round.into();
+            fields["followers"] = leader
                 .followers
                 .iter()
                 .map(|(id, progress)| {
@@ -480,5 +480,5 @@ fn running(raft: &Raft, unsynced: usize) -> Value {
                 .collect();
         }
     }
-    told
+    fields
 }

@@ -172,8 +172,8 @@ fn uncommitted_on_majority(system: &System) -> Vec<(usize, Term)> {
     let mut counts: BTreeMap<(usize, Term), usize> = BTreeMap::new();
     for disk in &disks {
         let beyond = disk.iter().enumerate().skip(system.history.committed.len());
-        for (place, entry) in beyond.filter(|(_, entry)| led.contains(&entry.term)) {
-            *counts.entry((place + 1, entry.term)).or_default() += 1;
+        for (position, entry) in beyond.filter(|(_, entry)| led.contains(&entry.term)) {
+            *counts.entry((position + 1, entry.term)).or_default() += 1;
         }
     }
     let majority = disks.len() / 2 + 1;

@@ -78,13 +78,13 @@ pub(super) fn script(walk: &Walk) -> Result<String> {
         NoScript::WithQuorumChecks,
     )?;
     let mut writer = Writer::new(scope, walk)?;
-    for (place, step) in walk.steps.iter().enumerate() {
+    for (index, step) in walk.steps.iter().enumerate() {
         writer.comment(&step.story);
         match &step.local {
             Some(local) => {
                 let written = writer.step(step.process, local, &step.after);
                 written.map_err(|reason| NoScript::AtStep {
-                    step: place + 1,
+                    step: index + 1,
                     reason: Box::new(reason),
                 })?;
             }
@@ -258,9 +258,9 @@ impl Writer {
             let Some(envelope) = vote.cloned() else {
                 break;
             };
-            let place = self.place(envelope.to)?;
+            let index = self.index_of(envelope.to)?;
             self.happen(
-                place,
+                index,
                 &Local::Deliver {
                     envelope,
                     ask: None,
@@ -277,36 +277,36 @@ impl Writer {
     }
 
     fn sync_all(&mut self) -> Result<()> {
-        for place in 0..self.system.processes.len() {
-            while unsynced(&self.system.processes[place]) > 0 {
-                self.happen(place, &Local::Sync)?;
+        for index in 0..self.system.processes.len() {
+            while unsynced(&self.system.processes[index]) > 0 {
+                self.happen(index, &Local::Sync)?;
             }
         }
         Ok(())
     }
 
     /// A step of the walk, with the syncs and the restart that it includes.
-    fn step(&mut self, place: usize, local: &Local, after: &Process) -> Result<()> {
-        self.happen(place, local)?;
+    fn step(&mut self, index: usize, local: &Local, after: &Process) -> Result<()> {
+        self.happen(index, local)?;
         let is_up = |process: &Process| {
             let server = process.server();
             server.is_some_and(|server| server.running.is_some())
         };
-        if is_up(after) && !is_up(&self.system.processes[place]) {
-            self.happen(place, &Local::Restart)?;
+        if is_up(after) && !is_up(&self.system.processes[index]) {
+            self.happen(index, &Local::Restart)?;
         }
-        while unsynced(&self.system.processes[place]) > unsynced(after) {
-            self.happen(place, &Local::Sync)?;
+        while unsynced(&self.system.processes[index]) > unsynced(after) {
+            self.happen(index, &Local::Sync)?;
         }
         ensure(
-            looks_like(&self.system.processes[place], after),
+            looks_like(&self.system.processes[index], after),
             NoScript::SplitDiffers,
         )
     }
 
     /// One step of the script.
-    fn happen(&mut self, place: usize, local: &Local) -> Result<()> {
-        let process = &self.system.processes[place];
+    fn happen(&mut self, index: usize, local: &Local) -> Result<()> {
+        let process = &self.system.processes[index];
         let server = process.server().ok_or(NoScript::NotServer)?;
         let id = server.id;
         let line = match local {
@@ -330,7 +330,7 @@ impl Writer {
             | Local::ClientTimeout
             | Local::ProxyTimeout { .. } => {
                 let action = Action {
-                    process: place,
+                    process: index,
                     local: local.clone(),
                 };
                 return Err(NoScript::NoCommand {
@@ -339,14 +339,14 @@ impl Writer {
             }
         };
         self.line(&line);
-        let process = &self.system.processes[place];
+        let process = &self.system.processes[index];
         let step = self
             .fine
             .local_step(process, local)
             .ok_or(NoScript::SplitImpossible)?;
-        self.system.processes[place] = step.next;
+        self.system.processes[index] = step.next;
         let config = self.fine.scope().config();
-        let sent = self.cores[place].step(local, config);
+        let sent = self.cores[index].step(local, config);
         let sorted = |mut sent: Vec<Envelope>| {
             sent.sort();
             sent
@@ -368,10 +368,10 @@ impl Writer {
         }
         let stays = self.later.contains(envelope);
         let flight = self.flight.entry((envelope.from, envelope.to)).or_default();
-        let place = flight.iter().position(|other| other == envelope);
-        let place = place.ok_or(NoScript::NotInFlight)?;
+        let index = flight.iter().position(|other| other == envelope);
+        let index = index.ok_or(NoScript::NotInFlight)?;
         if !stays {
-            flight.remove(place);
+            flight.remove(index);
         }
         let name = |address: Address| match address {
             Address::Node(id) => Ok(format!("n{id}")),
@@ -379,13 +379,13 @@ impl Writer {
         };
         let (from, to) = (name(envelope.from)?, name(envelope.to)?);
         let verb = if stays { "repeat" } else { "deliver" };
-        Ok(format!("({verb} {from} {to} nth={})", place + 1))
+        Ok(format!("({verb} {from} {to} nth={})", index + 1))
     }
 
-    fn place(&self, address: Address) -> Result<usize> {
+    fn index_of(&self, address: Address) -> Result<usize> {
         let mut processes = self.system.processes.iter();
-        let place = processes.position(|process| process.address() == address);
-        place.ok_or(NoScript::NoAddress)
+        let index = processes.position(|process| process.address() == address);
+        index.ok_or(NoScript::NoAddress)
     }
 
     fn comment(&mut self, text: &str) {
@@ -480,8 +480,8 @@ fn role(raft: &Raft) -> String {
 }
 
 fn log(log: &[Entry]) -> String {
-    let entry = |(place, entry): (usize, &Entry)| {
-        let id = format!("{}@t{}", LogIndex::new(place as u64 + 1), entry.term);
+    let entry = |(index, entry): (usize, &Entry)| {
+        let id = format!("{}@t{}", LogIndex::new(index as u64 + 1), entry.term);
         match &entry.payload {
             Payload::Noop => format!("{id} noop"),
             Payload::Command(Command::OpenSession { .. }) => format!("{id} open session"),

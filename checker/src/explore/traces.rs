@@ -182,7 +182,7 @@ fn of_scope(input: &Input) -> Result<String, BadFiles> {
     let mut steps = 0;
     let mut is_able = true;
     let mut violation = None;
-    let judged = trace::read_each(input.read()?, |read| match read {
+    let checked = trace::read_each(input.read()?, |read| match read {
         Read::Start(scope) => walk = Some(Walk::new(Arc::new(world::World::from_trace(scope)))),
         Read::Step(step) => {
             steps += 1;
@@ -195,7 +195,7 @@ fn of_scope(input: &Input) -> Result<String, BadFiles> {
             }
         }
     });
-    let verdict = match &judged {
+    let verdict = match &checked {
         Ok(()) => accepted(),
         Err(bad) => rejected(&bad.why, &input.name, bad.line),
     };
@@ -231,7 +231,7 @@ fn of_scope(input: &Input) -> Result<String, BadFiles> {
             .map(|violation| violation.cause.to_string())
     );
     header["cause"] = json!(violation.as_ref().map(|violation| &violation.cause));
-    let mut told = json!({
+    let mut fields = json!({
         "kind": "scope",
         "header": header,
         "start": start,
@@ -239,10 +239,10 @@ fn of_scope(input: &Input) -> Result<String, BadFiles> {
     });
     if let Some(place) = walk.world.place() {
         let keys = walk.steps.iter().map(|step| step.key.to_string());
-        told["walk"] = place;
-        told["walk"]["path"] = keys.collect::<Vec<_>>().into();
+        fields["walk"] = place;
+        fields["walk"]["path"] = keys.collect::<Vec<_>>().into();
     }
-    Ok(answer(told, 1, shown.iter().map(String::as_str), steps))
+    Ok(answer(fields, 1, shown.iter().map(String::as_str), steps))
 }
 
 fn accepted() -> Value {
@@ -262,18 +262,18 @@ fn of_nodes(inputs: &[Input], used_disks: bool, part: Part) -> Result<String, Ba
         Part { to: Some(last), .. } => Nodes::up_to(last),
         Part { from, .. } => Nodes::starting_with(from.unwrap_or(1)),
     };
-    let (nodes, judged) = judge(inputs, used_disks, nodes)?;
-    if judged.is_ok() || !part.is_whole() || nodes.shows_the_end() {
-        return Ok(told_of_nodes(&nodes, &judged));
+    let (nodes, checked) = check_nodes(inputs, used_disks, nodes)?;
+    if checked.is_ok() || !part.is_whole() || nodes.shows_the_end() {
+        return Ok(nodes_to_json(&nodes, &checked));
     }
     let end = Nodes::up_to(nodes.all());
     // Frees the first part, because the second part needs as much memory again.
     drop(nodes);
-    let (nodes, judged) = judge(inputs, used_disks, end)?;
-    Ok(told_of_nodes(&nodes, &judged))
+    let (nodes, checked) = check_nodes(inputs, used_disks, end)?;
+    Ok(nodes_to_json(&nodes, &checked))
 }
 
-fn judge(
+fn check_nodes(
     inputs: &[Input],
     used_disks: bool,
     mut nodes: Nodes,
@@ -287,12 +287,12 @@ fn judge(
         lines: &AtomicU64::new(0),
         interrupt: &AtomicBool::new(false),
     };
-    let judged = replay_watched(sources, conditions, &mut |seen| nodes.see(&seen));
-    Ok((nodes, judged))
+    let checked = replay_watched(sources, conditions, &mut |seen| nodes.see(&seen));
+    Ok((nodes, checked))
 }
 
-fn told_of_nodes(nodes: &Nodes, judged: &Result<ReplayReport, Rejection>) -> String {
-    let verdict = match judged {
+fn nodes_to_json(nodes: &Nodes, checked: &Result<ReplayReport, Rejection>) -> String {
+    let verdict = match checked {
         Ok(_) => accepted(),
         Err(Rejection::Unreadable { place, why }) => rejected(why, &place.file, place.line),
         Err(Rejection::Disagreement { place, why }) => rejected(why, &place.file, place.line),
@@ -301,21 +301,21 @@ fn told_of_nodes(nodes: &Nodes, judged: &Result<ReplayReport, Rejection>) -> Str
         }
         Err(Rejection::Interrupted) => rejected(&ReplayStop::ReplayInterrupted, "", 0),
     };
-    let violation = judged.as_ref().err().and_then(Rejection::violation);
+    let violation = checked.as_ref().err().and_then(Rejection::violation);
     let header = json!({
         "schema": SCHEMA,
         "scope": null,
-        "mutant": judged.as_ref().ok().and_then(|report: &ReplayReport| report.planted.clone()),
+        "mutant": checked.as_ref().ok().and_then(|report: &ReplayReport| report.planted.clone()),
         "property": violation.map(|violation| violation.property.name()),
         "why": violation.map(|violation| violation.cause.to_string()),
         "cause": violation.map(|violation| &violation.cause),
         "servers": nodes.count(),
     });
-    let told = json!({
+    let fields = json!({
         "kind": "nodes",
         "header": header,
         "start": nodes.start(),
         "verdict": verdict,
     });
-    answer(told, nodes.from(), nodes.lines(), nodes.all())
+    answer(fields, nodes.from(), nodes.lines(), nodes.all())
 }

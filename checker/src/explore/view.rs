@@ -52,7 +52,7 @@ pub(super) fn steps(walk: &Walk, from: usize) -> Vec<Value> {
     let numbered = walk.steps.iter().enumerate();
     numbered
         .skip(from)
-        .map(|(place, step)| self::step(walk, place + 1, step))
+        .map(|(index, step)| self::step(walk, index + 1, step))
         .collect()
 }
 

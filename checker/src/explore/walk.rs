@@ -325,7 +325,7 @@ impl Walk {
         let mut seen = BTreeSet::new();
         let steps = self.steps.iter().enumerate();
         let all =
-            steps.flat_map(|(place, step)| step.violations.iter().map(move |it| (place + 1, it)));
+            steps.flat_map(|(index, step)| step.violations.iter().map(move |it| (index + 1, it)));
         all.filter(|(_, violation)| seen.insert(violation.property))
             .collect()
     }
@@ -348,8 +348,8 @@ impl Walk {
         match key {
             Key::Drop(message) => self.drop_message(key, message),
             Key::Step { process, what } => {
-                let place = (process as usize).wrapping_sub(1);
-                let action = self.action(place, what)?;
+                let index = (process as usize).wrapping_sub(1);
+                let action = self.action(index, what)?;
                 self.act(key, action)
             }
         }
@@ -378,11 +378,11 @@ impl Walk {
         let gone = self.steps.split_off(count);
         self.bytes -= gone.iter().map(WalkStep::bytes).sum::<usize>();
         let changed: BTreeSet<usize> = gone.iter().map(|step| step.process).collect();
-        for place in changed {
-            let last = self.steps.iter().rev().find(|step| step.process == place);
-            self.system.processes[place] = match last {
+        for index in changed {
+            let last = self.steps.iter().rev().find(|step| step.process == index);
+            self.system.processes[index] = match last {
                 Some(step) => Process::clone(&step.after),
-                None => self.start.processes[place].clone(),
+                None => self.start.processes[index].clone(),
             };
         }
         let kept = match self.steps.last() {
@@ -410,19 +410,19 @@ impl Walk {
     /// drops.
     pub(super) fn choices(&self) -> Vec<Choice> {
         let mut choices = Vec::new();
-        for place in 0..self.system.processes.len() {
-            self.choices_of(place, &mut choices);
+        for index in 0..self.system.processes.len() {
+            self.choices_of(index, &mut choices);
         }
         choices
     }
 
-    fn choices_of(&self, place: usize, choices: &mut Vec<Choice>) {
-        let process = &self.system.processes[place];
+    fn choices_of(&self, index: usize, choices: &mut Vec<Choice>) {
+        let process = &self.system.processes[index];
         let locals = self.real.local_events(process);
         let run = Local::ElectionTimeout;
         let has_run = locals.contains(&run);
         for local in locals {
-            choices.push(self.choice(place, local, None));
+            choices.push(self.choice(index, local, None));
         }
         if !has_run
             && let Some(server) = process.server()
@@ -430,13 +430,13 @@ impl Walk {
             && !matches!(running.raft.role(), model::Role::Leader(_))
         {
             let key = Key::Step {
-                process: place as u32 + 1,
+                process: index as u32 + 1,
                 what: What::Plain('e'),
             };
             choices.push(Choice {
                 key,
                 action: Some(Action {
-                    process: place,
+                    process: index,
                     local: run,
                 }),
                 message: None,
@@ -450,7 +450,7 @@ impl Walk {
         };
         for (number, sent) in mine() {
             for local in self.real.deliveries(&sent.envelope) {
-                choices.push(self.choice(place, local, Some(number)));
+                choices.push(self.choice(index, local, Some(number)));
             }
         }
         for (number, sent) in mine() {
@@ -467,11 +467,11 @@ impl Walk {
         }
     }
 
-    fn choice(&self, place: usize, local: Local, message: Option<u32>) -> Choice {
+    fn choice(&self, index: usize, local: Local, message: Option<u32>) -> Choice {
         let what =
             What::from_local(&local, |_| message).expect("a delivery has its message's number");
         let action = Action {
-            process: place,
+            process: index,
             local,
         };
         let outcome = self
@@ -479,7 +479,7 @@ impl Walk {
             .map(|step| self.effect(&action, &step));
         Choice {
             key: Key::Step {
-                process: place as u32 + 1,
+                process: index as u32 + 1,
                 what,
             },
             action: Some(action),
@@ -499,10 +499,10 @@ impl Walk {
         }
     }
 
-    fn action(&self, place: usize, what: What) -> Result<Action, Refusal> {
-        let process = self.system.processes.get(place);
+    fn action(&self, index: usize, what: What) -> Result<Action, Refusal> {
+        let process = self.system.processes.get(index);
         let process = process.ok_or_else(|| Refusal::NoProcess {
-            process: place.wrapping_add(1),
+            process: index.wrapping_add(1),
             processes: self.system.processes.len(),
         })?;
         let local = match what {
@@ -529,7 +529,7 @@ impl Walk {
             other => other.local().ok_or(Refusal::NoEvent)?,
         };
         Ok(Action {
-            process: place,
+            process: index,
             local,
         })
     }
@@ -605,19 +605,19 @@ impl Walk {
     }
 
     fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {
-        let judged = self.allowed(&action)?;
+        let step = self.allowed(&action)?;
         let story = explain::describe_action(&action, &self.system);
         let (spent, mut history, witnesses, mut violation) = self
             .real
-            .record(&self.system.spent, &self.system.history, &judged)
+            .record(&self.system.spent, &self.system.history, &step)
             .ok_or(Refusal::OutOfBounds)?;
-        violation = violation.or_else(|| self.judge_pairs(&action, &judged.next, Properties::ALL));
+        violation = violation.or_else(|| self.check_pairs(&action, &step.next, Properties::ALL));
         let mut all = Vec::new();
         if violation.is_some() {
-            all = self.judge_apart(&action);
-            let unjudged = self.judging(Properties::NONE);
+            all = self.check_separately(&action);
+            let unchecked = self.with_properties(Properties::NONE);
             if let Some((_, whole, _, _)) =
-                unjudged.record(&self.system.spent, &self.system.history, &judged)
+                unchecked.record(&self.system.spent, &self.system.history, &step)
             {
                 history = whole;
             }
@@ -629,11 +629,11 @@ impl Walk {
             let sent = &mut self.messages[message as usize - 1];
             sent.fates.push((number, Fate::Delivered));
         }
-        let sent = judged.sent.into_iter();
+        let sent = step.sent.into_iter();
         let sent = sent.map(|envelope| self.send(envelope, number)).collect();
         self.system.spent = spent;
         self.system.history = history.clone();
-        self.system.processes[action.process] = judged.next.clone();
+        self.system.processes[action.process] = step.next.clone();
         let history = match self.steps.last() {
             Some(last) if *last.history == history => Arc::clone(&last.history),
             _ => Arc::new(history),
@@ -643,7 +643,7 @@ impl Walk {
             process: action.process,
             local: Some(action.local),
             sent,
-            after: Arc::new(judged.next),
+            after: Arc::new(step.next),
             witnesses,
             story,
             violations: all,
@@ -655,7 +655,7 @@ impl Walk {
     }
 
     /// The same transitions with other properties.
-    fn judging(&self, properties: Properties) -> TransitionSystem {
+    fn with_properties(&self, properties: Properties) -> TransitionSystem {
         TransitionSystem::new(Scope {
             properties,
             ..self.real.scope().clone()
@@ -663,34 +663,34 @@ impl Walk {
     }
 
     /// All violations of the step. Each property is checked as if it were the only one.
-    fn judge_apart(&self, action: &Action) -> Vec<Violation> {
-        let judge = |property| {
+    fn check_separately(&self, action: &Action) -> Vec<Violation> {
+        let check = |property| {
             let properties = Properties::only(property);
-            let real = self.judging(properties);
+            let real = self.with_properties(properties);
             let step = real.local_step(&self.system.processes[action.process], &action.local)?;
             let (_, _, _, violation) =
                 real.record(&self.system.spent, &self.system.history, &step)?;
-            violation.or_else(|| self.judge_pairs(action, &step.next, properties))
+            violation.or_else(|| self.check_pairs(action, &step.next, properties))
         };
         Property::ALL
             .iter()
-            .filter_map(|property| judge(*property))
+            .filter_map(|property| check(*property))
             .collect()
     }
 
-    fn judge_pairs(
+    fn check_pairs(
         &self,
         action: &Action,
         next: &Process,
-        judged: Properties,
+        properties: Properties,
     ) -> Option<Violation> {
         let facet = Facet::new(next.server()?);
         let others = self.system.processes.iter().enumerate();
-        let others = others.filter(|(place, _)| *place != action.process);
+        let others = others.filter(|(index, _)| *index != action.process);
         others
             .filter_map(|(_, other)| other.server())
             .find_map(|other| {
-                properties::pair::judge_pair(&facet, &Facet::new(other), judged).err()
+                properties::pair::check_pair(&facet, &Facet::new(other), properties).err()
             })
     }
 
@@ -706,14 +706,14 @@ impl Walk {
         let pairs = || {
             let places = servers.iter().enumerate();
             places
-                .flat_map(|(place, one)| servers[place + 1..].iter().map(move |other| (one, other)))
+                .flat_map(|(index, one)| servers[index + 1..].iter().map(move |other| (one, other)))
         };
-        let judge = |property: &Property| {
+        let check = |property: &Property| {
             pairs().find_map(|(one, other)| {
-                properties::pair::judge_pair(one, other, Properties::only(*property)).err()
+                properties::pair::check_pair(one, other, Properties::only(*property)).err()
             })
         };
-        Property::ALL.iter().filter_map(judge).collect()
+        Property::ALL.iter().filter_map(check).collect()
     }
 
     fn drop_message(&mut self, key: Key, message: u32) -> Result<(), Refusal> {

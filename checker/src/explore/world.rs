@@ -7,7 +7,7 @@
 //! where it is known to be found.
 
 use super::problem::Problem;
-use crate::catalog::{self, Entry};
+use crate::catalog::{self, CatalogEntry};
 use model::{
     mutant::Mutant,
     system::{
@@ -38,8 +38,8 @@ pub(super) fn scopes() -> &'static [Scope] {
 }
 
 /// The catalog of bugs, with the scope that finds each.
-pub(super) fn entries() -> &'static [Entry] {
-    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(catalog::entries);
+pub(super) fn entries() -> &'static [CatalogEntry] {
+    static ENTRIES: LazyLock<Vec<CatalogEntry>> = LazyLock::new(catalog::entries);
     &ENTRIES
 }
 
@@ -108,7 +108,7 @@ pub(super) struct World {
     pub(super) scope: Scope,
     pub(super) steps: Steps,
     /// The catalog entry of the planted bug, if the catalog finds the bug in this scope.
-    pub(super) entry: Option<Box<Entry>>,
+    pub(super) entry: Option<Box<CatalogEntry>>,
 }
 
 impl World {
@@ -205,7 +205,7 @@ fn mutant(name: &str) -> Result<Mutant, Problem> {
 }
 
 /// The catalog entry of a bug, if the scope is where the catalog finds it.
-fn known_place(mutant: Mutant, scope: &Scope) -> Option<Box<Entry>> {
+fn known_place(mutant: Mutant, scope: &Scope) -> Option<Box<CatalogEntry>> {
     let entry = entries().iter().find(|entry| entry.mutant == mutant)?;
     let is_there = entry.scope.name == scope.name && bounds_of(&entry.scope) == bounds_of(scope);
     is_there.then(|| Box::new(entry.clone()))

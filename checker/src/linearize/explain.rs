@@ -155,12 +155,12 @@ fn describe(all: usize, core: &[Operation], found: &SearchResult) -> Explanation
     operations.sort_by_key(|op| op.invoke);
     let mut values = Values::default();
     let mut state = KeyState::default();
-    let start = state.told(&values);
+    let start = state.describe(&values);
     let mut order = Vec::new();
     for operation in found.longest.iter().map(|place| &core[*place]) {
         let step = ObjectStep::from_operation(operation, &mut values);
         state = state.after(&step, &mut values).unwrap_or(state);
-        order.push((operation.clone(), state.told(&values)));
+        order.push((operation.clone(), state.describe(&values)));
     }
     let waiting = |op: &&Operation| !order.iter().any(|(placed, _)| placed.place == op.place);
     let left: Vec<&Operation> = operations.iter().filter(waiting).collect();
@@ -191,7 +191,7 @@ fn obstacle(operation: &Operation, state: KeyState, values: &mut Values) -> Stri
                 state.floor
             )
         }
-        _ => format!("but {}", state.told(values)),
+        _ => format!("but {}", state.describe(values)),
     }
 }
 

@@ -195,7 +195,7 @@ impl ClientHistory {
                 )));
             }
             let record: Record =
-                serde_json::from_slice(&text).map_err(|error| bad(told(&error)))?;
+                serde_json::from_slice(&text).map_err(|error| bad(parse_error(&error)))?;
             match parse(record, place.clone()).map_err(bad)? {
                 Recorded::Operation(operation) => self.operations.push(operation),
                 Recorded::StaleRead(read) => self.stale_reads.push(read),
@@ -207,7 +207,7 @@ impl ClientHistory {
 }
 
 /// The error without serde's own line number, which is always 1 here.
-fn told(error: &serde_json::Error) -> String {
+fn parse_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line ") {
         Some((what, _)) => format!("{what} (column {})", error.column()),

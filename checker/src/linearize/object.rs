@@ -243,7 +243,7 @@ impl KeyState {
     }
 
     /// A description of the state.
-    pub(super) fn told(self, values: &Values) -> String {
+    pub(super) fn describe(self, values: &Values) -> String {
         let Some(value) = self.value else {
             return "the key is absent".into();
         };

@@ -116,13 +116,13 @@ struct Search {
 struct Definite {
     step: ObjectStep,
     /// Its index among the operations searched.
-    place: usize,
+    position: usize,
 }
 
 struct Open {
     step: ObjectStep,
     invoke: u64,
-    place: usize,
+    position: usize,
     /// The previous operation with the same effect.
     twin: Option<usize>,
 }
@@ -138,7 +138,7 @@ struct Configuration {
 
 /// The current state of the key.
 #[derive(Clone, Copy)]
-struct Standing {
+struct SearchState {
     state: KeyState,
     /// Whether the last change has an unknown outcome and was not read yet.
     unseen: bool,
@@ -147,7 +147,7 @@ struct Standing {
 /// An operation that was taken, and the continuation after it is taken back.
 struct Frame {
     taken: Choice,
-    before: Standing,
+    before: SearchState,
     /// The next candidate to try; `None` if no other needs to be tried.
     next: Option<Cursor>,
 }
@@ -171,18 +171,18 @@ impl Search {
     fn new(operations: &[&Operation]) -> Self {
         let mut values = Values::default();
         let mut by_call: Vec<usize> = (0..operations.len()).collect();
-        by_call.sort_by_key(|place| operations[*place].invoke);
+        by_call.sort_by_key(|position| operations[*position].invoke);
         let mut definite = Vec::new();
         let mut open: Vec<Open> = Vec::new();
         let mut spans = Vec::new();
         let mut twins = FxHashMap::default();
-        for place in by_call {
-            let operation = operations[place];
+        for position in by_call {
+            let operation = operations[position];
             let step = ObjectStep::from_operation(operation, &mut values);
             match operation.returned {
                 Some(returned) => {
                     spans.push((operation.invoke, returned));
-                    definite.push(Definite { step, place });
+                    definite.push(Definite { step, position });
                 }
                 None => {
                     let twin = match twins.entry(step) {
@@ -196,7 +196,7 @@ impl Search {
                     open.push(Open {
                         step,
                         invoke,
-                        place,
+                        position,
                         twin,
                     });
                 }
@@ -226,7 +226,7 @@ impl Search {
 
     fn run(mut self, limits: &Limits<'_>) -> SearchResult {
         let mut frames: Vec<Frame> = Vec::new();
-        let mut standing = Standing {
+        let mut standing = SearchState {
             state: KeyState::default(),
             unseen: false,
         };
@@ -294,11 +294,11 @@ impl Search {
             .iter()
             .rposition(is_definite)
             .map_or(0, |last| last + 1);
-        let place = |frame: &Frame| match frame.taken {
-            Choice::Definite(op) => self.definite[op].place,
-            Choice::Open(op) => self.open[op].place,
+        let position = |frame: &Frame| match frame.taken {
+            Choice::Definite(op) => self.definite[op].position,
+            Choice::Open(op) => self.open[op].position,
         };
-        frames[..count].iter().map(place).collect()
+        frames[..count].iter().map(position).collect()
     }
 
     fn first(&self) -> Cursor {
@@ -310,15 +310,19 @@ impl Search {
     fn candidate(
         &mut self,
         mut cursor: Cursor,
-        standing: Standing,
-    ) -> Option<(Choice, Option<Cursor>, Standing)> {
+        standing: SearchState,
+    ) -> Option<(Choice, Option<Cursor>, SearchState)> {
         if let Cursor::Definite(node) = cursor
             && node == self.timeline.first()
             && let Some(op) = self.sure_candidate(standing)
         {
             self.take(Choice::Definite(op));
             let unseen = false;
-            return Some((Choice::Definite(op), None, Standing { unseen, ..standing }));
+            return Some((
+                Choice::Definite(op),
+                None,
+                SearchState { unseen, ..standing },
+            ));
         }
         loop {
             let (choice, step, next) = match cursor {
@@ -353,7 +357,7 @@ impl Search {
             let Some(state) = self.reached(standing.state, choice, &step) else {
                 continue;
             };
-            let after = Standing {
+            let after = SearchState {
                 state,
                 unseen: matches!(choice, Choice::Open(_)),
             };
@@ -367,7 +371,7 @@ impl Search {
 
     /// A candidate that is possible here and leaves the state unchanged: no other candidate needs to be
     /// tried.
-    fn sure_candidate(&mut self, standing: Standing) -> Option<usize> {
+    fn sure_candidate(&mut self, standing: SearchState) -> Option<usize> {
         let mut node = self.timeline.first();
         while let TimelineEvent::Call(op) = self.timeline.event(node) {
             let step = self.definite[op].step;
@@ -410,7 +414,7 @@ impl Search {
     }
 
     /// Records a configuration. Returns whether it is new.
-    fn enter(&mut self, standing: Standing) -> bool {
+    fn enter(&mut self, standing: SearchState) -> bool {
         let configuration = Configuration {
             taken: self.taken.key(),
             used: self.used.key(),
@@ -506,12 +510,12 @@ impl Timeline {
         let count = order.len() + 1;
         let mut nodes = vec![(0, 0); spans.len()];
         let mut events = vec![TimelineEvent::Return(u64::MAX)];
-        for (place, (time, is_return, op)) in order.into_iter().enumerate() {
+        for (position, (time, is_return, op)) in order.into_iter().enumerate() {
             if is_return {
-                nodes[op].1 = place + 1;
+                nodes[op].1 = position + 1;
                 events.push(TimelineEvent::Return(time));
             } else {
-                nodes[op].0 = place + 1;
+                nodes[op].0 = position + 1;
                 events.push(TimelineEvent::Call(op));
             }
         }

@@ -341,12 +341,12 @@ impl Replay {
             _ => None,
         };
         let changes = coverage::changes(self.servers[track].raft(), &event);
-        let judged = self.judge(track, step, heard, place);
-        let violation = match &judged {
+        let checked = self.check(track, step, heard, place);
+        let violation = match &checked {
             Ok(()) => None,
             Err(Rejection::Violation { violation, .. }) => Some(violation),
             // The step differs from its record, so there is nothing to show.
-            Err(_) => return judged.map(|()| Vec::new()),
+            Err(_) => return checked.map(|()| Vec::new()),
         };
         let server = &self.servers[track];
         watch(Seen {
@@ -357,7 +357,7 @@ impl Replay {
             sends: &server.sends,
             violation,
         });
-        judged?;
+        checked?;
         let term = server.raft().map(Raft::current_term).unwrap_or_default();
         let inside = self.tally.step(track, &event, cause, changes, term);
         let mut woken = Vec::new();
@@ -372,7 +372,7 @@ impl Replay {
     }
 
     /// Executes a step on its server and checks it.
-    fn judge(
+    fn check(
         &mut self,
         track: usize,
         step: RecordedStep,
@@ -382,16 +382,16 @@ impl Replay {
         let led = self.servers[track].step(step, place, &mut self.cluster)?;
         let server = &self.servers[track];
         let violation = |violation| violation_at(place, violation);
-        self.cluster.judge_step(server, &led).map_err(violation)?;
+        self.cluster.check_step(server, &led).map_err(violation)?;
         if let Some(heard) = heard {
             self.received += 1;
             self.cluster
-                .judge_belief(server, &self.servers[heard])
+                .check_belief(server, &self.servers[heard])
                 .map_err(violation)?;
         }
         for envelope in &server.sends {
             self.cluster
-                .judge_send(server, envelope)
+                .check_send(server, envelope)
                 .map_err(violation)?;
         }
         Ok(())

@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// Checks a step of a server: its election and its commits.
-    pub(super) fn judge_step(&mut self, server: &Server, led: &Led) -> Result<(), Violation> {
+    pub(super) fn check_step(&mut self, server: &Server, led: &Led) -> Result<(), Violation> {
         let Some(raft) = server.raft() else {
             return Ok(());
         };
@@ -113,12 +113,12 @@ impl Cluster {
         let id = raft.id();
         let both = count.min(self.committed.len());
         if both > 0 && log[both - 1] != self.committed[both - 1] {
-            let place = (0..both).find(|place| log[*place] != self.committed[*place]);
+            let position = (0..both).find(|position| log[*position] != self.committed[*position]);
             return violated(
                 Property::StateMachineSafety,
                 Cause::AppliedEntryDiffers {
                     server: id,
-                    index: LogIndex::new(place.map_or(both, |place| place + 1) as u64),
+                    index: LogIndex::new(position.map_or(both, |position| position + 1) as u64),
                 },
             );
         }
@@ -148,7 +148,7 @@ impl Cluster {
 
     /// Checks a message when it is sent: it promises nothing that is not on the disk, and contradicts no
     /// earlier promise.
-    pub(super) fn judge_send(
+    pub(super) fn check_send(
         &mut self,
         server: &Server,
         envelope: &Envelope,
@@ -168,14 +168,14 @@ impl Cluster {
                 let AppendOutcome::Matched { match_index } = response.outcome else {
                     return Ok(());
                 };
-                return judge_acknowledgement(server, response.term, match_index);
+                return check_acknowledgement(server, response.term, match_index);
             }
             Message::InstallSnapshotResponse(response) => {
-                return judge_acknowledgement(server, response.term, response.match_index);
+                return check_acknowledgement(server, response.term, response.match_index);
             }
             Message::ClientResponse(response) => {
                 return match &response.body {
-                    ResponseBody::Applied(answer) => self.judge_answer(server, answer),
+                    ResponseBody::Applied(answer) => self.check_answer(server, answer),
                     _ => Ok(()),
                 };
             }
@@ -210,12 +210,12 @@ impl Cluster {
     }
 
     /// Checks that an acknowledged write is committed.
-    fn judge_answer(&self, server: &Server, answer: &Answer) -> Result<(), Violation> {
+    fn check_answer(&self, server: &Server, answer: &Answer) -> Result<(), Violation> {
         let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
             return Ok(());
         };
-        let place = (version.get() as usize).checked_sub(1);
-        let committed = place.and_then(|place| self.committed.get(place));
+        let position = (version.get() as usize).checked_sub(1);
+        let committed = position.and_then(|position| self.committed.get(position));
         let is_write = committed.is_some_and(|prefix| {
             let entry = self.entry(*prefix);
             entry.is_some_and(|entry| matches!(entry.payload, Payload::Command(Command::Write(_))))
@@ -234,7 +234,7 @@ impl Cluster {
 
     /// Checks a leader's progress for the follower that sent the received message against that
     /// follower's disk.
-    pub(super) fn judge_belief(&self, leader: &Server, follower: &Server) -> Result<(), Violation> {
+    pub(super) fn check_belief(&self, leader: &Server, follower: &Server) -> Result<(), Violation> {
         let Some(raft) = leader.raft() else {
             return Ok(());
         };
@@ -277,7 +277,7 @@ impl ClusterHistory for Cluster {
         self.prefixes.entry(prefix)
     }
 
-    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Violation> {
+    fn check_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Violation> {
         let kept = new.current_term > old.current_term
             || (new.current_term == old.current_term
                 && (old.voted_for.is_none() || old.voted_for == new.voted_for));
@@ -294,7 +294,7 @@ impl ClusterHistory for Cluster {
         Ok(())
     }
 
-    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Violation> {
+    fn check_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Violation> {
         let last = snapshot.last_included();
         let count = last.index.get() as usize;
         let covered = self.committed.get(..count).unwrap_or_default();
@@ -329,7 +329,7 @@ impl ClusterHistory for Cluster {
     }
 }
 
-fn judge_acknowledgement(
+fn check_acknowledgement(
     server: &Server,
     term: Term,
     match_index: LogIndex,

@@ -26,11 +26,11 @@ pub(super) trait ClusterHistory {
     fn entry(&self, prefix: Prefix) -> Option<&Entry>;
 
     /// Checks the hard state of a disk: a vote never changes within a term.
-    fn judge_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Violation>;
+    fn check_disk(&mut self, id: NodeId, old: HardState, new: HardState) -> Result<(), Violation>;
 
     /// Checks a snapshot that is written to a disk: it ends with a committed entry, and its state is the
     /// result of the entries up to there. Returns the prefixes of these entries.
-    fn judge_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Violation>;
+    fn check_snapshot(&mut self, id: NodeId, snapshot: &Snapshot) -> Result<&[Prefix], Violation>;
 }
 
 /// A server.
@@ -187,8 +187,8 @@ impl Server {
             while let Some(write) = self.unsynced.pop_front_if(|write| write.id <= *id) {
                 let before = self.disk.hard_state;
                 self.disk.apply(&write);
-                let judged = cluster.judge_disk(self.id, before, self.disk.hard_state);
-                promised = promised.and(judged);
+                let checked = cluster.check_disk(self.id, before, self.disk.hard_state);
+                promised = promised.and(checked);
             }
         }
         let before = Watermarks::new(raft);
@@ -231,7 +231,7 @@ impl Server {
         let mut covering = None;
         if let Some(snapshot) = &write.snapshot {
             let covered = cluster
-                .judge_snapshot(self.id, snapshot)
+                .check_snapshot(self.id, snapshot)
                 .map_err(|violation| violation_at(place, violation))?;
             self.log.clear();
             self.log.extend_from_slice(covered);

@@ -52,8 +52,8 @@ impl TraceKind {
         let start = &start[..start.len().min(1 << 16)];
         for line in start.split(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
-            let place = |field: &str| text.find(field).unwrap_or(usize::MAX);
-            match place("\"schema\"").cmp(&place("\"trace\"")) {
+            let position = |field: &str| text.find(field).unwrap_or(usize::MAX);
+            match position("\"schema\"").cmp(&position("\"trace\"")) {
                 Ordering::Less => return Some(Self::Scope),
                 Ordering::Greater => return Some(Self::Node),
                 Ordering::Equal => {}
@@ -298,15 +298,15 @@ pub(crate) fn read_each(
     let real = real_system(&scope);
     let mut system = real.start();
     let mut steps = 0;
-    for place in 1.. {
-        let line = place + 1;
+    for position in 1.. {
+        let line = position + 1;
         let Some(text) = next_line(&mut input).map_err(|why| bad(line, why))? else {
             break;
         };
-        if place > header.steps {
+        if position > header.steps {
             return Err(bad(line, BadTraceLine::TooManySteps));
         }
-        let step = read_step(&mut seal, &text, place, &real, system);
+        let step = read_step(&mut seal, &text, position, &real, system);
         let step = step.map_err(|why| bad(line, why))?;
         read(Read::Step(&step));
         system = step.state;
@@ -464,21 +464,23 @@ mod tests {
     use super::*;
     use crate::simulate;
 
-    /// Changes the `place`-th number inside a JSON value. Returns whether it exists.
-    fn change(value: &mut serde_json::Value, place: &mut usize) -> bool {
+    /// Changes the `position`-th number inside a JSON value. Returns whether it exists.
+    fn change(value: &mut serde_json::Value, position: &mut usize) -> bool {
         match value {
             serde_json::Value::Number(number) => {
-                if *place > 0 {
-                    *place -= 1;
+                if *position > 0 {
+                    *position -= 1;
                     return false;
                 }
                 let other = number.as_u64().map_or(0, |number| number + 1);
                 *value = other.into();
                 true
             }
-            serde_json::Value::Array(values) => values.iter_mut().any(|value| change(value, place)),
+            serde_json::Value::Array(values) => {
+                values.iter_mut().any(|value| change(value, position))
+            }
             serde_json::Value::Object(fields) => {
-                fields.values_mut().any(|value| change(value, place))
+                fields.values_mut().any(|value| change(value, position))
             }
             _ => false,
         }
@@ -499,9 +501,9 @@ mod tests {
             .lines()
             .map(|line| seal.open(line).expect("it is sealed"))
             .collect();
-        for place in 1..objects.len() {
+        for position in 1..objects.len() {
             for number in 0.. {
-                let mut value = serde_json::from_str(&objects[place]).expect("it is JSON");
+                let mut value = serde_json::from_str(&objects[position]).expect("it is JSON");
                 if !change(&mut value, &mut { number }) {
                     break;
                 }
@@ -510,7 +512,7 @@ mod tests {
                     .iter()
                     .enumerate()
                     .map(|(at, object)| {
-                        let changed = at == place;
+                        let changed = at == position;
                         seal.close(if changed {
                             value.to_string()
                         } else {
@@ -519,7 +521,7 @@ mod tests {
                     })
                     .collect();
                 let error = read_jsonl(forged.join("\n").as_bytes()).expect_err("forged");
-                assert_eq!(error.line, place + 1, "number {number}: {error}");
+                assert_eq!(error.line, position + 1, "number {number}: {error}");
             }
         }
     }

@@ -5,8 +5,8 @@
 //! fields are listed here again, not taken from the table of bounds or from the writer: an error there
 //! must not cancel itself out here.
 
-use super::{go_on, hex};
-use crate::escape::check_name;
+use super::hex;
+use crate::{escape::check_name, interrupted::go_on};
 use anyhow::{Context, ensure};
 use model::{
     client::Invocation,
@@ -37,7 +37,7 @@ pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<C
     };
     let (scope, symmetry) = read_bounds(&mut input)?;
     let count = u64::from_le_bytes(input.fixed("count")?);
-    let told: [u8; 32] = input.unhashed("root hash")?;
+    let recorded: [u8; 32] = input.unhashed("root hash")?;
     let mut states = Vec::new();
     for number in 0..count {
         go_on(interrupt)?;
@@ -51,9 +51,9 @@ pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<C
     );
     let root: [u8; 32] = input.hasher.finalize().into();
     ensure!(
-        root == told,
+        root == recorded,
         "root hash: recorded is {}, computed is {}",
-        hex(&told),
+        hex(&recorded),
         hex(&root)
     );
     Ok(Certificate {
@@ -98,7 +98,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
         postcard::take_from_bytes(&plans).context("plans: cannot decode")?;
     ensure!(rest.is_empty(), "plans: {} extra bytes", rest.len());
 
-    let bit = |bits: u8, place: u8| bits & (1 << place) != 0;
+    let bit = |bits: u8, index: u8| bits & (1 << index) != 0;
     let mut scope = Scope::new(&name, "read from a certificate");
     scope.servers = servers.into();
     scope.terms = terms.into();
@@ -194,7 +194,7 @@ impl Certificate {
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, clients {}, \
              attempts {}, \
              batch {}, window {}, writes together {}, pre-vote {}, quorum checked {}, \
-             appends {}, session {}, leader at the start {}, direct clients {}, operations judged {}, \
+             appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
              symmetry {}, {}",
             scope.name,
             scope.servers,

@@ -1,4 +1,4 @@
-//! Files that are replayed or judged.
+//! Files that are replayed or checked.
 
 use crate::{assert_usage_error, code, json_lines, run, stderr, stdout, trace_in};
 use std::{

@@ -226,18 +226,18 @@ async fn same_check_gives_the_same_counterexample() {
 }
 
 #[tokio::test]
-async fn linearizability_is_listed_only_where_operations_are_judged() {
+async fn linearizability_is_listed_only_where_operations_are_checked() {
     let app = App::new();
-    for (scope, judged) in [("crashes", false), ("end-to-end-reads", true)] {
+    for (scope, checked) in [("crashes", false), ("end-to-end-reads", true)] {
         let walk = app.walk(&world(scope, json!({})), &[]).await;
         let properties = strings_of(&walk["here"]["properties"], "property");
         let listed = properties
             .iter()
             .any(|property| property == Property::Linearizability.name());
-        assert_eq!(listed, judged, "{scope}");
+        assert_eq!(listed, checked, "{scope}");
         assert_eq!(
             properties.len(),
-            Property::ALL.len() - usize::from(!judged),
+            Property::ALL.len() - usize::from(!checked),
             "{scope}"
         );
     }

@@ -6,7 +6,9 @@ mod random;
 mod stale;
 mod verdicts;
 
-use checker::linearize::{Call, ClientHistory, Judgement, Limits, ReadLimits, Word, judge};
+use checker::linearize::{
+    Call, ClientHistory, Limits, LinearizabilityReport, ReadLimits, Word, check,
+};
 use model::{
     Config, NodeId, Payload, SessionId, Store,
     store::{
@@ -43,7 +45,7 @@ fn read(text: &str) -> ClientHistory {
     history
 }
 
-fn judged(history: &ClientHistory) -> Judgement {
+fn checked(history: &ClientHistory) -> LinearizabilityReport {
     let interrupt = AtomicBool::new(false);
     let limits = Limits {
         max_configurations: 10_000_000,
@@ -51,11 +53,11 @@ fn judged(history: &ClientHistory) -> Judgement {
         deadline: None,
         interrupt: &interrupt,
     };
-    judge(history, &limits, |_| {})
+    check(history, &limits, |_| {})
 }
 
 fn word(text: &str) -> Word {
-    judged(&read(text)).word()
+    checked(&read(text)).word()
 }
 
 const PUT_A: &str = r#"{"put":{"key":"k","value":"a"}}"#;

@@ -1,6 +1,6 @@
-//! Random histories, judged by independent definitions.
+//! Random histories, checked by independent definitions.
 
-use crate::{Dice, Plan, judged, read, recording, word};
+use crate::{Dice, Plan, checked, read, recording, word};
 use checker::linearize::{Call, ClientHistory, OperationOutcome, Word};
 use stateright::semantics::{ConsistencyTester, LinearizabilityTester, SequentialSpec};
 use std::fmt::Write as _;
@@ -179,14 +179,14 @@ fn verdicts_without_versions_are_those_of_stateright() {
         if !is_free_of_versions(&history) {
             continue;
         }
-        let judgement = judged(&history).word();
+        let report = checked(&history).word();
         let accepted = stateright_accepts(&history);
         let expected = if accepted {
             Word::Linearizable
         } else {
             Word::Violated
         };
-        assert_eq!(judgement, expected, "seed {seed}: {lines:#?}");
+        assert_eq!(report, expected, "seed {seed}: {lines:#?}");
         right += u32::from(accepted);
         wrong += u32::from(!accepted);
     }
@@ -339,8 +339,8 @@ fn verdicts_with_versions_are_those_of_the_definition() {
             alter(&mut lines, &mut dice);
         }
         let history = read(&lines.join("\n"));
-        let judgement = judged(&history);
-        if judgement.disorder.is_some() {
+        let report = checked(&history);
+        if report.disorder.is_some() {
             continue;
         }
         let accepted = definition::accepts(&history);
@@ -349,7 +349,7 @@ fn verdicts_with_versions_are_those_of_the_definition() {
         } else {
             Word::Violated
         };
-        assert_eq!(judgement.word(), expected, "seed {seed}: {lines:#?}");
+        assert_eq!(report.word(), expected, "seed {seed}: {lines:#?}");
         right += u32::from(accepted);
         wrong += u32::from(!accepted);
     }
@@ -390,13 +390,13 @@ fn a_real_history_with_one_answer_altered_is_rejected() {
         // A version that is one lower, and that no other write has, may be correct: it fills the gap of
         // a lost response.
         let is_version = lines[place].contains("written");
-        let judgement = word(&wrong.join("\n"));
+        let report = word(&wrong.join("\n"));
         assert!(
-            judgement == Word::Violated || is_version,
+            report == Word::Violated || is_version,
             "line {}: {record}",
             place + 1
         );
-        altered += u32::from(judgement == Word::Violated);
+        altered += u32::from(report == Word::Violated);
     }
     assert!(altered > 50, "{altered}");
 }

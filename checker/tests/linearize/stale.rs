@@ -1,6 +1,8 @@
 //! Stale reads.
 
-use crate::{ADD, GET, PUT_A, PUT_B, Recorded, history, judged, read, stale, value, word, written};
+use crate::{
+    ADD, GET, PUT_A, PUT_B, Recorded, checked, history, read, stale, value, word, written,
+};
 use checker::linearize::Word;
 
 const STALE: &str = r#"{"stale_get":{"key":"k"}}"#;
@@ -26,7 +28,7 @@ fn stale_reads_are_no_part_of_the_order() {
         (history.operations.len(), history.stale_reads.len()),
         (3, 5)
     );
-    assert_eq!(judged(&history).word(), Word::Linearizable);
+    assert_eq!(checked(&history).word(), Word::Linearizable);
     // No order explains the same response to a linearizable read.
     let fresh = text
         .replace(STALE, GET)
@@ -53,10 +55,10 @@ fn stale_reads_of_no_prefix_of_the_log_are_rejected() {
     ] {
         let mut lines = Vec::from(writes);
         lines.push((STALE, invoke, Some(invoke + 1), &answer));
-        let judgement = judged(&read(&history(&lines)));
-        assert_eq!(judgement.word(), Word::Violated, "{name}");
+        let report = checked(&read(&history(&lines)));
+        assert_eq!(report.word(), Word::Violated, "{name}");
         assert!(
-            judgement.invented.is_some_and(|it| it.read.line == 3),
+            report.invented.is_some_and(|it| it.read.line == 3),
             "{name}"
         );
     }
@@ -74,7 +76,7 @@ fn stale_reads_of_no_prefix_of_the_log_are_rejected() {
         lines.push((unknown, 7, None, "null"));
         lines.push((STALE, 30, Some(31), &answer));
         assert!(
-            judged(&read(&history(&lines))).invented.is_none(),
+            checked(&read(&history(&lines))).invented.is_none(),
             "{answer}"
         );
     }

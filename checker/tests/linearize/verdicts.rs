@@ -1,10 +1,10 @@
 //! Histories written by hand, the explanation of a rejection, and the limits of a search.
 
 use crate::{
-    ABSENT, ADD, Dice, GET, PUT_A, PUT_B, Plan, Recorded, cas, failed, hard, history, judged,
+    ABSENT, ADD, Dice, GET, PUT_A, PUT_B, Plan, Recorded, cas, checked, failed, hard, history,
     number, read, recording, value, word, written,
 };
-use checker::linearize::{Limits, Verdict, Word, judge};
+use checker::linearize::{KeyVerdict, Limits, Word, check};
 use std::sync::atomic::AtomicBool;
 
 const DELETE: &str = r#"{"delete":{"key":"k"}}"#;
@@ -215,9 +215,9 @@ fn versions_of_different_keys_follow_time() {
             (PUT_A, 0, Some(5), &written(first)),
             (other, 6, Some(9), &written(second)),
         ]);
-        let judgement = judged(&read(&wrong));
-        assert_eq!(judgement.word(), Word::Violated);
-        let told = judgement.disorder.expect("told").to_string();
+        let report = checked(&read(&wrong));
+        assert_eq!(report.word(), Word::Violated);
+        let told = report.disorder.expect("told").to_string();
         assert!(
             told.contains("history:1") && told.contains("history:2"),
             "{told}"
@@ -247,8 +247,8 @@ fn explanation_names_the_operations_that_contradict_and_no_others() {
         .iter()
         .map(|(op, invoke, returned, result)| (*op, *invoke, *returned, result.as_str()))
         .collect();
-    let judgement = judged(&read(&history(&borrowed)));
-    let Verdict::Violated(explanation) = &judgement.keys[0].verdict else {
+    let report = checked(&read(&history(&borrowed)));
+    let KeyVerdict::Violated(explanation) = &report.keys[0].verdict else {
         panic!("a stale read");
     };
     let named: Vec<usize> = explanation
@@ -278,8 +278,8 @@ fn explanation_names_the_operations_that_contradict_and_no_others() {
 fn explanation_of_doubled_operations_is_a_sentence() {
     let line = (DELETE, 0, Some(9), written(17));
     let line = (line.0, line.1, line.2, line.3.as_str());
-    let judgement = judged(&read(&history(&[line, line])));
-    let Verdict::Violated(explanation) = &judgement.keys[0].verdict else {
+    let report = checked(&read(&history(&[line, line])));
+    let KeyVerdict::Violated(explanation) = &report.keys[0].verdict else {
         panic!("two writes of one version");
     };
     let told = explanation.to_string();
@@ -296,8 +296,8 @@ fn interrupted_search_names_its_cause() {
         deadline: None,
         interrupt: &AtomicBool::new(true),
     };
-    let judgement = judge(&history, &limits, |_| {});
-    let Verdict::Undecided(cause) = judgement.keys[0].verdict else {
+    let report = check(&history, &limits, |_| {});
+    let KeyVerdict::Undecided(cause) = report.keys[0].verdict else {
         panic!("it is too hard for one look");
     };
     assert_eq!(cause.to_string(), "interrupted");
@@ -323,13 +323,13 @@ fn search_that_meets_a_bound_decides_nothing() {
         deadline: None,
         interrupt: &go_on,
     };
-    assert_eq!(judge(&history, &limits, |_| {}).word(), Word::Undecided);
+    assert_eq!(check(&history, &limits, |_| {}).word(), Word::Undecided);
     let limits = Limits {
         max_configurations: 1 << 30,
         max_memory: 1,
         ..limits
     };
-    assert_eq!(judge(&history, &limits, |_| {}).word(), Word::Undecided);
+    assert_eq!(check(&history, &limits, |_| {}).word(), Word::Undecided);
 }
 
 const LARGE: Plan = Plan {
@@ -340,12 +340,12 @@ const LARGE: Plan = Plan {
 };
 
 #[test]
-fn a_hundred_thousand_operations_are_judged() {
+fn a_hundred_thousand_operations_are_checked() {
     let lines = recording(&LARGE, &mut Dice::new(1));
     let text = lines.join("\n");
-    let judgement = judged(&read(&text));
-    assert_eq!(judgement.word(), Word::Linearizable);
-    let configurations: u64 = judgement.keys.iter().map(|key| key.configurations).sum();
+    let report = checked(&read(&text));
+    assert_eq!(report.word(), Word::Linearizable);
+    let configurations: u64 = report.keys.iter().map(|key| key.configurations).sum();
     assert!(
         configurations < 1_000_000,
         "{configurations}: the search is not direct"

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Checks the given traces of a cluster.
-fn judged_texts(texts: &BTreeMap<String, String>) -> Result<ReplayReport, Rejection> {
+fn checked_texts(texts: &BTreeMap<String, String>) -> Result<ReplayReport, Rejection> {
     let sources = texts
         .iter()
         .map(|(file, text)| Source::new(file, Cursor::new(text.clone().into_bytes())));
@@ -35,7 +35,7 @@ fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
         .iter()
         .map(|(file, lines)| (file.clone(), sealed(lines)))
         .collect();
-    judged_texts(&texts).expect("honest");
+    checked_texts(&texts).expect("honest");
     let mut tried = 0;
     for (file, text) in &texts {
         let lines = Vec::from_iter(text.lines().map(str::to_owned));
@@ -53,7 +53,7 @@ fn any_altered_field_of_any_line_is_rejected_with_just_that_line() {
                 lines[place] = rewritten(other);
                 let mut texts = texts.clone();
                 texts.insert(file.clone(), lines.join("\n") + "\n");
-                let rejection = judged_texts(&texts).expect_err("altered");
+                let rejection = checked_texts(&texts).expect_err("altered");
                 let told = rejection.to_string();
                 let named = format!("{file}:{}: ", place + 1);
                 assert!(told.starts_with(&named), "{named}{path}: {told}");
@@ -148,7 +148,7 @@ fn any_altered_field_is_rejected_with_its_line() {
     let mut world = World::new(3, None, 7);
     world.run(500);
     let files = world.files();
-    let report = files.judged().expect("honest");
+    let report = files.checked().expect("honest");
     assert!(report.runs > 3 && report.committed > 5, "{report:?}");
     let (mut tried, mut exact, mut free) = (0, 0, 0);
     for (file, lines) in &files.0 {
@@ -157,7 +157,7 @@ fn any_altered_field_is_rejected_with_its_line() {
             for (path, other) in alterations(&value) {
                 tried += 1;
                 let place = format!("{file}:{}", line + 1);
-                match files.altered(file, line, &other).judged() {
+                match files.altered(file, line, &other).checked() {
                     Ok(_) => {
                         let is_free = is_free(&files, file, &path, &other);
                         assert!(is_free, "{place}{path} altered is accepted: {other}");

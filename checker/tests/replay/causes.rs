@@ -13,10 +13,10 @@ fn honest_traces_are_accepted() {
     let (mut elections, mut committed, mut runs) = (0, 0, 0);
     for seed in 0..60 {
         let mut world = World::new(if seed % 5 == 0 { 5 } else { 3 }, None, seed);
-        world.judges = seed < 20;
+        world.checks = seed < 20;
         world.run(1500);
         assert_eq!(world.violation, None, "seed {seed}");
-        let report = match world.files().judged() {
+        let report = match world.files().checked() {
             Ok(report) => report,
             Err(rejection) => panic!("seed {seed}: {rejection}"),
         };
@@ -46,7 +46,7 @@ fn steps_inside_are_those_that_nothing_outside_caused() {
         let mut world = World::new(3, None, seed);
         world.busy = seed % 2 == 0;
         world.run(if world.busy { 400 } else { 60 });
-        let report = world.files().judged().expect("accepted");
+        let report = world.files().checked().expect("accepted");
         let inside = inside_by_definition(&world);
         assert_eq!(report.coverage.inside, inside, "seed {seed}");
         all += u64::from(inside == report.steps);
@@ -156,7 +156,9 @@ fn a_run_starts_from_what_the_one_before_left() {
                 "{told}"
             );
         } else {
-            files.judged().expect("some of the writes reached the disk");
+            files
+                .checked()
+                .expect("some of the writes reached the disk");
         }
         // Only the last run, which starts from a used disk.
         let files = Files([("one".to_owned(), node.lines[line - 1..].to_vec())].into());
@@ -168,7 +170,7 @@ fn a_run_starts_from_what_the_one_before_left() {
             );
         }
         files
-            .judged_from(true)
+            .checked_from(true)
             .expect("told that the disk was in use");
     }
 }
@@ -251,7 +253,7 @@ fn conversation(foreseen: Option<&Message>) -> (Files, Message) {
 #[test]
 fn an_answer_received_before_its_question_was_sent_is_rejected() {
     let (honest, answer) = conversation(None);
-    honest.judged().expect("honest");
+    honest.checked().expect("honest");
     let (forged, again) = conversation(Some(&answer));
     assert_eq!(answer, again, "the answer is sent, but only later");
     let told = forged.rejected();
@@ -279,10 +281,10 @@ fn properties_that_break_by_definition_break_in_traces() {
     ] {
         for seed in 0..12 {
             let mut world = World::new(3, Some(mutant), 1000 + seed);
-            world.judges = true;
+            world.checks = true;
             world.run(1200);
-            let judged = world.files().judged();
-            match (world.violation, judged) {
+            let checked = world.files().checked();
+            match (world.violation, checked) {
                 (None, Ok(report)) => assert_eq!(report.planted.as_deref(), Some(mutant.name())),
                 (Some(property), Ok(_)) => {
                     panic!("{mutant:?} seed {seed}: {property} is violated, accepted")
@@ -311,7 +313,7 @@ fn properties_that_break_by_definition_break_in_traces() {
 fn a_long_trace_is_replayed() {
     let mut world = World::new(3, None, 99);
     world.run(12_000);
-    let report = world.files().judged().expect("honest");
+    let report = world.files().checked().expect("honest");
     assert!(report.steps > 6_000, "{report:?}");
 }
 
@@ -320,7 +322,7 @@ fn lines_cut_short_where_a_run_ended_are_left_out() {
     let mut files = sample();
     let lines = files.0.get_mut("node-1").expect("a file");
     lines.push("{\"step\":12,\"ev".into());
-    let report = files.judged().expect("cut short at its end");
+    let report = files.checked().expect("cut short at its end");
     assert_eq!(report.cut_short.len(), 1);
     let lines = files.0.get_mut("node-1").expect("a file");
     let middle = lines.len() / 2;

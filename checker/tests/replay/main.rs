@@ -16,7 +16,7 @@ use model::{
     system::{
         Facet, History, Observation, Properties, Property, Witnesses,
         process::{Running, Server},
-        properties::pair::judge_pair,
+        properties::pair::check_pair,
     },
 };
 use rand_chacha::{
@@ -153,7 +153,7 @@ struct World {
     /// The properties by their definition, on whole states.
     history: History,
     violation: Option<Property>,
-    judges: bool,
+    checks: bool,
     /// Whether clients send requests.
     busy: bool,
 }
@@ -178,7 +178,7 @@ impl World {
             dice: Dice::new(seed),
             history: History::default(),
             violation: None,
-            judges: false,
+            checks: false,
             busy: true,
         }
     }
@@ -299,14 +299,14 @@ impl World {
     }
 
     fn step(&mut self, at: usize, event: Event) {
-        let before = self.judges.then(|| self.nodes[at].raft.clone());
+        let before = self.checks.then(|| self.nodes[at].raft.clone());
         let watermarks = Watermarks::new(&self.nodes[at].raft);
         let effects = self.nodes[at].step(event);
         if invariants::check(watermarks, &self.nodes[at].raft, &effects).is_err() {
             self.violation = Some(Property::Invariants);
         }
         if let Some(before) = before {
-            self.judge(at, &before);
+            self.check(at, &before);
         }
         for envelope in effects.sends {
             if let Message::ClientResponse(response) = &envelope.message {
@@ -324,7 +324,7 @@ impl World {
     }
 
     /// Checks the step by the definitions of the model, on whole states.
-    fn judge(&mut self, at: usize, before: &Raft) {
+    fn check(&mut self, at: usize, before: &Raft) {
         let after = &self.nodes[at].raft;
         let leads = |raft: &Raft| matches!(raft.role(), Role::Leader(_));
         let mut observed = Vec::new();
@@ -348,10 +348,10 @@ impl World {
         }
         let mut witnesses = Witnesses::default();
         for observation in &observed {
-            let judged = self
+            let checked = self
                 .history
                 .observe(observation, Properties::ALL, &mut witnesses);
-            if let Err(violation) = judged {
+            if let Err(violation) = checked {
                 self.violation.get_or_insert(violation.property);
             }
         }
@@ -359,7 +359,7 @@ impl World {
         for (other, node) in self.nodes.iter().enumerate() {
             if other != at
                 && let Err(violation) =
-                    judge_pair(&facet, &Facet::new(&node.as_server()), Properties::ALL)
+                    check_pair(&facet, &Facet::new(&node.as_server()), Properties::ALL)
             {
                 self.violation.get_or_insert(violation.property);
             }
@@ -395,11 +395,11 @@ fn sealed(lines: &[String]) -> String {
 struct Files(BTreeMap<String, Vec<String>>);
 
 impl Files {
-    fn judged(&self) -> Result<ReplayReport, Rejection> {
-        self.judged_from(false)
+    fn checked(&self) -> Result<ReplayReport, Rejection> {
+        self.checked_from(false)
     }
 
-    fn judged_from(&self, used_disks: bool) -> Result<ReplayReport, Rejection> {
+    fn checked_from(&self, used_disks: bool) -> Result<ReplayReport, Rejection> {
         let sources = self
             .0
             .iter()
@@ -414,7 +414,7 @@ impl Files {
     }
 
     fn rejected(&self) -> String {
-        match self.judged() {
+        match self.checked() {
             Ok(report) => panic!("accepted: {report:?}"),
             Err(rejection) => rejection.to_string(),
         }

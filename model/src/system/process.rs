@@ -131,7 +131,7 @@ impl LocalStep {
         }
     }
 
-    pub(super) fn judge(&mut self, verdict: Result<(), Violation>) {
+    pub(super) fn record_verdict(&mut self, verdict: Result<(), Violation>) {
         if let Err(violation) = verdict {
             self.violation.get_or_insert(violation);
         }

@@ -9,7 +9,7 @@ use super::{
     properties::{
         Violation,
         history::{History, Observation},
-        pair::{Facet, judge_pair},
+        pair::{Facet, check_pair},
     },
     reduction::Relevance,
     scope::{Budget, Scope},
@@ -113,7 +113,7 @@ impl TransitionSystem {
         system.network.extend(step.sent);
         system.spent = spent;
         system.history = history;
-        let pairs = || self.judge_pairs(&system.processes, action.process);
+        let pairs = || self.check_pairs(&system.processes, action.process);
         system.violation = violation.or_else(pairs);
         Some(witnesses)
     }
@@ -149,14 +149,14 @@ impl TransitionSystem {
         Some((spent, history, witnesses, violation))
     }
 
-    fn judge_pairs(&self, processes: &[Process], changed: usize) -> Option<Violation> {
+    fn check_pairs(&self, processes: &[Process], changed: usize) -> Option<Violation> {
         let one = processes[changed].server()?;
         let facet = Facet::new(one);
         processes
             .iter()
             .filter_map(Process::server)
             .filter(|other| other.id != one.id)
-            .find_map(|other| judge_pair(&facet, &Facet::new(other), self.scope.properties).err())
+            .find_map(|other| check_pair(&facet, &Facet::new(other), self.scope.properties).err())
     }
 
     /// Applies the reductions of the network: sends early each message that can be sent at any time, and

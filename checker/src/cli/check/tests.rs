@@ -156,11 +156,11 @@ fn progress_without_a_claim_names_its_cause() {
         one.notes().join("\n")
     };
     let (stopped, large) = ("was interrupted", "smaller bounds");
-    let told = note(NoProgressClaim::Interrupted);
-    assert!(told.contains(stopped) && !told.contains(large), "{told}");
-    assert!(told.contains("after 1 state:"), "{told}");
-    let told = note(NoProgressClaim::LargeExtension);
-    assert!(told.contains(large) && !told.contains(stopped), "{told}");
+    let text = note(NoProgressClaim::Interrupted);
+    assert!(text.contains(stopped) && !text.contains(large), "{text}");
+    assert!(text.contains("after 1 state:"), "{text}");
+    let text = note(NoProgressClaim::LargeExtension);
+    assert!(text.contains(large) && !text.contains(stopped), "{text}");
 }
 
 #[test]

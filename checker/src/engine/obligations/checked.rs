@@ -37,7 +37,7 @@ impl Checked {
         }
     }
 
-    pub(super) fn judge(
+    pub(super) fn record(
         &mut self,
         obligation: Obligation,
         process: &Process,
@@ -63,7 +63,7 @@ impl Checked {
         verdict: Result<(), String>,
     ) {
         if verdict.is_err() {
-            self.judge(obligation, process, event, verdict);
+            self.record(obligation, process, event, verdict);
         }
     }
 

@@ -136,7 +136,7 @@ impl Ledger<'_> {
             return;
         }
         let state = Arc::clone(&self.nodes[node as usize].process);
-        let (obligation, envelope, verdict) = self.judge(&state, claim);
+        let (obligation, envelope, verdict) = self.check_claim(&state, claim);
         let holds = verdict.is_ok();
         self.note_received(obligation, node, &envelope, verdict);
         if !holds {
@@ -155,7 +155,7 @@ impl Ledger<'_> {
     }
 
     /// Whether a claim holds at a process.
-    pub(super) fn judge(
+    pub(super) fn check_claim(
         &self,
         state: &Process,
         claim: Claim,

@@ -176,7 +176,7 @@ impl Ledger<'_> {
                 let cause = self.cause(state, from, message, &local);
                 let lost = self.obligations.is_lost_without_trace(&step);
                 let event = || words::event(&local);
-                checked.judge(Obligation::MergedSyncs, state, event, lost);
+                checked.record(Obligation::MergedSyncs, state, event, lost);
                 self.examine_pending(node, &cause, &step.pending, checked);
                 self.check_pending(node, &step, &cause, &mut sendable, checked, revealed);
             }
@@ -220,7 +220,7 @@ impl Ledger<'_> {
                 let (event, cause) = (words::event(&local), words::event(&cause.local));
                 format!("{event} after {cause}")
             };
-            checked.judge(Obligation::MergedSyncs, &step.pending, event, verdict);
+            checked.record(Obligation::MergedSyncs, &step.pending, event, verdict);
         }
     }
 
@@ -237,9 +237,9 @@ impl Ledger<'_> {
             if self.excludes(cause, from, message) {
                 continue;
             }
-            let (obligation, envelope, verdict) = self.judge(pending, claim);
+            let (obligation, envelope, verdict) = self.check_claim(pending, claim);
             let event = || words::received(&envelope);
-            checked.judge(obligation, pending, event, verdict);
+            checked.record(obligation, pending, event, verdict);
         }
     }
 

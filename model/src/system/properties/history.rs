@@ -192,13 +192,13 @@ impl History {
             term,
         })?;
         let log = self.whole(log, properties)?;
-        for (place, committed) in self.committed.iter().enumerate() {
-            let present = committed.in_term >= term || log.get(place) == Some(&committed.entry);
+        for (position, committed) in self.committed.iter().enumerate() {
+            let present = committed.in_term >= term || log.get(position) == Some(&committed.entry);
             properties.require(Property::LeaderCompleteness, present, || {
                 Cause::LeaderLacksEntry {
                     server: leader,
                     term,
-                    index: LogIndex::new(place as u64 + 1),
+                    index: LogIndex::new(position as u64 + 1),
                     committed_in: committed.in_term,
                 }
             })?;
@@ -223,9 +223,9 @@ impl History {
 
     /// Requires that the last entry of a snapshot is the entry committed at its index.
     fn require_committed(&self, at: EntryId, properties: Properties) -> Result<(), Violation> {
-        let place = (at.index.get() as usize).checked_sub(1);
-        let is_committed = place.is_none_or(|place| {
-            let committed = self.committed.get(place);
+        let position = (at.index.get() as usize).checked_sub(1);
+        let is_committed = position.is_none_or(|position| {
+            let committed = self.committed.get(position);
             committed.is_some_and(|committed| committed.entry.term == at.term)
         });
         properties.require(Property::StateMachineSafety, is_committed, || {
@@ -268,9 +268,9 @@ impl History {
         properties: Properties,
         witnesses: &mut Witnesses,
     ) -> Result<(), Violation> {
-        let place = index.get() as usize - 1;
+        let position = index.get() as usize - 1;
         let in_term = by_leader.unwrap_or(entry.term);
-        if let Some(committed) = self.committed.get_mut(place) {
+        if let Some(committed) = self.committed.get_mut(position) {
             properties.require(
                 Property::StateMachineSafety,
                 committed.entry == *entry,
@@ -297,7 +297,7 @@ impl History {
         }
         if let Some(term) = by_leader {
             for (elected, election) in self.elected.range(term.next()..) {
-                let present = election.log.get(place) == Some(entry);
+                let present = election.log.get(position) == Some(entry);
                 properties.require(Property::LeaderCompleteness, present, || {
                     Cause::LaterLeaderLacksEntry {
                         index,

@@ -94,11 +94,11 @@ impl fmt::Display for End {
 /// A description of each operation, numbered by position.
 pub fn describe(operations: &[Operation]) -> Vec<String> {
     let number = |id: &OperationId| {
-        let place = operations.iter().position(|other| other.id == *id);
-        place.map(|place| format!("{}", place + 1))
+        let position = operations.iter().position(|other| other.id == *id);
+        position.map(|position| format!("{}", position + 1))
     };
     let mut described = Vec::new();
-    for (place, operation) in operations.iter().enumerate() {
+    for (position, operation) in operations.iter().enumerate() {
         let earlier: Vec<String> = operation.after.iter().filter_map(number).collect();
         let called = match earlier.as_slice() {
             [] => String::new(),
@@ -110,7 +110,7 @@ pub fn describe(operations: &[Operation]) -> Vec<String> {
         };
         described.push(format!(
             "operation {} ({}){called} {}",
-            place + 1,
+            position + 1,
             operation.call,
             operation.end
         ));
@@ -120,7 +120,7 @@ pub fn describe(operations: &[Operation]) -> Vec<String> {
 
 /// Begins an operation. A repeated call changes nothing.
 pub(super) fn invoke(operations: &mut Vec<Operation>, id: OperationId, call: Call) {
-    let Err(place) = operations.binary_search_by_key(&id, |operation| operation.id) else {
+    let Err(position) = operations.binary_search_by_key(&id, |operation| operation.id) else {
         return;
     };
     let after = operations
@@ -130,7 +130,7 @@ pub(super) fn invoke(operations: &mut Vec<Operation>, id: OperationId, call: Cal
         .collect();
     let end = End::Open;
     operations.insert(
-        place,
+        position,
         Operation {
             id,
             call,
@@ -156,8 +156,8 @@ pub(super) fn settle(operations: &mut [Operation], answered: OperationId) {
             settled.insert(operation.id);
         }
     }
-    if let Ok(place) = operations.binary_search_by_key(&answered, |operation| operation.id) {
-        operations[place].after.extend(settled);
+    if let Ok(position) = operations.binary_search_by_key(&answered, |operation| operation.id) {
+        operations[position].after.extend(settled);
     }
 }
 
@@ -167,10 +167,10 @@ pub(super) fn refuse(operations: &mut [Operation], id: OperationId) {
 }
 
 fn end(operations: &mut [Operation], id: OperationId, end: End) {
-    if let Ok(place) = operations.binary_search_by_key(&id, |operation| operation.id)
-        && operations[place].end == End::Open
+    if let Ok(position) = operations.binary_search_by_key(&id, |operation| operation.id)
+        && operations[position].end == End::Open
     {
-        operations[place].end = end;
+        operations[position].end = end;
     }
 }
 

@@ -38,7 +38,7 @@ impl Facet {
 }
 
 /// Checks two servers against each other.
-pub fn judge_pair(one: &Facet, other: &Facet, properties: Properties) -> Result<(), Violation> {
+pub fn check_pair(one: &Facet, other: &Facet, properties: Properties) -> Result<(), Violation> {
     for (a, b) in [(one, other), (other, one)] {
         if let Some((term, believed)) = &a.leads
             && b.durable_term == *term

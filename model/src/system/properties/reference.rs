@@ -56,10 +56,10 @@ pub(in crate::system) fn reference_pairs<'a>(
             Command::RenewSession { session } => (session, None),
             Command::Write(write) => (&write.session, Some(write)),
         };
-        let Some(place) = open.iter().position(|(id, _)| id == used) else {
+        let Some(position) = open.iter().position(|(id, _)| id == used) else {
             continue;
         };
-        open.remove(place);
+        open.remove(position);
         open.push((*used, age));
         let Some(write) = write else {
             continue;

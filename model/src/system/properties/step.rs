@@ -8,7 +8,7 @@ use crate::{
 use alloc::collections::BTreeMap;
 
 /// Checks one step of a running server.
-pub(in crate::system) fn judge_step(
+pub(in crate::system) fn check_step(
     before: &Running,
     after: &Running,
     properties: Properties,
@@ -63,7 +63,7 @@ pub(in crate::system) fn judge_step(
 }
 
 /// Checks a disk write: a vote never changes within a term.
-pub(in crate::system) fn judge_disk(
+pub(in crate::system) fn check_disk(
     server: NodeId,
     before: &Durable,
     after: &Durable,
@@ -83,7 +83,7 @@ pub(in crate::system) fn judge_disk(
 }
 
 /// Checks a message when it is sent: it promises nothing that is not on the disk.
-pub(in crate::system) fn judge_send(
+pub(in crate::system) fn check_send(
     server: NodeId,
     envelope: &Envelope,
     disk: &Durable,
@@ -114,11 +114,11 @@ pub(in crate::system) fn judge_send(
         ),
         Message::AppendEntriesResponse(response) => match response.outcome {
             AppendOutcome::Matched { match_index } => {
-                judge_acknowledgement(server, response.term, match_index, disk, properties)
+                check_acknowledgement(server, response.term, match_index, disk, properties)
             }
             _ => Ok(()),
         },
-        Message::InstallSnapshotResponse(response) => judge_acknowledgement(
+        Message::InstallSnapshotResponse(response) => check_acknowledgement(
             server,
             response.term,
             response.match_index,
@@ -129,7 +129,7 @@ pub(in crate::system) fn judge_send(
     }
 }
 
-fn judge_acknowledgement(
+fn check_acknowledgement(
     server: NodeId,
     term: Term,
     match_index: LogIndex,
@@ -170,9 +170,9 @@ mod tests {
     #[test]
     fn second_vote_in_a_term_is_a_sentence() {
         let server = NodeId::new(2);
-        let judge = |before, after| judge_disk(server, &before, &after, Properties::ALL);
+        let check = |before, after| check_disk(server, &before, &after, Properties::ALL);
         let violation =
-            judge(disk(2, Some(1)), disk(2, Some(3))).expect_err("a vote is cast once in a term");
+            check(disk(2, Some(1)), disk(2, Some(3))).expect_err("a vote is cast once in a term");
         assert_eq!(
             violation.cause.to_string(),
             "the disk of server 2 held term 2 and a vote for candidate 1 \
@@ -184,7 +184,7 @@ mod tests {
             "the candidates are not accused"
         );
         let violation =
-            judge(disk(2, Some(1)), disk(1, None)).expect_err("the term on a disk never falls");
+            check(disk(2, Some(1)), disk(1, None)).expect_err("the term on a disk never falls");
         let sentence = violation.cause.to_string();
         assert!(sentence.ends_with("now holds term 1 and no vote"));
     }

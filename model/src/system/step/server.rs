@@ -195,7 +195,7 @@ impl TransitionSystem {
         let raft = Raft::recover(server.id, self.scope.config(), server.disk.clone());
         let mut step = LocalStep::new(Process::Server(server.clone()));
         let kept = raft.current_term >= server.disk.hard_state.current_term;
-        step.judge(self.scope.properties.require(Property::Monotone, kept, || {
+        step.record_verdict(self.scope.properties.require(Property::Monotone, kept, || {
             Cause::RestartedBehindDisk {
                 server: server.id,
                 term: raft.current_term,
@@ -276,13 +276,13 @@ impl TransitionSystem {
         running.unsynced.extend(effects.write.clone());
         let after = running.clone();
         let disk = server.disk.clone();
-        step.judge(properties::judge_step(
+        step.record_verdict(properties::check_step(
             &before,
             &after,
             self.scope.properties,
         ));
         let always = invariants::check(marks, &after.raft, &effects);
-        step.judge(always.or_else(|invariant| {
+        step.record_verdict(always.or_else(|invariant| {
             let server = after.raft.id;
             self.scope
                 .properties
@@ -298,7 +298,7 @@ impl TransitionSystem {
             if is_pipelined(&after.raft, &envelope) {
                 step.witnesses.add(Witness::Pipelined);
             }
-            step.judge(properties::judge_send(
+            step.record_verdict(properties::check_send(
                 after.raft.id,
                 &envelope,
                 &disk,
@@ -334,8 +334,8 @@ impl TransitionSystem {
         let before = server.disk.clone();
         server.disk.apply(&write);
         let verdict =
-            properties::judge_disk(server.id, &before, &server.disk, self.scope.properties);
-        step.judge(verdict);
+            properties::check_disk(server.id, &before, &server.disk, self.scope.properties);
+        step.record_verdict(verdict);
         self.run(step, Event::Persisted(write.id));
         true
     }
