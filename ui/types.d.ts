@@ -279,7 +279,7 @@ type Walked = { header: Header; start: Snapshot[]; steps: Step[]; here: Here; go
 /** The last event of a job. */
 type JobDone = {
   verdict: string;
-  say: string;
+  summary: string;
   result: Diagnostic;
   property?: string | null;
   why?: string | null;

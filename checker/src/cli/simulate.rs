@@ -272,7 +272,7 @@ fn as_json(
         seconds: elapsed.as_secs_f64(),
         interrupted: exit == Exit::Truncated,
         witnesses: reached(report),
-        violation: violation,
+        violation,
         exit_code: exit.code(),
     }
 }

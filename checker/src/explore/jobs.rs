@@ -264,7 +264,7 @@ impl Job {
         }
     }
 
-    fn say(&self, event: &'static str, data: Value) {
+    fn emit(&self, event: &'static str, data: Value) {
         self.said.send_modify(|said| {
             said.number += 1;
             said.event = event;
@@ -297,7 +297,7 @@ impl Job {
             if ticker.join().is_err() {
                 done = Verdict::failed(SearchResult::ProgressLost);
             }
-            self.say("done", done.to_json(started.elapsed()));
+            self.emit("done", done.to_json(started.elapsed()));
         });
     }
 
@@ -310,7 +310,7 @@ impl Job {
         let count = |figure: &std::sync::atomic::AtomicU64| figure.load(Ordering::Relaxed);
         let progress = &self.progress;
         let (states, elapsed) = (count(&progress.states), started.elapsed().as_secs_f64());
-        self.say(
+        self.emit(
             "progress",
             json!({
                 "states": states,

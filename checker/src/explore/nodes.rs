@@ -154,7 +154,7 @@ impl Nodes {
             });
         }
         let state = state();
-        let (event, story) = happened();
+        let (event, text) = happened();
         let line = Line {
             step: self.all,
             process: &Address::Node(seen.id()).to_string(),
@@ -162,7 +162,7 @@ impl Nodes {
             sent: seen.sends.iter().filter(between_servers).collect(),
             witnesses: [],
             state: state.to_json(self.known.get(&seen.id())),
-            story: &story,
+            text: &text,
             violations: seen.violation.map(|violation| {
                 [ShownViolation {
                     property: violation.property.name(),
@@ -198,7 +198,7 @@ struct Line<'a> {
     sent: Vec<&'a Envelope>,
     witnesses: [(); 0],
     state: NodeJson<'a>,
-    story: &'a str,
+    text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     violations: Option<[ShownViolation<'a>; 1]>,
 }

@@ -79,7 +79,7 @@ pub(super) fn script(walk: &Walk) -> Result<String> {
     )?;
     let mut writer = Writer::new(scope, walk)?;
     for (index, step) in walk.steps.iter().enumerate() {
-        writer.comment(&step.story);
+        writer.comment(&step.text);
         match &step.local {
             Some(local) => {
                 let written = writer.step(step.process, local, &step.after);

@@ -297,7 +297,7 @@ impl Verdict {
             "depth": self.depth,
             "elapsed_seconds": (elapsed.as_secs_f64() * 100.0).round() / 100.0,
             "witnesses": view::names(self.witnesses),
-            "say": self.result.as_ref().map(ToString::to_string),
+            "summary": self.result.as_ref().map(ToString::to_string),
             "result": self.result,
         })
     }

@@ -78,7 +78,7 @@ fn step(walk: &Walk, number: usize, step: &WalkStep) -> Value {
         "witnesses": names(step.witnesses),
         "state": ProcessSnapshot::from_process(&step.after),
         "key": step.key.to_string(),
-        "story": step.story,
+        "text": step.text,
         "violations": step
             .violations
             .iter()

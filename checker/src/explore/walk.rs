@@ -57,7 +57,7 @@ pub(super) struct WalkStep {
     /// Its process after the step.
     pub(super) after: Arc<Process>,
     pub(super) witnesses: Witnesses,
-    pub(super) story: String,
+    pub(super) text: String,
     pub(super) violations: Vec<Violation>,
     spent: Budget,
     history: Arc<History>,
@@ -72,7 +72,7 @@ impl WalkStep {
             .after
             .server()
             .map_or(0, |server| server.log().len() + server.disk.log.len());
-        1024 + entries * 256 + self.sent.len() * 32 + self.story.len()
+        1024 + entries * 256 + self.sent.len() * 32 + self.text.len()
     }
 }
 
@@ -606,7 +606,7 @@ impl Walk {
 
     fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {
         let step = self.allowed(&action)?;
-        let story = explain::describe_action(&action, &self.system);
+        let text = explain::describe_action(&action, &self.system);
         let (spent, mut history, witnesses, mut violation) = self
             .real
             .record(&self.system.spent, &self.system.history, &step)
@@ -645,7 +645,7 @@ impl Walk {
             sent,
             after: Arc::new(step.next),
             witnesses,
-            story,
+            text,
             violations: all,
             spent,
             history,
@@ -728,7 +728,7 @@ impl Walk {
         let process = processes
             .position(|process| process.address() == to)
             .ok_or(Refusal::NoReceiver)?;
-        let story = format!(
+        let text = format!(
             "the network drops {} from {} to {to}",
             explain::message(&sent.envelope.message),
             sent.envelope.from
@@ -749,7 +749,7 @@ impl Walk {
             sent: Vec::new(),
             after,
             witnesses: Witnesses::default(),
-            story,
+            text,
             violations: Vec::new(),
             spent: self.system.spent,
             history: Arc::new(self.system.history.clone()),

@@ -12,11 +12,16 @@ async fn check_of_a_small_world_exhausts_it() {
     let done = app.job(&body).await;
     assert_eq!(done["verdict"], "exhausted");
     assert_eq!(done["path"], Value::Null);
-    assert!(done["say"].as_str().unwrap().starts_with("Exhausted: all "));
+    assert!(
+        done["summary"]
+            .as_str()
+            .unwrap()
+            .starts_with("Exhausted: all ")
+    );
     // The reductions depend on other properties: all are checked, even if only one is requested.
     let mut one = body;
     one["property"] = "Election Safety".into();
-    assert_eq!(app.job(&one).await["say"], done["say"]);
+    assert_eq!(app.job(&one).await["summary"], done["summary"]);
 }
 
 /// A few of the bugs, each in the scope where the catalog finds it; `raft-checker mutants` finds all.
@@ -41,7 +46,12 @@ async fn planted_bug_is_found_where_the_catalog_finds_it_and_the_walk_ends_with_
             .await;
         assert_eq!(done["verdict"], "violated", "{done}");
         assert_eq!(done["property"], bug["property"]);
-        assert!(done["say"].as_str().unwrap().contains("no verdict on Raft"));
+        assert!(
+            done["summary"]
+                .as_str()
+                .unwrap()
+                .contains("no verdict on Raft")
+        );
         let mut world = world(scope, bug["bounds"].clone());
         world["mutant"] = name.into();
         world["steps"] = done["steps"].clone();
@@ -114,12 +124,12 @@ async fn scope_that_does_not_show_a_planted_bug_says_so() {
     let body = check("elections", bounds, Some("conflicting-suffix-kept"));
     let done = App::new().job(&body).await;
     assert_eq!(done["verdict"], "exhausted");
-    let say = done["say"].as_str().expect("a sentence");
+    let summary = done["summary"].as_str().expect("a sentence");
     assert!(
-        say.contains("A bug is planted") && say.contains("does not show it"),
-        "{say}"
+        summary.contains("A bug is planted") && summary.contains("does not show it"),
+        "{summary}"
     );
-    assert!(say.contains("no verdict on Raft"), "{say}");
+    assert!(summary.contains("no verdict on Raft"), "{summary}");
 }
 
 #[tokio::test]
@@ -128,7 +138,12 @@ async fn check_that_meets_a_limit_is_truncated_and_claims_nothing() {
         .job(&check("crashes", json!({}), None))
         .await;
     assert_eq!(done["verdict"], "truncated");
-    assert!(done["say"].as_str().unwrap().contains("no claim is made"));
+    assert!(
+        done["summary"]
+            .as_str()
+            .unwrap()
+            .contains("no claim is made")
+    );
 }
 
 #[tokio::test]
@@ -144,7 +159,12 @@ async fn job_that_is_stopped_is_stopped_and_no_more() {
     let (last, kind, done) = events.last().expect("an event").clone();
     assert_eq!(kind, "done");
     assert_eq!(done["verdict"], "stopped", "{done}");
-    assert!(done["say"].as_str().unwrap().contains("no claim is made"));
+    assert!(
+        done["summary"]
+            .as_str()
+            .unwrap()
+            .contains("no claim is made")
+    );
     assert!(events.is_sorted_by_key(|(id, ..)| *id));
     // A client that received half of the events gets the rest; a client that received all gets no event.
     assert_eq!(app.events(job, Some(last - 1)).await.len(), 1);
@@ -253,7 +273,7 @@ async fn every_predicate_is_found_somewhere_and_the_walk_goes_there() {
         body["path"] = json!(keys[..keys.len() - 1]);
         let before = app.job(&body).await;
         assert!(
-            !before["say"].as_str().unwrap().contains("already"),
+            !before["summary"].as_str().unwrap().contains("already"),
             "{predicate}"
         );
     }
@@ -272,7 +292,7 @@ async fn search_goes_on_from_the_state_shown() {
     assert_eq!(keys.len(), 4, "{keys:?}");
     body["path"] = json!(keys);
     assert!(
-        app.job(&body).await["say"]
+        app.job(&body).await["summary"]
             .as_str()
             .unwrap()
             .contains("already")
@@ -286,7 +306,7 @@ async fn what_is_nowhere_is_not_found_only_when_all_was_visited() {
     body["predicate"] = "two-leaders".into();
     let done = App::new().job(&body).await;
     assert_eq!(done["verdict"], "not_found");
-    assert!(done["say"].as_str().unwrap().starts_with("Not found: "));
+    assert!(done["summary"].as_str().unwrap().starts_with("Not found: "));
     body["kind"] = "witness".into();
     body["witness"] = "vote refused as given".into();
     let done = App::new().job(&body).await;

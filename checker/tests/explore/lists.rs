@@ -167,7 +167,7 @@ async fn bug_found_by_other_means_than_a_search_names_them_and_can_be_walked() {
         let mut job = body.clone();
         job["kind"] = "check".into();
         let done = app.job(&job).await;
-        assert_eq!(done["verdict"], "violated", "{name}: {}", done["say"]);
+        assert_eq!(done["verdict"], "violated", "{name}: {}", done["summary"]);
         assert_eq!(done["method"], method, "{name}");
         let keys = strings(&done["path"]);
         assert!(!keys.is_empty(), "{name} has nothing to walk");
@@ -181,13 +181,13 @@ async fn bug_found_by_other_means_than_a_search_names_them_and_can_be_walked() {
         );
         let stuck = done["stuck_after"].as_u64();
         assert_eq!(stuck.is_some(), method == "progress", "{name}");
-        let say = done["say"].as_str().expect("a sentence");
+        let summary = done["summary"].as_str().expect("a sentence");
         let word = match method {
             "timed" => "timed simulation",
             "progress" => "progress check",
             _ => "recorded schedule",
         };
-        assert!(say.contains(word), "{name}: {say}");
+        assert!(summary.contains(word), "{name}: {summary}");
     }
     assert_eq!(seen.len(), 3, "{seen:?}");
 }
@@ -218,7 +218,7 @@ async fn same_check_gives_the_same_counterexample() {
         asked(Mutant::ConflictingSuffixKept, 2),
     ] {
         let first = app.job(&job).await;
-        assert_eq!(first["verdict"], "violated", "{}", first["say"]);
+        assert_eq!(first["verdict"], "violated", "{}", first["summary"]);
         for _ in 0..4 {
             assert_eq!(app.job(&job).await["path"], first["path"]);
         }

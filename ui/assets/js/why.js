@@ -1,7 +1,7 @@
 // Sentences of the checker (the cause of a violation, the reason for a rejection, the result of a search)
 // in the language of the page. The checker sends each as an English sentence and as data (`diagnostic.js`).
 //
-//   h('p', {}, why(done.say, { cause: done.result }))     // marked as English if there is no translation
+//   h('p', {}, why(done.summary, { cause: done.result }))     // marked as English if there is no translation
 //   sentence(body.error, body.cause)                      // the text alone
 
 import { diagnosticWords } from './diagnostic.js';

@@ -29,7 +29,7 @@ export function drawVerdict(box, { done, onClose }) {
       'div',
       { class: 'row' },
       h('span', { class: `chip is-${tone}` }, t(`explore.verdict-${done.verdict}`)),
-      h('span', { class: 'job-say', role: 'status' }, why(done.say, { cause: done.result })),
+      h('span', { class: 'job-say', role: 'status' }, why(done.summary, { cause: done.result })),
       done.states && h('span', { class: 'dim small mono' }, effortOf(done)),
       h('span', { class: 'spacer' }),
       h('button', { ...close, onclick: onClose }, '×'),
