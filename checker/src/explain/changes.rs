@@ -16,11 +16,11 @@ pub(super) fn between(before: &Process, after: &Process) -> Vec<Change> {
         (Process::Server(before), Process::Server(after)) => server(before, after),
         (Process::Proxy(before), Process::Proxy(after)) => {
             let mut facts = Facts::default();
-            let server = |id: Option<NodeId>| id.map_or("none".into(), |id| format!("server {id}"));
+            let leader = |id: Option<NodeId>| id.map_or("none".into(), |id| format!("server {id}"));
             facts.change(
                 "known leader",
-                server(before.leader()),
-                server(after.leader()),
+                leader(before.leader()),
+                leader(after.leader()),
             );
             facts.change("requests in flight", before.in_flight(), after.in_flight());
             facts.lines()
@@ -55,7 +55,7 @@ fn server(before: &Server, after: &Server) -> Vec<Change> {
     }
     match (lag(before), lag(after)) {
         (old, Some(new)) if old.as_ref() != Some(&new) => facts.line("on disk", new),
-        (Some(_), None) if after.running.is_some() => facts.line("on disk", "all of it".into()),
+        (Some(_), None) if after.running.is_some() => facts.line("on disk", "everything".into()),
         _ => {}
     }
     facts.lines()

@@ -104,7 +104,7 @@ fn states(servers: &[&Server], marks: &Marks) -> Vec<String> {
     for server in servers {
         let id = server.id.get();
         let disk = match &server.running {
-            Some(running) if running.unsynced.is_empty() => "all of it".into(),
+            Some(running) if running.unsynced.is_empty() => "everything".into(),
             _ => format!(
                 "term {}, vote {}, {}",
                 server.disk.hard_state.current_term,
