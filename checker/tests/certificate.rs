@@ -315,7 +315,7 @@ fn certificate_for_larger_bounds_is_rejected() {
     for (place, more) in [(11, 2), (12, 1), (14, 2)] {
         let mut parts = Parts::new(&SMALL);
         parts.head[place] = more;
-        assert_rejected(&parts.forge(), "out of the file");
+        assert_rejected(&parts.forge(), "not in the file");
     }
 }
 
@@ -365,13 +365,13 @@ fn root_hash_and_count_are_compared() {
     assert_rejected(&bytes, "root hash");
     let mut bytes = SMALL.clone();
     bytes[head] -= 1;
-    assert_rejected(&bytes, "count: there is more");
+    assert_rejected(&bytes, "count: there are more bytes");
     let mut bytes = SMALL.clone();
     bytes[head] += 1;
     assert_rejected(&bytes, "the file ends");
     let mut bytes = SMALL.clone();
     bytes.push(0);
-    assert_rejected(&bytes, "count: there is more");
+    assert_rejected(&bytes, "count: there are more bytes");
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn certificate_bad_arguments_are_usage_errors() {
     assert_usage_error(&with(&["--certificate", "/"]), &["does not name a file"]);
     assert_usage_error(
         &with(&["--certificate", "/dev/null"]),
-        &["/dev/null", "no ordinary file"],
+        &["/dev/null", "not a regular file"],
     );
     assert_usage_error(&["check", "--certificate", "all"], &["exactly one --scope"]);
     assert_usage_error(

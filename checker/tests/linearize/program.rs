@@ -101,7 +101,10 @@ fn lines_that_are_no_operations_are_refused_by_number() {
             &good.replace("\"invoke\":0", "\"invoke\":9"),
             "returns before",
         ),
-        (&good.replace(&written(3), ABSENT), "no result"),
+        (
+            &good.replace(&written(3), ABSENT),
+            "cannot have this result",
+        ),
         (
             &good.replace(&written(3), r#"{"absent":false}"#),
             "only true",

@@ -99,7 +99,7 @@ fn failed_obligation_makes_no_claim_and_is_named() {
     assert_eq!(exit(std::slice::from_ref(&failed), &[]), Exit::Truncated);
     let notes = failed.notes().join("\n");
     let reported = [
-        "no claim is made",
+        "states: no claim.",
         "dead-messages (of drop_dead): a dropped message has no effect",
         "server 1 on a vote: it is counted",
     ];
