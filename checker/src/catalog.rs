@@ -68,7 +68,7 @@ impl Violates {
             ),
             Self::Stability => Some("A leader in contact with a majority remains leader."),
             Self::Latency => {
-                Some("An operation of a few round trips completes within a few round trips.")
+                Some("An operation that needs a few round trips does not take many more.")
             }
         }
     }

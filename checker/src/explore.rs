@@ -136,7 +136,7 @@ model::diagnostics! {
         ImpossibleStep { step: usize, key: String, refusal: Refusal }
             = "step {step} ({key}) of this path is impossible: {refusal}";
         /// The walk continues after a violation, and a trace does not.
-        AfterViolation { step: usize, property: Property }
+        AfterViolation { step: usize, property: &'static str }
             = "a trace ends with the first violation, and step {step} violates {property}: go back to step {step} and export from there";
         /// The walk cannot be written.
         NotWritten { error: String } = "the walk cannot be written: {error}";
@@ -609,7 +609,7 @@ fn jsonl(walk: &Walk) -> Result<Vec<u8>, BadRequest> {
         let Some((_, fresh)) = violations.iter().find(|(step, _)| *step == last) else {
             return Err(BadRequest::AfterViolation {
                 step: *step,
-                property: first.property,
+                property: first.property.name(),
             });
         };
         scope.properties = Properties::only(fresh.property);

@@ -41,7 +41,7 @@ pub use versions::Disorder;
 use search::Decision;
 use std::collections::BTreeMap;
 
-/// The verdict on one key.
+/// The result of the check of one key.
 #[derive(Clone, Debug)]
 pub struct KeyReport {
     /// The key.
@@ -54,7 +54,7 @@ pub struct KeyReport {
     pub verdict: KeyVerdict,
 }
 
-/// The verdict on a key, or on all keys.
+/// The verdict on a key.
 #[derive(Clone, Debug)]
 pub enum KeyVerdict {
     /// Some order explains every response.

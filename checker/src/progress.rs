@@ -20,7 +20,7 @@
 //!   search checks them.
 //!
 //! # The stricter form
-//! A new election often repairs an inconsistent state, so a commit that needs a newer term proves little about
+//! A new election often ends a stuck state, so a commit that needs a newer term proves little about
 //! heartbeats and retries. The stricter form applies if all servers are up, and no server has a newer
 //! term than a leader with uncommitted entries, or than a candidate that can still win a majority. Then
 //! that leader or candidate must commit an entry without any further election timeout.

@@ -153,7 +153,7 @@ model::diagnostics! {
     /// The reason why a replay ended before the end of the traces, if the line agrees with the core.
     pub enum ReplayStop {
         /// A property is violated.
-        PropertyViolated { property: Property, cause: Box<Cause> } = "{property} is violated: {cause}";
+        PropertyViolated { property: &'static str, cause: Box<Cause> } = "{property} is violated: {cause}";
         /// The replay was interrupted.
         ReplayInterrupted = "interrupted: no claim";
     }
@@ -161,8 +161,10 @@ model::diagnostics! {
 
 impl From<&Violation> for ReplayStop {
     fn from(violation: &Violation) -> Self {
-        let Violation { property, cause } = violation.clone();
-        Self::PropertyViolated { property, cause }
+        Self::PropertyViolated {
+            property: violation.property.name(),
+            cause: violation.cause.clone(),
+        }
     }
 }
 

@@ -88,7 +88,7 @@ model::diagnostics! {
     pub enum TimedFailure {
         /// No leader was elected and committed an entry at the start.
         NotSettled { ticks: u64 }
-            = "no leader was elected in {ticks} ticks, although nothing prevents an election";
+            = "no leader was elected and committed an entry in {ticks} ticks, although there is no fault";
         /// No leader was elected at the start.
         NoFirstLeader = "no leader was elected at the start";
         /// No other server became a candidate.
@@ -100,7 +100,7 @@ model::diagnostics! {
             = "{situation}, and no leader was elected in {ticks} ticks";
         /// No entry was committed.
         NoCommit { situation: Situation, ticks: u64, heartbeat: u64 }
-            = "{situation}, and no new entry was committed in {ticks} ticks, with a heartbeat interval of {heartbeat}";
+            = "{situation}, and no new entry was committed in {ticks} ticks, with a heartbeat interval of {heartbeat} ticks";
         /// Another server leads, or the same server in another term.
         LeaderReplaced { situation: Situation, server: NodeId, term: Term, other: NodeId, other_term: Term }
             = "{situation}, and server {server} leads in term {term} in place of server {other} in term {other_term}";

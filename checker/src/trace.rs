@@ -151,7 +151,7 @@ model::diagnostics! {
     /// The reason why the model does not allow a step.
     pub enum ImpossibleStep {
         /// A property is violated already.
-        StepAfterViolation { property: Property }
+        StepAfterViolation { property: &'static str }
             = "no step follows a violation, and {property} is violated";
         /// The step is not possible, or exceeds a bound.
         StepOutOfBounds = "this step is impossible, or exceeds the bounds of the scope";
@@ -180,7 +180,7 @@ impl TraceStep {
     ) -> Result<Self, ImpossibleStep> {
         if let Some(violation) = &before.violation {
             return Err(ImpossibleStep::StepAfterViolation {
-                property: violation.property,
+                property: violation.property.name(),
             });
         }
         enabled(real, &before, action)?;
@@ -262,7 +262,7 @@ pub(crate) fn enabled(
 pub fn concrete(scope: &Scope, path: &[System], violation: &Violation) -> Result<Trace> {
     let reduced = TransitionSystem::new(scope.clone());
     let (mut decisions, system) = decisions(&reduced, path)?;
-    decisions.push(breaking(&reduced, &system, violation)?);
+    decisions.push(violating(&reduced, &system, violation)?);
     let trace = real_run(scope, &decisions)?;
     let property = trace.violation.as_ref().map(|violation| violation.property);
     ensure!(
@@ -351,7 +351,7 @@ fn decisions(reduced: &TransitionSystem, path: &[System]) -> Result<(Vec<Action>
 }
 
 /// An action that violates the property.
-fn breaking(reduced: &TransitionSystem, system: &System, violation: &Violation) -> Result<Action> {
+fn violating(reduced: &TransitionSystem, system: &System, violation: &Violation) -> Result<Action> {
     let mut actions = reduced.actions(system).into_iter();
     let found = actions.find(|action| {
         reduced.next(system, action).is_some_and(|(next, _)| {

@@ -315,7 +315,7 @@ fn certificate_for_larger_bounds_is_rejected() {
     for (place, more) in [(11, 2), (12, 1), (14, 2)] {
         let mut parts = Parts::new(&SMALL);
         parts.head[place] = more;
-        assert_rejected(&parts.forge(), "not in the file");
+        assert_rejected(&parts.forge(), "has a successor that is not in the file");
     }
 }
 
@@ -444,7 +444,7 @@ fn only_an_exhausted_search_gets_a_certificate() {
     let mut planted = small();
     planted.mutant = Some(Mutant::SplitVoteNeverRetried);
     let exhausted = explore(&planted, true, None);
-    assert!(refused(&exhausted, &planted).contains("bug planted"));
+    assert!(refused(&exhausted, &planted).contains("a bug is planted"));
 
     let mut lenient = small();
     lenient.properties = Properties::only(Property::ElectionSafety);

@@ -18,7 +18,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const EXITS: &str = "Exit codes:
   0  done
-  1  the key was not found, the condition did not hold, or the value to increment is not a number
+  1  the key was not found, the condition did not hold, or the value to increment is not an
+     integer or the sum would overflow
   2  the command line or a file that it names is invalid, a key or value is outside the limits, or
      the output of a read cannot be written
   3  unavailable: the operation was not done, and never will be
@@ -190,13 +191,17 @@ impl Exit {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
                 Error::NotDone(NotDone::OutsideLimits(_)) => Self::Usage,
-                Error::NotDone(_) | Error::QuotaExceeded => Self::Unavailable,
+                Error::NotDone(_) | Error::QuotaExceeded | Error::MismatchedRead => {
+                    Self::Unavailable
+                }
                 Error::NotANumber | Error::Overflow => Self::No,
                 Error::Unknown(_) | Error::Mismatch => Self::Unknown,
             };
         }
         match error.downcast_ref::<ConnectError>() {
-            Some(ConnectError::Resolve { .. } | ConnectError::Bind(_)) => Self::Unavailable,
+            Some(
+                ConnectError::Resolve { .. } | ConnectError::Bind(_) | ConnectError::Random(_),
+            ) => Self::Unavailable,
             _ if error.is::<status::Unhealthy>() => Self::Unavailable,
             _ => Self::Usage,
         }

@@ -19,16 +19,21 @@ pub enum Error {
     )]
     QuotaExceeded,
     /// The value of the key is not an integer. Nothing changed.
-    #[error("nothing was done: {NOT_A_NUMBER}")]
+    #[error("nothing was done: the value is not a 64-bit integer")]
     NotANumber,
     /// The sum does not fit into 64 bits. Nothing changed.
-    #[error("nothing was done: {NOT_A_NUMBER}")]
+    #[error("nothing was done: the sum would exceed 64 bits")]
     Overflow,
     /// The outcome of a write is unknown: it may have been executed, may still be executed, or may
     /// never be executed. It is executed at most once.
     #[error("the outcome is unknown: {}. Read the key to find out", describe_unknown(*.0))]
     Unknown(Unknown),
-    /// The response does not match the request. A write was executed.
+    /// The response to a read does not match the request. A read has no effect.
+    #[error(
+        "nothing was done: the response does not match the request: the client and the cluster may have different versions"
+    )]
+    MismatchedRead,
+    /// The response to a write does not match the request. The write was executed.
     #[error(
         "the response does not match the request: the client and the cluster may have different versions"
     )]
@@ -41,18 +46,16 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::NotDone(reason) => !matches!(reason, NotDone::OutsideLimits(_)),
-            Self::QuotaExceeded => true,
+            Self::QuotaExceeded | Self::MismatchedRead => true,
             Self::NotANumber | Self::Overflow | Self::Unknown(_) | Self::Mismatch => false,
         }
     }
 }
 
-const NOT_A_NUMBER: &str = "the key holds no whole number of 64 bits, or would not after adding";
-
 fn describe(reason: NotDone) -> String {
     let text = match reason {
         NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
-            "no server carried it out within the timeout. Is there a proxy at the endpoint, and a majority of the servers up? Are cluster name and key the right ones?"
+            "no server responded within the timeout (--timeout). Check that a proxy runs at the endpoint, that a majority of the servers is up, and that cluster name and key are correct"
         }
         NotDone::QueueFull => {
             "too many operations wait for a session of this client. Lower the concurrency, or raise max_sessions"
@@ -71,10 +74,10 @@ fn describe(reason: NotDone) -> String {
 fn describe_unknown(reason: Unknown) -> &'static str {
     match reason {
         Unknown::NotConfirmed => {
-            "no leader confirmed the write within the timeout. It may have been carried out, or may yet be, at most once"
+            "no leader confirmed the write within the timeout (--timeout). It may have taken effect, or may yet, at most once"
         }
         Unknown::Forgotten => {
-            "the cluster answered that it no longer has the session of the write. The write may have been carried out before that, at most once"
+            "the cluster reports that it no longer has the session of the write. The write may have taken effect before, at most once"
         }
     }
 }

@@ -193,7 +193,7 @@ async fn execute(kv: &(impl KeyValue + ?Sized), invocation: Invocation) -> Resul
 async fn read(kv: &(impl KeyValue + ?Sized), query: Query) -> Result<Found, Error> {
     match execute(kv, Invocation::Read(query)).await? {
         Done::Found(found) => Ok(found),
-        _ => Err(Error::Mismatch),
+        _ => Err(Error::MismatchedRead),
     }
 }
 
@@ -210,7 +210,7 @@ async fn read_stale<T>(
             found: convert(found)?,
             applied_index,
         }),
-        _ => Err(Error::Mismatch),
+        _ => Err(Error::MismatchedRead),
     }
 }
 
@@ -225,14 +225,14 @@ async fn write(kv: &(impl KeyValue + ?Sized), operation: Operation) -> Result<An
 fn value(found: Found) -> Result<Option<Versioned>, Error> {
     match found {
         Found::Value(value) => Ok(value),
-        Found::Pairs(_) => Err(Error::Mismatch),
+        Found::Pairs(_) => Err(Error::MismatchedRead),
     }
 }
 
 fn page(found: Found) -> Result<Page, Error> {
     match found {
         Found::Pairs(page) => Ok(page),
-        Found::Value(_) => Err(Error::Mismatch),
+        Found::Value(_) => Err(Error::MismatchedRead),
     }
 }
 

@@ -34,7 +34,7 @@ invariants! {
     CommitIndexNeverFalls = "the commit index never falls (Figure 2)";
     CommittedIsInLog = "only entries in the log are committed";
     CommittedIsApplied = "exactly the committed entries are applied";
-    SnapshotCoversApplied = "the log lacks only what a snapshot covers, and a snapshot covers only what is applied";
+    SnapshotCoversApplied = "the log lacks only entries that a snapshot covers, and a snapshot covers only applied entries";
     SnapshotNeverFalls = "snapshots never go back";
     SnapshotIsOfLog = "a snapshot ends with an entry of the log";
     NoTermAboveOwn = "no entry and no snapshot is of a term above the server's (Raft §5.1)";
@@ -42,11 +42,11 @@ invariants! {
     DurableIsInLog = "only entries in the log are durable";
     CommittedIsKept = "a committed entry is never removed (Raft §5.4)";
     LeaderAppendOnly = "a leader never removes entries of its own log (Leader Append-Only)";
-    WritesAreInLog = "writes under way reach no further than the log";
-    HeldBehindWrite = "a message is held only behind a write under way";
+    WritesAreInLog = "pending writes reach no further than the log";
+    HeldBehindWrite = "a message is held only behind a pending write";
     ProgressIsInLog = "a leader's view of its followers stays within its log";
     MatchIndexNeverFalls = "match_index never falls (Figure 2)";
-    WindowIsKept = "no more entries are on their way to a follower than its window";
+    WindowIsKept = "the entries in flight to a follower do not exceed its window";
 }
 
 /// State of a server before a step, for comparison after the step.

@@ -84,8 +84,8 @@ impl Log {
 
     /// The entry at `index`, if it is retained.
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
-        let place = index.get().checked_sub(self.base.index.get() + 1)?;
-        self.entries.get(usize::try_from(place).ok()?)
+        let position = index.get().checked_sub(self.base.index.get() + 1)?;
+        self.entries.get(usize::try_from(position).ok()?)
     }
 
     /// The term of the entry at `index`; term 0 at index 0; `None` before the base and past the
@@ -168,7 +168,7 @@ impl Log {
 
     /// The position in `entries` of the entry at `index`, present or not; 0 before the first.
     fn offset(&self, index: LogIndex) -> usize {
-        let place = index.get().saturating_sub(self.base.index.get() + 1);
-        usize::try_from(place).unwrap_or(usize::MAX)
+        let position = index.get().saturating_sub(self.base.index.get() + 1);
+        usize::try_from(position).unwrap_or(usize::MAX)
     }
 }

@@ -465,7 +465,7 @@ pub fn encode_message(message: &Message, into: &mut Vec<u8>) {
 
 fn append(value: &impl serde::Serialize, into: &mut Vec<u8>) {
     postcard::serialize_with_flavor(value, Appender(into))
-        .expect("what is sent has known lengths, and a vector takes all of it");
+        .expect("all lengths are known before serialization, and a vector accepts all bytes");
 }
 
 /// Decodes a message, which must use every byte.

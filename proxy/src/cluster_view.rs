@@ -95,7 +95,7 @@ impl ClusterView {
         }
     }
 
-    /// The recent history.
+    /// The event log.
     pub fn event_log(&self) -> &Arc<EventLog> {
         &self.event_log
     }

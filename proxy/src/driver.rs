@@ -120,8 +120,8 @@ impl Driver {
                 is_alarm_set = true;
             }
             tokio::select! {
-                // A fixed order, so that a simulation can repeat a run. The code below handles all
-                // ready inputs, whichever of them ended the wait.
+                // A fixed order, so that a simulation can repeat a run: the inbox first. The code below
+                // drains the requests and handles expired timers, so none of them starves.
                 biased;
                 arrived = inbox.receive() => {
                     let Some(envelopes) = arrived else { break };

@@ -114,11 +114,11 @@ impl Embedded {
     pub fn sources(&self) -> BTreeMap<NodeId, Source> {
         let sources = self.inner.configs.keys().map(|id| {
             let (embedded, id) = (self.clone(), *id);
-            let ask = move |glance| {
+            let ask = move |query| {
                 let node = embedded.node(id);
                 async move {
                     let status = match node {
-                        Some(node) => node.query_status(glance).await,
+                        Some(node) => node.query_status(query).await,
                         None => None,
                     };
                     match status {

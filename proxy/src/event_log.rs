@@ -100,7 +100,7 @@ pub struct News {
 }
 
 impl EventLog {
-    /// Creates an empty history. `run` is a random number that distinguishes this run of the proxy from
+    /// Creates an empty event log. `run` is a random number that distinguishes this run of the proxy from
     /// earlier ones.
     pub fn new(clock: Arc<dyn Clock>, run: u32) -> Self {
         let event_log = Self {

@@ -34,7 +34,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// Describes a failure for a client of the proxy, with its meaning for the outcome. A response that
-/// does not match its request leaves the outcome of a write unknown.
+/// does not match its request leaves the outcome of a write unknown; a read has no effect.
 pub(crate) fn message(error: Error) -> String {
     let reason = reason(error);
     match error {
@@ -59,7 +59,7 @@ pub(crate) fn reason(error: Error) -> String {
                 "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers"
             }
             NotDone::QueueFull => {
-                "the proxy has as much to do as it takes on: try again in a moment"
+                "the queue of the proxy is full (--max-waiting): try again in a moment"
             }
             NotDone::Overloaded => {
                 "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment"
@@ -67,6 +67,9 @@ pub(crate) fn reason(error: Error) -> String {
             NotDone::ShuttingDown => "the proxy is shutting down: try again in a moment",
             NotDone::OutsideLimits(error) => return error.to_string(),
         },
+        Error::MismatchedRead => {
+            "the response does not match the request: the proxy and the servers may have different versions"
+        }
         Error::QuotaExceeded => {
             "the state has reached its quota: delete keys, or raise --state-quota of the servers"
         }
@@ -74,10 +77,10 @@ pub(crate) fn reason(error: Error) -> String {
         Error::NotANumber => "value is not an integer or out of range",
         Error::Overflow => "increment or decrement would overflow",
         Error::Unknown(Unknown::NotConfirmed) | Error::Mismatch => {
-            "no leader confirmed the write in time, and it may have been carried out, or may yet be, at most once"
+            "no leader confirmed the write in time; it may have taken effect, or may yet, at most once"
         }
         Error::Unknown(Unknown::Forgotten) => {
-            "the cluster answered that it no longer has the session of the write, which may have been carried out before that, at most once"
+            "the cluster no longer has the session of the write, which may have taken effect before, at most once"
         }
     };
     text.to_owned()

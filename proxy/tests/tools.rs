@@ -274,7 +274,7 @@ async fn address_in_use_names_the_option() {
 #[test]
 fn settings_out_of_range_are_refused() {
     let long = "n".repeat(256);
-    let name = "at most 255 are allowed, and at least 1";
+    let name = "it must have 1 to 255";
     for (option, value, says) in [
         ("--attempt-timeout", "500000000000y", "at most 1day"),
         ("--client-timeout", "500000000000y", "at most 1day"),

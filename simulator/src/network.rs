@@ -68,8 +68,8 @@ impl Datagrams {
         self.in_transit.keys().next().map(|(at, _)| *at)
     }
 
-    /// Delivers the datagrams that have arrived by now, and returns whether there are any. Those for
-    /// an unbound address are lost.
+    /// Delivers the datagrams that have arrived by now, and returns whether a bound socket received
+    /// one. Datagrams for an unbound address are lost.
     pub(crate) fn deliver(&mut self, now: Duration) -> bool {
         let mut has_arrivals = false;
         while let Some(next) = self.in_transit.first_entry()

@@ -85,7 +85,7 @@ pub struct Status {
 pub enum Role {
     /// It follows a leader, or waits for one.
     Follower,
-    /// It has started a pre-vote: could it win an election?
+    /// It requests pre-votes, to learn whether it could win an election.
     PreCandidate,
     /// It requests votes.
     Candidate,
@@ -301,6 +301,47 @@ fn known_entries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LogExcerptEnt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Operators and scripts read these names (`docs/http.md`). Readers take defaults for missing
+    /// fields, so no other test notices a renamed one.
+    #[test]
+    fn fields_have_their_public_names() {
+        let json = serde_json::to_value(Status::default()).unwrap();
+        let names: Vec<_> = json.as_object().unwrap().keys().collect();
+        let public = [
+            "alerts",
+            "applied_index",
+            "boot",
+            "commit_index",
+            "counts",
+            "disk",
+            "durable_index",
+            "events",
+            "first_index",
+            "followers",
+            "heartbeat_ms",
+            "id",
+            "is_known",
+            "last_index",
+            "leader",
+            "log",
+            "log_start",
+            "peer_silence_ms",
+            "role",
+            "sessions",
+            "snapshot_index",
+            "state_bytes",
+            "suspended",
+            "syncs",
+            "term",
+            "uptime_seconds",
+            "voted_for",
+            "voters",
+            "votes",
+            "waiting",
+        ];
+        assert_eq!(names, public);
+    }
 
     #[test]
     fn status_is_read_as_it_was_written() {

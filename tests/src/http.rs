@@ -26,7 +26,7 @@ pub fn poll(at: SocketAddr, path: &str) -> io::Result<(u16, String)> {
 /// If the response is not a status.
 pub(crate) fn status(at: SocketAddr) -> Option<Status> {
     let (code, text) = poll(at, "/status").ok()?;
-    (code == 200).then(|| serde_json::from_str(&text).expect("the status is no JSON"))
+    (code == 200).then(|| serde_json::from_str(&text).expect("the response is not a status"))
 }
 
 /// Sends a request to a running process, and returns the status and the body.

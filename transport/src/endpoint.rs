@@ -230,10 +230,9 @@ async fn serve_timers(shared: Arc<Shared>) {
             }
         };
         tokio::select! {
-            // A fixed order, so that a simulation can repeat a run. The last branch is reached: the
-            // other two are ready once for each delayed datagram and for each timer.
+            // A fixed order, so that a simulation can repeat a run. The wake-up is last: each pass reads
+            // the alarm and the queue anyway.
             biased;
-            () = shared.delays.wake.notified() => {}
             () = alarm => shared.tick(shared.now()),
             writable = poll_fn(|context| shared.socket.poll_writable(context)), if queued => {
                 if writable.is_ok() {
@@ -242,6 +241,7 @@ async fn serve_timers(shared: Arc<Shared>) {
                 // The socket may stay writable: give other tasks a turn.
                 tokio::task::yield_now().await;
             }
+            () = shared.delays.wake.notified() => {}
         }
     }
 }

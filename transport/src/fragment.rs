@@ -1,7 +1,7 @@
 //! Messages larger than a datagram: fragmentation, retransmission and reassembly.
 //!
 //! [`send`] fragments messages, keeps a congestion window per receiver ([`congestion`]), and retransmits.
-//! A fragment is lost when a fragment with a number at least three higher was acknowledged, or when the
+//! A fragment is declared lost when a fragment with a number at least three higher was acknowledged, or when the
 //! retransmission timeout expires. A message without progress for [`GIVE_UP_AFTER`] is dropped: Raft
 //! retransmits its contents if they still matter. [`reassemble`] reassembles messages in bounded memory.
 //!

@@ -359,8 +359,9 @@ fn read_envelope(
     );
     if of_servers && header.voters != shared.config.voters {
         let (from, to) = (envelope.from, envelope.to);
-        let about =
-            format_args!("{at} sent a message as {from} to {to}, whose voters digest differs");
+        let about = format_args!(
+            "{at} sent a message as {from} to {to} without the voters digest of this process"
+        );
         return counters.drop(Cause::Voters, 1, about);
     }
     if *last_sender != Some(envelope.from) {

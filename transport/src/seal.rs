@@ -194,7 +194,7 @@ impl Sealer {
         }
         let cipher = self
             .cipher(key)
-            .expect("key_for chose a key of this endpoint");
+            .expect("the key is held: key_for chose it, or it opened a datagram");
         let (body, tag) = body.split_at_mut(body.len() - TAG);
         let mut associated = [0; HEADER];
         header.encode(&mut &mut associated[..]);

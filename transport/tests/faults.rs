@@ -111,7 +111,7 @@ async fn duplicates_arrive_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_are_as_long_as_told() {
+async fn delays_are_as_long_as_configured() {
     for side in [Side::Send, Side::Receive] {
         let slow = Rule {
             side,

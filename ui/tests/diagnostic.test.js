@@ -115,6 +115,7 @@ export const tests = {
         diagnosticWords({ code: 'UnknownProcess', process: 'router 7' }),
         'el ámbito no tiene router 7',
       );
+      equal(diagnosticWords({ code: 'NoProcess', process: 9, processes: 3 })?.includes('9'), true);
     });
   },
   async unknown_code_has_no_text(equal) {

@@ -371,7 +371,7 @@ fn print_inside(
     match searched {
         Searched::Not if *inside == 0 => {}
         Searched::Not => writeln!(out, "These bounds were not searched.")?,
-        Searched::TooMany => writeln!(out, "A search supports fewer servers.")?,
+        Searched::TooMany => writeln!(out, "There are too many servers for a search.")?,
         Searched::Ended(found) => {
             let states = counted(found.states, "state");
             let took = time(found.elapsed);

@@ -228,7 +228,7 @@ fn print(
 fn kept(found: &ViolatingWalk) -> String {
     let steps = found.trace.steps.len();
     if found.is_shortest {
-        format!("the {steps} needed for it")
+        format!("the {steps} steps needed")
     } else {
         format!("{steps}, not all needed: shrinking was interrupted")
     }

@@ -169,7 +169,7 @@ impl Verdict {
             && selection::named(name).is_ok_and(|base| base.reduction.merge_syncs);
         if is_switched_off {
             notes.push(format!(
-                "{name}: with these bounds merge_syncs is off, and every sync is a separate step: the reduction is not sound with snapshots, with reads and a window, or with crashes and clients, a window or PreVote."
+                "{name}: with these bounds merge_syncs is off, and every sync is a separate step: the reduction is not sound with snapshots, with reads combined with a window, or with crashes combined with clients, a window or PreVote."
             ));
         }
         if let Some(mutant) = self.scope.mutant {
@@ -222,8 +222,8 @@ impl Verdict {
                 "{name}: from each of the {checked} states, a leader can still commit a new entry."
             ),
             ProgressVerdict::Stuck(stuck) => format!(
-                "{name}: stuck: from the state shown above, no leader can commit a new entry without further faults ({} states examined).",
-                grouped(stuck.extension_states)
+                "{name}: stuck: from the state shown above, no leader can commit a new entry without further faults ({} examined).",
+                counted(stuck.extension_states, "state")
             ),
             ProgressVerdict::Truncated(NoProgressClaim::OneServer) => {
                 format!("{name}: progress needs at least two servers: raise --servers.")

@@ -43,7 +43,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         },
         Local::HeartbeatTimeout => match raft.map(model::Raft::role) {
             Some(Role::PreCandidate { .. } | Role::Candidate(_)) => {
-                format!("{who} sends its vote requests again: its heartbeat timer fires")
+                format!("{who} resends its outstanding vote requests: its heartbeat timer fires")
             }
             _ => format!("{who} sends AppendEntries again: its heartbeat timer fires"),
         },
@@ -311,11 +311,11 @@ fn client_response(response: &ClientResponse) -> String {
         }
         ResponseBody::NotLeader { hint: None } => "not the leader".into(),
         ResponseBody::NotLeader { hint: Some(id) } => {
-            format!("not the leader, the leader is server {id}")
+            format!("not the leader, hint: server {id}")
         }
         ResponseBody::Interrupted { hint: None } => "interrupted".into(),
         ResponseBody::Interrupted { hint: Some(id) } => {
-            format!("interrupted, the leader is server {id}")
+            format!("interrupted, hint: server {id}")
         }
         ResponseBody::Unavailable => "unavailable".into(),
         ResponseBody::OutsideLimits(error) => error.to_string(),

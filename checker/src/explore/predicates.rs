@@ -102,8 +102,8 @@ pub(super) const PREDICATES: &[Predicate] = &[
     },
     Predicate {
         name: "all-agree",
-        about: "Every server is running and has the same log, all of it committed, after at least \
-                one election.",
+        about: "Every server is running and has the same log, and its commit index is its last index, \
+                after at least one election.",
         holds: |system, _| {
             let logs = logs(system);
             let all = rafts(system).count() == logs.len();

@@ -39,8 +39,8 @@ model::diagnostics! {
         Exhausted { states: u64 }
             = "Exhausted: all {states} states within these bounds were visited, and every property holds in each.";
         /// Every state was visited, and no step reached some witnesses.
-        ExhaustedVacuous { states: u64, witnesses: Vec<&'static str> }
-            = "Exhausted: all {states} states within these bounds were visited, and every property holds in each. Within these bounds it does not reach: {}.",
+        ExhaustedWithoutWitnesses { states: u64, witnesses: Vec<&'static str> }
+            = "Exhausted: all {states} states within these bounds were visited, and every property holds in each. Witnesses not reached within these bounds: {}.",
             witnesses.join(", ");
         /// Every state was visited, and no property is violated in spite of a planted bug.
         BugNotShown { mutant: &'static str, states: u64 }
@@ -111,9 +111,9 @@ model::diagnostics! {
 model::diagnostics! {
     /// The limit that ended a search.
     pub(super) enum Limit {
-        /// [`Limits::max_states`], or the limit of a search for a state.
+        /// [`crate::engine::Limits::max_states`], or the limit of a search for a state.
         MaxStates = "at the state limit";
-        /// [`Limits::max_memory`], or the limit of a search for a state.
+        /// [`crate::engine::Limits::max_memory`], or the limit of a search for a state.
         MaxMemory = "at the memory limit";
         /// The ids of states or parts are used up.
         OutOfIds = "because its state ids are used up";
@@ -205,7 +205,7 @@ impl Verdict {
         let mutant = scope.mutant.map(Mutant::name);
         self.result = Some(match (mutant, property) {
             (None, _) if missing.is_empty() => SearchResult::Exhausted { states },
-            (None, _) => SearchResult::ExhaustedVacuous {
+            (None, _) => SearchResult::ExhaustedWithoutWitnesses {
                 states,
                 witnesses: missing,
             },

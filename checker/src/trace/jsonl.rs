@@ -128,7 +128,7 @@ model::diagnostics! {
         TooFewSteps { steps: usize }
             = "the trace ends here, but its header announces {}", counted(*steps as u64, "step");
         /// The header announces another property, or none.
-        OtherViolation { property: Property, cause: Box<Cause> }
+        OtherViolation { property: &'static str, cause: Box<Cause> }
             = "the steps violate {property}: {cause}";
         /// The header announces a violation.
         NoViolation = "the steps violate no property";
@@ -325,7 +325,7 @@ pub(crate) fn read_each(
     {
         let why = match found {
             Some(Violation { property, cause }) => BadTraceLine::OtherViolation {
-                property: *property,
+                property: property.name(),
                 cause: cause.clone(),
             },
             None => BadTraceLine::NoViolation,

@@ -246,10 +246,7 @@ fn simulate_shrinks_what_it_finds() {
 
     let output = run_in(directory.path(), &[&how[..], &scope].concat());
     let text = stdout(&output);
-    for word in [
-        "seed 11",
-        &format!("shown above: the {steps} needed for it"),
-    ] {
+    for word in ["seed 11", &format!("shown above: the {steps} steps needed")] {
         assert!(text.contains(word), "{word}: {text}");
     }
     assert!(text.contains(&format!("  {steps}. ")), "{text}");

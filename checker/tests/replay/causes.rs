@@ -264,7 +264,7 @@ fn an_answer_received_before_its_question_was_sent_is_rejected() {
 }
 
 #[test]
-fn properties_that_break_by_definition_break_in_traces() {
+fn violations_by_definition_are_violations_in_traces() {
     let mut found_by: BTreeMap<&str, u32> = BTreeMap::new();
     for mutant in [
         Mutant::QuorumOffByOne,

@@ -1,6 +1,6 @@
 //! Input that may never arrive: from a terminal, or from a pipe without a writer.
 
-/// Reads it on a thread of its own, so that a signal still ends the program meanwhile.
+/// Runs a blocking read on a thread of its own, so that a signal still ends the program meanwhile.
 ///
 /// # Errors
 /// If `read` panics.

@@ -19,7 +19,10 @@ fn command_line_that_is_not_right_exits_2_and_says_what_to_do() {
         ("get k --direct", "ID=HOST:PORT"),
         ("get k --endpoints nowhere", "HOST:PORT"),
         ("put k", ""),
-        ("bench --history h --clients 1,2", "one number of --clients"),
+        (
+            "bench --history h --clients 1,2",
+            "one value each of --clients",
+        ),
     ] {
         // An empty standard input is an empty value: the only valid command here.
         let code = if arguments == "put k" { 0 } else { 2 };

@@ -37,7 +37,7 @@ fn operations_answer_and_exit_as_promised() {
     expect(&run(at, "incr n -3 -o plain"), 0, "-2\n");
     let not_a_number = run(at, "incr k");
     expect(&not_a_number, 1, "");
-    assert!(not_a_number.err.contains("no whole number"));
+    assert!(not_a_number.err.contains("not a 64-bit integer"));
 
     expect(&run(at, "scan -o plain"), 0, "k\tx\nn\t-2\n");
     expect(&run(at, "scan --after k --limit 5 -o plain"), 0, "n\t-2\n");

@@ -429,7 +429,9 @@ impl Obligations {
         seen_late.sort_unstable();
         seen_early.sort_unstable();
         if seen_late != seen_early {
-            return Err("the order of the event and the sync matters to what is recorded".into());
+            return Err(
+                "the recorded observations depend on the order of the event and the sync".into(),
+            );
         }
         if (synced.violates || late.violation.is_some()) && early.violation.is_none() {
             return Err("the event violates a property only while the write is pending".into());

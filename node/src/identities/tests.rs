@@ -174,7 +174,7 @@ fn origin(boot: BootId) -> Origin {
 
 /// A follower receives nothing from the other followers, so their silence does not make a disk lost.
 #[test]
-fn follower_reports_a_lost_disk_only_while_it_hears_the_refused_run() {
+fn follower_reports_a_lost_disk_only_while_the_refused_run_is_active() {
     let mut server = Server::new();
     server.refuse(WIPED, 0);
     server.unadmitted(WIPED, 5000);

@@ -443,7 +443,7 @@ impl Driver {
                 let own = self.raft.id();
                 let about = format_args!(
                     "{from} at {at} sent a message for {to} to this server, {own}: {from} has this \
-                     address for {to} in its --peer list"
+                     address for {to} in its --peer or --endpoints list"
                 );
                 let counters = self.endpoint.counters();
                 counters.drop(Cause::Misdirected, 1, about);

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_are_told_to_one_and_once_until_it_listens_again() {
+    fn datagrams_wake_one_thread_once_until_rearmed() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
         let poller = Arc::new(Poller::new().unwrap());
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_awake_is_told_the_same_and_falls_asleep_when_it_is_over() {
+    fn busy_poller_gets_the_same_events_and_sleeps_afterwards() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = socket.local_addr().unwrap();
         let poller = Poller::new().unwrap();

@@ -72,6 +72,10 @@ impl From<Error> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code(reason), &message)
                     .with("outcome", "not_done")
             }
+            Error::MismatchedRead => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &message)
+                    .with("outcome", "not_done")
+            }
             // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
             Error::Unknown(_) | Error::Mismatch => {
                 Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)

@@ -353,8 +353,8 @@ impl Connection<'_> {
                 }
             };
             match self.parser.parse(&mut self.input, bounds) {
-                Ok(Some(Parsed::RedisCommand(arguments))) if arguments.is_empty() => {}
-                Ok(Some(Parsed::RedisCommand(arguments))) => break arguments,
+                Ok(Some(Parsed::Command(arguments))) if arguments.is_empty() => {}
+                Ok(Some(Parsed::Command(arguments))) => break arguments,
                 Ok(Some(Parsed::Refused(reason))) => {
                     return Some(self.reply(Reply::error(format!("ERR {reason}"))));
                 }

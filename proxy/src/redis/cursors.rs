@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_bounded_and_the_oldest_goes() {
+    fn positions_are_bounded_and_the_oldest_goes() {
         let mut cursors = Cursors::new(0);
         let first = cursors.remember(b"a".to_vec());
         let second = cursors.remember(b"b".to_vec());

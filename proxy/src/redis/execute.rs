@@ -217,7 +217,7 @@ pub(crate) fn failed(error: Error) -> Reply {
         Error::NotDone(NotDone::OutsideLimits(_)) | Error::NotANumber | Error::Overflow => {
             format!("ERR {}", reason(error))
         }
-        Error::NotDone(_) => format!("TRYAGAIN {}", message(error)),
+        Error::NotDone(_) | Error::MismatchedRead => format!("TRYAGAIN {}", message(error)),
         Error::Unknown(_) | Error::Mismatch => format!("UNKNOWN {}", message(error)),
         // The error code of Redis for a full database, which its clients know.
         Error::QuotaExceeded => format!("OOM {}", message(error)),

@@ -47,7 +47,7 @@ pub(crate) struct Bounds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     /// Its arguments, beginning with the name. An empty list has no effect.
-    RedisCommand(Vec<Bytes>),
+    Command(Vec<Bytes>),
     /// A rejected command: too long, or with too many arguments. The text explains the reason.
     Refused(String),
 }
@@ -142,7 +142,7 @@ impl Parser {
         let command = buffer.split_to(finished.position).freeze();
         let arguments = finished.arguments.into_iter();
         let arguments = arguments.map(|range| command.slice(range)).collect();
-        Ok(Some(Parsed::RedisCommand(arguments)))
+        Ok(Some(Parsed::Command(arguments)))
     }
 
     /// Whether part of a command has been consumed already.

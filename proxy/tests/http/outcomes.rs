@@ -130,7 +130,7 @@ async fn silence_is_not_done_or_unknown_but_never_failed() {
         answer.shown(),
         (
             504,
-            r#"{"error":{"code":"outcome_unknown","message":"the outcome is unknown: no leader confirmed the write in time, and it may have been carried out, or may yet be, at most once; read the key to find out","outcome":"unknown"}}"#
+            r#"{"error":{"code":"outcome_unknown","message":"the outcome is unknown: no leader confirmed the write in time; it may have taken effect, or may yet, at most once; read the key to find out","outcome":"unknown"}}"#
         )
     );
     let answer = get(at, "/v1/kv/k").await;

@@ -165,7 +165,7 @@ async fn silence_is_tryagain_or_unknown() {
     let line = format!("--peer 1={at} --attempt-timeout 50ms --attempts 4");
     let server = Server::start(settings(&line)).await.unwrap();
     let mut redis = Redis::connect(&server).await;
-    let unknown = "-UNKNOWN the outcome is unknown: no leader confirmed the write in time, and it may have been carried out, or may yet be, at most once; read the key to find out\r\n";
+    let unknown = "-UNKNOWN the outcome is unknown: no leader confirmed the write in time; it may have taken effect, or may yet, at most once; read the key to find out\r\n";
     redis.say("SET k v", unknown).await;
     redis.say("DEL k l", unknown).await;
     redis

@@ -356,7 +356,7 @@ fn bug_that_violates_no_property_is_shown_with_its_method_and_walked_to() {
         assert!(!browser.has(".property-sum.is-good"));
         assert!(
             !browser.see(".property-list").contains("Linearizability"),
-            "nothing judged it"
+            "no property was checked"
         );
         // The explanation of the property is available in both languages.
         browser.click(".property-list .is-violated summary");

@@ -14,13 +14,14 @@
 //! * A reduction halves the window, where RFC 5681 halves the data in flight. [`MAX_WINDOW`] bounds an unused
 //!   window.
 //! * The timeout starts at 100 ms and stays between 20 ms and 1 s (RFC 6298: 1 s, at least 1 s, and a limit
-//!   of at least 60 s). The round trips of a cluster are far below 1 s, and a message without progress for
-//!   [`super::GIVE_UP_AFTER`] is dropped, which would leave few attempts.
+//!   of at least 60 s). The round trips of a cluster are far below 1 s. With a timeout of at least 1 s, few
+//!   attempts would fit into [`super::GIVE_UP_AFTER`], after which a message without progress is dropped.
 //! * Each fragment has its own timeout, and all expired ones are retransmitted. RFC 6298 restarts one timer
-//!   with each acknowledgement and retransmits the earliest segment. Acknowledgements list ranges, so every
-//!   missing fragment is known.
+//!   with each acknowledgement and retransmits the earliest segment. Acknowledgements list up to
+//!   [`super::MAX_RANGES`] ranges, so most missing fragments are known.
 //! * Each acknowledgement of a fragment ends the doubling, even without a sample (RFC 9002 §6.2.1), where
-//!   RFC 6298 waits for a sample: the path delivers again.
+//!   RFC 6298 waits for a sample: the path delivers again. A new fragmentation ends the doubling too: the
+//!   path was too narrow, not congested.
 
 use std::time::Duration;
 

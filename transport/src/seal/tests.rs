@@ -74,7 +74,7 @@ fn every_changed_bit_is_noticed() {
 /// Datagrams of a run are opened whether its subkey is cached or derived. Forged ones are not,
 /// and they leave the cache unchanged.
 #[test]
-fn many_runs_are_told_apart() {
+fn many_runs_are_distinguished() {
     let receiver = sealer(key("01"), key("02"));
     let runs = 3 * OTHERS as u64;
     let sent = |run| {

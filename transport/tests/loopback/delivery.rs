@@ -178,7 +178,7 @@ async fn too_large_message_and_unknown_receiver_are_counted() {
 }
 
 #[tokio::test]
-async fn large_message_to_nobody_is_given_up_and_counted() {
+async fn large_message_without_a_receiver_times_out_and_is_counted() {
     tokio::time::pause();
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let (a, _a) = bind(config(keys())).await;

@@ -12,7 +12,7 @@ use model::{
 use proptest::prelude::*;
 
 #[test]
-fn header_faults_are_told_apart() {
+fn header_faults_are_distinguished() {
     let header = Header {
         cluster: ClusterId::new("a"),
         voters: VotersDigest::NONE,

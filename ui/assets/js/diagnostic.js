@@ -22,7 +22,8 @@ const FORMS = {
   witness,
   witnesses: (names) => list(names.map(witness)),
   lines: list,
-  process: address,
+  // A number is no address: no process has it.
+  process: (name) => (typeof name === 'string' ? address(name) : name),
   receiver: address,
   bound,
   budget: bound,

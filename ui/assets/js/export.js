@@ -9,7 +9,7 @@
 //     jsonl: {url} or {text},        // if the trace exists
 //   }));
 //
-// `timeline` and each of these may be a value or a function that returns it. Deliberate omission: PNG,
+// `timeline` and each of these except `jsonl` may be a value or a function that returns it. Deliberate omission: PNG,
 // because any browser converts an SVG.
 //
 // The parts: `export/menu.js` (the button and its menu), `export/files.js` (the files), and one module for

@@ -58,7 +58,7 @@ class ReplayPage {
       return;
     }
     if (!this.app.traces_served) {
-      this.#showDoor(step === undefined ? null : t('replay.not-here'));
+      this.#showChooser(step === undefined ? null : t('replay.not-here'));
       return;
     }
     replace(this.#box, h('p', { class: 'loading' }, t('replay.loading')));
@@ -66,7 +66,7 @@ class ReplayPage {
       const run = await served(signal);
       if (!signal.aborted) this.#visit(run, step === undefined ? worth(run) : Number(step));
     } catch (error) {
-      if (!signal.aborted) this.#showDoor(t('replay.failed-served', { why: messageOf(error) }));
+      if (!signal.aborted) this.#showChooser(t('replay.failed-served', { why: messageOf(error) }));
     }
   }
 
@@ -74,7 +74,7 @@ class ReplayPage {
    * Shows the form that accepts traces, with the last error.
    * @param {string | null} [wrong]
    */
-  #showDoor(wrong = null) {
+  #showChooser(wrong = null) {
     this.#closePlayer();
     document.title = `${t('replay.title')} · Stateraft`;
     this.shortcuts([]);
@@ -111,7 +111,7 @@ class ReplayPage {
     } catch (error) {
       if (signal.aborted) return;
       const isRefusal = error instanceof Refusal;
-      this.#showDoor(isRefusal ? error.message : t('replay.refused', { why: messageOf(error) }));
+      this.#showChooser(isRefusal ? error.message : t('replay.refused', { why: messageOf(error) }));
     }
   }
 
@@ -147,7 +147,7 @@ class ReplayPage {
       if (run.files) kept = next;
       this.#show(next, step);
     } catch (error) {
-      if (!signal.aborted) this.#showDoor(t('replay.refused', { why: messageOf(error) }));
+      if (!signal.aborted) this.#showChooser(t('replay.refused', { why: messageOf(error) }));
     }
   }
 
@@ -173,7 +173,7 @@ class ReplayPage {
       onAnother: () => {
         kept = null;
         this.#writeAddress({ page: 'replay' });
-        this.#showDoor();
+        this.#showChooser();
       },
     });
     this.#player.go(Number.isFinite(step) ? Math.trunc(step) : 0);

@@ -75,7 +75,7 @@ causes! {
         = "server {server} acknowledged entry {index}, but its disk ends with entry {last_index}";
     /// A leader's `match_index` exceeds the durable log of a follower.
     MatchIndexNotDurable { server: NodeId, other: NodeId, index: LogIndex }
-        = "server {server} has match_index {index} for server {other}, whose disk does not have these entries";
+        = "server {server} has match_index {index} for server {other}, whose disk does not have all entries up to {index}";
     /// Two logs have an entry of the same index and term, and differ.
     LogsDiffer { server: NodeId, other: NodeId, index: LogIndex }
         = "servers {server} and {other} have the same term at index {index} and differ at or before it";
@@ -87,13 +87,13 @@ causes! {
         = "server {server} was elected in term {term} without entry {index}, committed in term {committed_in}";
     /// The log of a new leader lacks a committed entry, at this index or before it.
     LeaderLacksEntries { server: NodeId, term: Term, index: LogIndex, committed_in: Term }
-        = "server {server} was elected in term {term} without all entries up to {index}, committed by term {committed_in}";
+        = "server {server} was elected in term {term} and lacks at least one of the entries up to {index}, committed by term {committed_in}";
     /// The log of a later leader, elected before the commit, lacks the entry.
     LaterLeaderLacksEntry { index: LogIndex, term: Term, server: NodeId, elected_in: Term }
         = "entry {index} was committed in term {term}, but server {server} was elected in term {elected_in} without it";
     /// The log of a later leader, elected before the commit, lacks an entry at this index or before it.
     LaterLeaderLacksEntries { server: NodeId, index: LogIndex, term: Term, other: NodeId, elected_in: Term }
-        = "server {server} committed the entries up to {index} in term {term}, but server {other} was elected in term {elected_in} without all of them";
+        = "server {server} committed the entries up to {index} in term {term}, but server {other} was elected in term {elected_in} without at least one of them";
     /// Two servers applied different entries at one index.
     AppliedEntriesDiffer { index: LogIndex, term: Term, other_term: Term }
         = "two servers applied different entries at index {index}: of term {term} and of term {other_term}";

@@ -221,7 +221,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "quorum",
-                    "PreVote, CheckQuorum, and followers that keep a live leader",
+                    "PreVote, CheckQuorum, and followers that refuse votes while their leader is live",
                 )
             },
             Self {

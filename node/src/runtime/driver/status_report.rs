@@ -1,4 +1,4 @@
-//! The status of a server: its JSON shape, filled from the driver's parts.
+//! Fills the [`Status`] of a server from the parts of the driver.
 
 use super::Driver;
 use crate::observability::{events, log_excerpt, status_query::StatusQuery};

@@ -353,8 +353,8 @@ impl LogFile {
         })
     }
 
-    /// Writes with direct I/O; `sync` includes the fsync. Returns false, and writes nothing, if the file
-    /// system does not support it.
+    /// Writes with direct I/O; `sync` makes the bytes durable as well. Returns false, and writes nothing, if
+    /// direct I/O is not possible for this file.
     fn write_direct(&mut self, bytes: &mut Blocks, offset: u64, sync: bool) -> io::Result<bool> {
         let Some(direct) = &mut self.direct else {
             return Ok(false);
@@ -432,7 +432,7 @@ impl Direct {
             blocks[..inside].copy_from_slice(&self.last[..inside]);
         }
         self.last_block = None;
-        // RWF_DSYNC: the write includes its fsync. The call returns once the bytes are durable.
+        // With RWF_DSYNC, the call returns once the bytes are durable, as after an fsync.
         let flags = if sync {
             ReadWriteFlags::DSYNC
         } else {

@@ -130,8 +130,8 @@ pub(super) fn recover<F: Files>(
             recovered.snapshot_bytes = (next - HEADER) as u64;
         }
         let end = frames.end;
-        // A later frame or a seal is written only after this frame's sync, so the frame was durable: this is
-        // damage, not a torn end.
+        // A valid frame or seal of this or a later sequence lies beyond. It is written only after the sync
+        // of everything before it, so this is damage, not a torn end.
         if format::find_from(&bytes, end, reader.tag, reader.next_sequence).is_some() {
             let what = "a frame cannot be read, although its write was complete";
             return Err(damaged(end as u64, what));

@@ -191,7 +191,7 @@ impl Disk for Resting {
 }
 
 #[test]
-fn disk_is_told_to_rest_once_when_nothing_came_for_a_while() {
+fn idle_disk_is_notified_once() {
     let rests = Arc::new(AtomicUsize::new(0));
     let disk = Box::new(Resting(Arc::clone(&rests)));
     let writer = writer(disk, asleep());

@@ -10,7 +10,7 @@ fn one(bytes: &[u8]) -> Result<Option<Parsed>, ParseError> {
 }
 
 fn words(words: &[&'static [u8]]) -> Parsed {
-    Parsed::RedisCommand(words.iter().map(|word| Bytes::from_static(word)).collect())
+    Parsed::Command(words.iter().map(|word| Bytes::from_static(word)).collect())
 }
 
 /// Parses these bytes in pieces of this size. Returns the results and the maximum number of

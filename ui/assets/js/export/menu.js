@@ -1,7 +1,7 @@
 // A button that opens a menu below it. The menu closes when an item runs, when the focus leaves it, when
 // the button moves, and with Escape.
 //
-//   const menu = Menu({items: () => [{name, about, run}], whenEmpty: 'text'});
+//   const menu = Menu({items: () => [{name, about, run}], whenEmpty: () => 'text'});
 //   menu.button.append('Export ▾'); host.append(menu.element);
 
 import { h, replace } from '../dom.js';

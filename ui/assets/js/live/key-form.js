@@ -1,6 +1,6 @@
 // The form of the key editor: its inputs and buttons, and the outcome of the last operation.
 //
-//   const form = KeyForm({onGet, onPut, onDelete});
+//   const form = KeyForm({get, put, delete});
 //   form.element
 //   form.fill({value, version});  form.value();  form.conditions();
 //   form.say('good', 'text');  form.setBusy(true);

@@ -4,7 +4,8 @@
 // list below the text opens each event alone. If the reader prefers reduced motion, nothing is
 // played.
 //
-// The parts: `card.js` (the text), `moves.js` (back and forward), `show.js` (the cluster).
+// The parts: `card.js` (the text), `moves.js` (back and forward), `keys.js` (the
+// keyboard), `show.js` (the cluster).
 
 import { h, replace, still } from '../dom.js';
 import { exportMenu } from '../export.js';

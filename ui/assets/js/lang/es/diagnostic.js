@@ -27,7 +27,7 @@ export default {
   'diagnostic.AcknowledgedEntryNotDurable':
     'el servidor {server} confirmó la entrada {index}, pero su disco acaba en la entrada {last_index}',
   'diagnostic.MatchIndexNotDurable':
-    'el servidor {server} tiene match_index {index} para el servidor {other}, cuyo disco no tiene esas entradas',
+    'el servidor {server} tiene match_index {index} para el servidor {other}, cuyo disco no tiene todas las entradas hasta la {index}',
   'diagnostic.LogsDiffer':
     'los servidores {server} y {other} tienen el mismo mandato en el índice {index} y difieren en él o antes',
   'diagnostic.TwoLeaders':
@@ -35,11 +35,11 @@ export default {
   'diagnostic.LeaderLacksEntry':
     'el servidor {server} fue elegido en el mandato {term} sin la entrada {index}, comprometida en el mandato {committed_in}',
   'diagnostic.LeaderLacksEntries':
-    'el servidor {server} fue elegido en el mandato {term} sin todas las entradas hasta la {index}, comprometidas hasta el mandato {committed_in}',
+    'el servidor {server} fue elegido en el mandato {term} sin al menos una de las entradas hasta la {index}, comprometidas hasta el mandato {committed_in}',
   'diagnostic.LaterLeaderLacksEntry':
     'la entrada {index} se comprometió en el mandato {term}, pero el servidor {server} fue elegido en el mandato {elected_in} sin ella',
   'diagnostic.LaterLeaderLacksEntries':
-    'el servidor {server} comprometió las entradas hasta la {index} en el mandato {term}, pero el servidor {other} fue elegido en el mandato {elected_in} sin todas ellas',
+    'el servidor {server} comprometió las entradas hasta la {index} en el mandato {term}, pero el servidor {other} fue elegido en el mandato {elected_in} sin al menos una de ellas',
   'diagnostic.AppliedEntriesDiffer':
     'dos servidores aplicaron entradas distintas en el índice {index}: del mandato {term} y del mandato {other_term}',
   'diagnostic.AppliedEntryDiffers':
@@ -103,7 +103,7 @@ export default {
     'el nombre de este servidor en la petición no está permitido: usa localhost, su dirección IP o un nombre dado con --http-allow-host',
   'diagnostic.ForeignOrigin': 'se rechazan las peticiones de páginas de otros sitios',
   'diagnostic.Unauthorized': 'la petición necesita un token',
-  'diagnostic.BodyTooLarge': 'la petición es demasiado grande: envía menos de una vez',
+  'diagnostic.BodyTooLarge': 'la petición es demasiado grande: envía menos bytes por petición',
   'diagnostic.BodyTimeout': 'la petición no llegó a tiempo: envíala otra vez',
   'diagnostic.BodyIncomplete': 'la petición no llegó entera: envíala otra vez',
   'diagnostic.ConnectionsBusy':
@@ -158,8 +158,8 @@ export default {
   // Results of searches.
   'diagnostic.Exhausted':
     'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades.',
-  'diagnostic.ExhaustedVacuous':
-    'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades. Dentro de estos límites no se alcanza: {witnesses}.',
+  'diagnostic.ExhaustedWithoutWitnesses':
+    'Agotado: se visitaron los {states} estados dentro de estos límites, y en cada uno se cumplen todas las propiedades. Testigos no alcanzados dentro de estos límites: {witnesses}.',
   'diagnostic.BugNotShown':
     'Hay un error plantado ({mutant}), y este ámbito no lo muestra: en los {states} estados se cumplen todas las propiedades. Esto no es un veredicto sobre Raft; elige el ámbito que el catálogo nombra para este error.',
   'diagnostic.BugNotShownByProperty':
@@ -207,13 +207,14 @@ export default {
     'desde el estado inicial nunca se puede comprometer ninguna entrada: no se compromete en ninguno de los {states} estados alcanzables sin fallos',
   'diagnostic.Stuck':
     'desde un estado a {steps} {steps|paso|pasos} del inicio no se puede comprometer ninguna entrada: no se compromete en ninguno de los {states} estados alcanzables desde él sin fallos',
-  'diagnostic.NotSettled': 'no se eligió ningún líder en {ticks} pulsos, aunque nada lo impide',
+  'diagnostic.NotSettled':
+    'en {ticks} pulsos no se eligió un líder que comprometiera una entrada, aunque no hay ningún fallo',
   'diagnostic.NoFirstLeader': 'al principio no se eligió ningún líder',
   'diagnostic.NoCandidate': 'ningún servidor fue candidato sin el servidor {server}',
   'diagnostic.NotThreeServers': 'este escenario necesita tres servidores',
   'diagnostic.NoLeader': '{situation}, y en {ticks} pulsos no se eligió ningún líder',
   'diagnostic.NoCommit':
-    '{situation}, y en {ticks} pulsos no se comprometió ninguna entrada nueva, con un latido cada {heartbeat}',
+    '{situation}, y en {ticks} pulsos no se comprometió ninguna entrada nueva, con un latido cada {heartbeat} pulsos',
   'diagnostic.LeaderReplaced':
     '{situation}, y el servidor {server} lidera en el mandato {term} en lugar del servidor {other} en el mandato {other_term}',
   'diagnostic.LeaderSteppedDown': '{situation}, y el servidor {server} ya no lidera',

@@ -358,14 +358,14 @@ export default {
   'explore.predicate-majority-not-committed':
     'Una entrada está en los discos de una mayoría y ningún servidor la ha comprometido.',
   'explore.predicate-older-term-on-majority':
-    'Una entrada de un mandato anterior está en los discos de una mayoría bajo un líder de un mandato posterior, sin comprometer (figura 8, antes del peligro).',
+    'Una entrada de un mandato anterior está en los discos de una mayoría bajo un líder de un mandato posterior, sin comprometer (figura 8, estado (c)).',
   'explore.predicate-older-term-committed':
     'Una entrada de un mandato anterior queda comprometida por una entrada propia del líder posterior a ella.',
   'explore.predicate-entry-overwritten': 'Un seguidor elimina entradas que su líder no tiene.',
   'explore.predicate-follower-lacks-committed':
     'Una entrada está comprometida y un servidor en marcha no la tiene.',
   'explore.predicate-all-agree':
-    'Todos los servidores están en marcha, tienen el mismo log y saben que todo está comprometido; un líder le añadió algo.',
+    'Todos los servidores están en marcha, tienen el mismo log y su índice de commit es el último, tras al menos una elección.',
   'explore.predicate-write-lost': 'Una caída pierde una escritura que no había llegado al disco.',
   'explore.predicate-leader-crashed': 'El líder se cae.',
   'explore.predicate-commit-without-own-disk':
@@ -435,18 +435,20 @@ export default {
   'explore.about-property-progress':
     'Sin más fallos, el clúster siempre puede elegir un líder, comprometer una entrada nueva y responder a sus clientes.',
   'explore.about-property-stability': 'Un líder en contacto con una mayoría sigue siendo líder.',
-  'explore.about-property-latency': 'Lo que requiere unas pocas idas y vueltas no requiere muchas.',
+  'explore.about-property-latency':
+    'Una operación que necesita pocas idas y vueltas no tarda muchas más.',
   'explore.scope-elections': 'solo votos y mandatos: se eligen líderes que no envían nada',
   'explore.scope-elections-4': 'un número par de servidores: mayorías de tres',
   'explore.scope-elections-5': 'cinco servidores: mayorías que comparten uno solo',
-  'explore.scope-replication': 'los logs divergen y convergen; nadie se cae',
+  'explore.scope-replication': 'los logs divergen y convergen; ningún servidor se cae',
   'explore.scope-crashes': 'replicación con una caída que pierde lo que no estaba en disco',
-  'explore.scope-crashes-2': 'lo mismo con dos caídas',
+  'explore.scope-crashes-2': 'replicación con dos caídas que pierden lo que no estaba en disco',
   'explore.scope-split-writes':
     'cada escritura a disco y cada arranque es un paso aparte, a través de mandatos',
   'explore.scope-split-entries':
     'cada escritura a disco y cada arranque es un paso aparte, con una entrada de un cliente',
-  'explore.scope-quorum': 'PreVote, un líder que comprueba su quórum, servidores que le son fieles',
+  'explore.scope-quorum':
+    'PreVote, CheckQuorum y seguidores que niegan su voto mientras su líder está activo',
   'explore.scope-pipelining':
     'las entradas se envían sin esperar respuesta y llegan en cualquier orden',
   'explore.scope-older-term':
@@ -457,7 +459,8 @@ export default {
   'explore.scope-end-to-end-reads':
     'un cliente escribe y otro lee, a través de un proxy: linealizable',
   'explore.scope-fail-over': 'la escritura de un cliente coincide con un cambio de líder',
-  'explore.scope-sessions': 'un cliente abre una sesión, y se desaloja la de otro',
+  'explore.scope-sessions':
+    'los clientes abren y cierran sesiones; una nueva desaloja a otra que no está en uso',
   'explore.scope-snapshots': 'una instantánea sustituye el comienzo de un log y se envía a otros',
   'explore.scope-snapshots-entries': 'dos instantáneas y dos caídas, con una entrada de un cliente',
   'explore.scope-timed': 'servidores movidos por un reloj',

@@ -294,7 +294,7 @@ export default {
   'stage.witness-outcome-unknown': 'resultado desconocido',
   'stage.witness-proxy-redirected': 'proxy redirigido',
 
-  // Las causas de los incumplimientos, por su código; el servidor da la frase en inglés.
+  // Partes de las frases de `diagnostic.js`: el voto de un disco y las operaciones.
   'stage.cause-vote': 'el mandato {term} y un voto por el candidato {candidate}',
   'stage.cause-no-vote': 'el mandato {term} y ningún voto',
   'stage.operation-alone': 'la operación {number} ({call}) {end}',
