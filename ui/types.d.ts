@@ -420,6 +420,7 @@ type ClusterNode = {
   id: number;
   status: Status | null;
   problem?: string | null;
+  cause?: { code: string; [parameter: string]: any } | null;
   last?: Status | null;
   age_ms?: number | null;
 };

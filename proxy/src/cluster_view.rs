@@ -199,7 +199,8 @@ impl ClusterView {
         let reports = reports.collect::<Vec<_>>();
         let mut contacts = Contacts::new(&reports);
         for node in nodes {
-            node.problem = node.problem.take().or(contacts.silent.remove(&node.id));
+            let problem = std::mem::take(&mut node.problem);
+            node.problem = problem.or(contacts.silent.remove(&node.id));
         }
         Health::new(&reports, &contacts)
     }

@@ -3,7 +3,7 @@
 //!
 //! A killed server keeps its address and its data directory, and can be restarted.
 
-use crate::status_source::Source;
+use crate::{node_problem::NodeProblem, status_source::Source};
 use anyhow::Context;
 use futures_util::{
     FutureExt,
@@ -122,8 +122,10 @@ impl Embedded {
                         None => None,
                     };
                     match status {
-                        Some(status) => serde_json::to_value(status).map_err(|e| e.to_string()),
-                        None => Err("the server has stopped".to_owned()),
+                        Some(status) => {
+                            Ok(serde_json::to_value(status).expect("a status has a form in JSON"))
+                        }
+                        None => Err(NodeProblem::Stopped),
                     }
                 }
                 .boxed()

@@ -13,8 +13,7 @@ pub async fn ask(at: SocketAddr) -> anyhow::Result<(bool, String)> {
     let asked = fetch::get(&to, "/readyz?verbose", None);
     let (status, body) = tokio::time::timeout(Duration::from_secs(5), asked)
         .await
-        .map_err(|_| anyhow::anyhow!("no response from {at} within 5 s"))?
-        .map_err(anyhow::Error::msg)?;
+        .map_err(|_| anyhow::anyhow!("no response from {at} within 5 s"))??;
     let text = String::from_utf8_lossy(&body).into_owned();
     Ok((status.is_success(), text))
 }

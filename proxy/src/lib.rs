@@ -29,6 +29,7 @@ pub mod http;
 pub mod kv_service;
 mod listen;
 pub mod metrics;
+pub mod node_problem;
 pub mod peers;
 pub mod redis;
 pub mod server;

@@ -1,12 +1,14 @@
 //! The sources of the status of a server.
 
+use crate::node_problem::NodeProblem;
 use futures_util::future::BoxFuture;
 use node::StatusQuery;
 use serde_json::Value;
 use std::fmt;
 
 /// Queries a server in this process.
-type Invocation = dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
+type Invocation =
+    dyn Fn(StatusQuery) -> BoxFuture<'static, Result<Value, NodeProblem>> + Send + Sync;
 
 /// The status source of a server.
 pub enum Source {

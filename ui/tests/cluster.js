@@ -99,7 +99,14 @@ export function cluster({
     },
     nodes: ids.map((id) =>
       killed.includes(id)
-        ? { id, status: null, problem: 'no answer in time', last: status(id), age_ms: 12_000 }
+        ? {
+            id,
+            status: null,
+            problem: 'no response in time',
+            cause: { code: 'no_response' },
+            last: status(id),
+            age_ms: 12_000,
+          }
         : { id, status: status(id), problem: null, age_ms: 0 },
     ),
     chaos: {

@@ -1,5 +1,6 @@
 //! The availability of the cluster, derived from the last reports of the servers: pure functions.
 
+use crate::node_problem::NodeProblem;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 use status::{AlertKind, Progress, Role, Status};
@@ -115,8 +116,8 @@ pub(super) struct Contacts<'a> {
     up: BTreeSet<u64>,
     /// The number of servers about which nothing is known.
     unknown: usize,
-    /// The servers that respond, but whose messages do not arrive, and a description.
-    pub(super) silent: BTreeMap<u64, String>,
+    /// The servers that respond and are not up, and the reason.
+    pub(super) silent: BTreeMap<u64, NodeProblem>,
 }
 
 impl<'a> Contacts<'a> {
@@ -147,9 +148,7 @@ impl<'a> Contacts<'a> {
                 None if server.responds.is_none() => contacts.unknown += 1,
                 _ if is_excluded => {}
                 _ if counts == Some(false) && leader.reports_lost_disk(id) => {
-                    let why =
-                        "responds over HTTP, but does not count toward a quorum: see the alerts";
-                    contacts.explain(server, why.to_owned());
+                    contacts.explain(server, NodeProblem::NotCounted);
                 }
                 Some(true) | None if counts == Some(false) => {}
                 None if server.is_active() => {
@@ -162,10 +161,7 @@ impl<'a> Contacts<'a> {
                 // A leader without any message of a server has not admitted it either.
                 Some(false) => {
                     let seconds = leader.silence(id).unwrap_or(0) / 1000;
-                    let why = format!(
-                        "responds over HTTP, but the leader has received no message from it for {seconds} s"
-                    );
-                    contacts.explain(server, why);
+                    contacts.explain(server, NodeProblem::NotReceivedByLeader { seconds });
                 }
             }
         }
@@ -173,9 +169,9 @@ impl<'a> Contacts<'a> {
     }
 
     /// Records why a server that responds is not up.
-    fn explain(&mut self, server: &ServerReport, why: String) {
+    fn explain(&mut self, server: &ServerReport, problem: NodeProblem) {
         if server.is_active() {
-            self.silent.insert(server.id, why);
+            self.silent.insert(server.id, problem);
         }
     }
 
@@ -215,16 +211,15 @@ impl<'a> Contacts<'a> {
                 continue;
             };
             let seconds = silence / 1000;
-            let why = if receiver == server.id {
-                format!(
-                    "responds over HTTP, but it has received no message from server {of} for {seconds} s"
-                )
+            let problem = if receiver == server.id {
+                NodeProblem::ReceivesNothing { other: of, seconds }
             } else {
-                format!(
-                    "responds over HTTP, but server {receiver} has received no message from it for {seconds} s"
-                )
+                NodeProblem::NotReceived {
+                    other: receiver,
+                    seconds,
+                }
             };
-            contacts.silent.insert(server.id, why);
+            contacts.silent.insert(server.id, problem);
         }
         contacts
     }

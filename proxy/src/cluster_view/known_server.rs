@@ -1,6 +1,7 @@
 //! The state of one server from earlier polls, and its update by the next response: pure functions.
 
 use super::MISSES;
+use crate::node_problem::NodeProblem;
 use model::NodeId;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -43,7 +44,7 @@ impl KnownServer {
     pub(super) fn merge(
         &mut self,
         id: NodeId,
-        response: &mut Result<Value, String>,
+        response: &mut Result<Value, NodeProblem>,
     ) -> Vec<NewEvent> {
         let status = match response {
             Ok(Value::Object(status)) => status,
@@ -54,8 +55,10 @@ impl KnownServer {
                     return Vec::new();
                 }
                 let mut event = NewEvent::now("unreachable", id);
-                let problem = problem.clone().into();
-                event.about.insert("problem".to_owned(), problem);
+                let text = problem.to_string().into();
+                event.about.insert("problem".to_owned(), text);
+                let cause = serde_json::to_value(problem).expect("a problem has a form in JSON");
+                event.about.insert("cause".to_owned(), cause);
                 return vec![event];
             }
         };

@@ -1,7 +1,7 @@
 //! Polls the status of all servers, and adds their new events to the event log.
 
 use super::{PATIENCE, known_server::KnownServer, status::NodeStatus};
-use crate::{event_log::EventLog, fetch, status_source::Source};
+use crate::{event_log::EventLog, fetch, node_problem::NodeProblem, status_source::Source};
 use futures_util::{FutureExt, future::join_all};
 use model::NodeId;
 use node::{StatusQuery, TAIL};
@@ -85,7 +85,7 @@ impl Poller {
         NodeStatus {
             id: id.get(),
             status,
-            problem,
+            problem: problem.into(),
             last,
             age_ms: age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
         }
@@ -96,7 +96,7 @@ impl Poller {
         id: NodeId,
         source: &Source,
         query: StatusQuery,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, NodeProblem> {
         let fetch = async {
             match source {
                 Source::Here(status) => status(query).await,
@@ -105,14 +105,12 @@ impl Poller {
                     let path = format!("/status?entries={entries}&since={since}");
                     fetch::json(at, &path, self.node_token.as_ref()).await
                 }
-                Source::Nowhere => Err(format!(
-                    "its HTTP address is not given: --node-http {id}=HOST:PORT"
-                )),
+                Source::Nowhere => Err(NodeProblem::NoAddress { id: id.get() }),
             }
         };
         tokio::time::timeout(PATIENCE, fetch.boxed())
             .await
-            .unwrap_or_else(|_| Err("no response in time".to_owned()))
+            .unwrap_or(Err(NodeProblem::NoResponse))
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<NodeId, KnownServer>> {

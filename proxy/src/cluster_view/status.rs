@@ -1,6 +1,7 @@
 //! The status of the cluster, as `/v1/status` and `/v1/events` present it.
 
 use super::health::Health;
+use crate::node_problem::NodeProblem;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -45,12 +46,36 @@ pub struct NodeStatus {
     /// The status that the server reports; absent if it does not respond.
     pub status: Option<Value>,
     /// Why there is no status, or why a server with a status is not up.
-    pub problem: Option<String>,
+    #[serde(flatten)]
+    pub problem: DescribedProblem,
     /// The last reported status, if the server does not respond now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Value>,
     /// The age of that status in milliseconds.
     pub age_ms: Option<u64>,
+}
+
+/// A problem in JSON: `problem` is a sentence, `cause` the same as data; both are null without a problem.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DescribedProblem {
+    problem: Option<String>,
+    cause: Option<NodeProblem>,
+}
+
+impl From<Option<NodeProblem>> for DescribedProblem {
+    fn from(cause: Option<NodeProblem>) -> Self {
+        Self {
+            problem: cause.as_ref().map(ToString::to_string),
+            cause,
+        }
+    }
+}
+
+impl DescribedProblem {
+    /// Adds a problem if there is none yet.
+    pub(super) fn or(self, other: Option<NodeProblem>) -> Self {
+        self.cause.or(other).into()
+    }
 }
 
 /// A sample of the keys, in order.

@@ -2,7 +2,7 @@ use super::{
     known_server::{KnownServer, NewEvent},
     *,
 };
-use crate::{driver::Driver, metrics::Metrics};
+use crate::{driver::Driver, metrics::Metrics, node_problem::NodeProblem};
 use client::pool::{Pool, PoolConfig};
 use futures_util::FutureExt;
 use model::{
@@ -44,7 +44,7 @@ fn cluster_view(asked: &Arc<AtomicU64>, is_up: &Arc<AtomicBool>) -> ClusterView 
             if up {
                 Ok(Value::Object(Map::new()))
             } else {
-                Err("gone".to_owned())
+                Err(NodeProblem::Stopped)
             }
         }
         .boxed()
@@ -141,14 +141,14 @@ fn server_that_answers_http_is_up_only_if_its_leader_receives_messages() {
     servers[0].status = leads([20, 12_300]);
     let found = health(&servers);
     assert_eq!((found.state, found.up, found.margin), ("ok", 2, 0));
-    let why = "responds over HTTP, but the leader has received no message from it for 12 s";
+    let problem = NodeProblem::NotReceivedByLeader { seconds: 12 };
     let silent = Contacts::new(&servers).silent;
-    assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
+    assert_eq!(silent, BTreeMap::from([(3, problem.clone())]));
     // The leader has no message of server 3, so it did not admit it.
     let status = servers[0].status.as_mut().unwrap();
     status.followers.get_mut(&3).unwrap().counts = false;
     let silent = Contacts::new(&servers).silent;
-    assert_eq!(silent, BTreeMap::from([(3, why.to_owned())]));
+    assert_eq!(silent, BTreeMap::from([(3, problem.clone())]));
     // A server that lost its disk sends messages, but its present run does not count.
     let status = servers[0].status.as_mut().unwrap();
     status.alerts.push(Alert {
@@ -157,7 +157,7 @@ fn server_that_answers_http_is_up_only_if_its_leader_receives_messages() {
         text: String::new(),
     });
     let silent = Contacts::new(&servers).silent;
-    assert!(silent[&3].contains("does not count"), "{silent:?}");
+    assert_eq!(silent[&3], NodeProblem::NotCounted);
     assert_eq!(health(&servers).up, 2);
     // The leader receives messages of server 2, whose HTTP does not respond.
     servers[1].responds = Some(false);
@@ -190,9 +190,12 @@ fn servers_without_a_leader_and_without_messages_are_no_quorum() {
     ];
     let found = health(&servers);
     assert_eq!((found.state, found.up, found.margin), ("no_quorum", 1, -1));
-    let why = "responds over HTTP, but server 1 has received no message from it for 12 s";
+    let problem = NodeProblem::NotReceived {
+        other: 1,
+        seconds: 12,
+    };
     let silent = Contacts::new(&servers).silent;
-    assert_eq!(silent, BTreeMap::from([(2, why.to_owned())]));
+    assert_eq!(silent, BTreeMap::from([(2, problem)]));
     // One direction is not enough for an election.
     servers[0] = seeks(1, &[(2, Some(20)), (3, Some(9000))]);
     assert_eq!(health(&servers).state, "no_quorum");
@@ -271,8 +274,8 @@ async fn servers_are_polled_rarely_without_observers_and_at_once_for_an_observer
     running.await.expect("it ends");
 }
 
-fn merge(server: &mut KnownServer, status: Result<Value, &str>) -> Vec<(String, Option<u64>)> {
-    let mut response = status.map_err(str::to_owned);
+fn merge(server: &mut KnownServer, status: Result<Value, ()>) -> Vec<(String, Option<u64>)> {
+    let mut response = status.map_err(|()| NodeProblem::NoResponse);
     let events = server.merge(NodeId::new(2), &mut response);
     if let Ok(status) = response {
         assert_eq!(status.get("events"), None);
@@ -305,13 +308,13 @@ fn events_of_a_server_are_recorded_once() {
 #[test]
 fn server_is_unreachable_after_two_misses_and_then_back() {
     let mut server = KnownServer::default();
-    assert!(merge(&mut server, Err("refused")).is_empty());
+    assert!(merge(&mut server, Err(())).is_empty());
     assert!(server.is_late());
     let event = |what: &str| (what.to_owned(), None);
-    assert_eq!(merge(&mut server, Err("refused")), [event("unreachable")]);
+    assert_eq!(merge(&mut server, Err(())), [event("unreachable")]);
     assert!(!server.is_late());
-    assert!(merge(&mut server, Err("refused")).is_empty());
+    assert!(merge(&mut server, Err(())).is_empty());
     assert_eq!(merge(&mut server, Ok(json!({}))), [event("back")]);
-    assert!(merge(&mut server, Err("refused")).is_empty());
+    assert!(merge(&mut server, Err(())).is_empty());
     assert!(merge(&mut server, Ok(json!({}))).is_empty());
 }

@@ -41,6 +41,7 @@ async fn election_is_survived_and_shown() {
     let stopped = &status["nodes"][leader as usize - 1];
     assert_eq!(stopped["status"], serde_json::Value::Null);
     assert_eq!(stopped["problem"], "the server has stopped");
+    assert_eq!(stopped["cause"], serde_json::json!({"code": "stopped"}));
     assert_ne!(status["proxy"]["leader"], leader);
     server.stop().await;
 }

@@ -148,7 +148,7 @@ export function sentence(event) {
         ? t('live.ev-started', { who, index: event.index, n: event.index, term: event.term })
         : t('live.ev-started-new', { who });
     case 'unreachable':
-      return t('live.ev-unreachable', { who, problem: reason(event.problem) });
+      return t('live.ev-unreachable', { who, problem: reason(event) });
     case 'back':
       return t('live.ev-back', { who });
     case 'proxy_started':

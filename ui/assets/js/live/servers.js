@@ -1,7 +1,7 @@
 // The table of servers: role, term, log positions, lag behind the leader, and counters.
 
 import { h, keyed, set, text } from '../dom.js';
-import { duration, number, t } from '../i18n.js';
+import { duration, has, number, t } from '../i18n.js';
 import { lagOf } from './state.js';
 
 const COLUMNS = [
@@ -114,34 +114,12 @@ export function Servers(host, { onPick }) {
 }
 
 /**
- * The reasons that the proxy gives in English, and the texts of the page.
- * @type {[RegExp, string][]}
+ * The reason why a server has no status, in the language of the page if that has a text for its code.
+ * @param {ClusterNode | ClusterEvent} held
  */
-const REASONS = [
-  [/^no (answer|response) in time$/, 'live.problem-late'],
-  [/^the server has stopped$/, 'live.problem-stopped'],
-  [/^cannot connect to (?<at>\S+): Connection refused/, 'live.problem-refused'],
-  [/^cannot connect to (?<at>\S+): (Connection|Operation) timed out/, 'live.problem-timeout'],
-  [
-    /^cannot connect to (?<at>\S+): (No route to host|Network is unreachable)/,
-    'live.problem-no-route',
-  ],
-  [/^cannot connect to (?<at>\S+): failed to lookup address/, 'live.problem-unresolved'],
-  [/^cannot connect to (?<at>\S+): (?<why>.*)$/s, 'live.problem-connect'],
-  [/^its HTTP address is not given/, 'live.problem-no-address'],
-  [/^(?<at>\S+) answers (?<status>\d+)/, 'live.problem-status'],
-];
-
-/**
- * The reason why a server's health is unknown, in the language of the page if the reason is known.
- * @param {string} problem
- */
-export function reason(problem) {
-  for (const [pattern, key] of REASONS) {
-    const found = pattern.exec(problem);
-    if (found) return t(key, found.groups);
-  }
-  return problem;
+export function reason({ problem, cause }) {
+  const key = `live.problem-${cause?.code}`;
+  return has(key) ? t(key, { ...cause }) : (problem ?? '');
 }
 
 /**
@@ -151,12 +129,10 @@ export function reason(problem) {
  * @returns {Record<string, string | null>}
  */
 function cells(node, progress, state) {
-  const { id, status, problem } = node;
+  const { id, status } = node;
   if (!status) {
     const halted = state.halted(id);
-    const role = halted
-      ? t(`stage.role-${halted}`)
-      : `${t('stage.role-silent')}: ${reason(problem ?? '')}`;
+    const role = halted ? t(`stage.role-${halted}`) : `${t('stage.role-silent')}: ${reason(node)}`;
     const last = state.known.get(id);
     const age = state.age(node);
     if (!last || age === null) return { role };
