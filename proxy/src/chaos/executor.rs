@@ -292,7 +292,7 @@ mod tests {
             (r#"{"do":"link","from":1,"to":"clients"}"#, "no link"),
             (
                 r#"{"do":"link","from":1,"to":"proxy","drop":2}"#,
-                "drop is a",
+                "drop must be a probability",
             ),
             (
                 r#"{"do":"isolate","node":1,"for_seconds":0}"#,
