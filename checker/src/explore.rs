@@ -52,7 +52,7 @@ use cache::Cache;
 use futures_util::{StreamExt, stream};
 use jobs::{AskedJob, Jobs};
 use keys::{BadKey, Key};
-use model::system::{Properties, Property};
+use model::system::Properties;
 use problem::Problem;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};

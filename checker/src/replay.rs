@@ -34,7 +34,7 @@ pub use format::{Source, Unreadable};
 use crate::{digest_chain::BadDigest, escape::escaped};
 use model::{
     NodeId, WriteId,
-    system::{Cause, Property, Violation},
+    system::{Cause, Violation},
 };
 use serde_json::{Value, json};
 
