@@ -421,8 +421,8 @@ async fn half_closed_client_gets_its_response() {
         }
     };
     within(end_received).await;
-    // One turn of the I/O driver: it reports the end of the stream to the server.
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    // The response to a later client proves that the server has handled the end of the stream.
+    served(server.at).await;
     server.go.notify_one();
     let answer = rest(&mut stream).await;
     assert!(answer.ends_with("slow\n"), "{answer}");
