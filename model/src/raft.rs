@@ -22,7 +22,8 @@
 //! A crash loses the whole value. [`Raft::recover`] builds the next one from durable state.
 //!
 //! # Modules
-//! * `election`: terms, votes and elections (§5.1, §5.2, §5.4.1)
+//! * `election`: timeouts and candidates (§5.2)
+//! * `vote`: who gets a vote, and how votes are counted (§5.2, §5.4.1)
 //! * `quorum`: PreVote, CheckQuorum and leader stickiness (thesis §4.2.3, §6.2, §9.6)
 //! * `replication`: log replication and the commit rule (§5.3, §5.4.2)
 //! * `requests`: client requests (§8, thesis §6.3, §6.4)
@@ -40,6 +41,7 @@ mod quorum;
 mod replication;
 mod requests;
 mod snapshots;
+mod vote;
 
 pub use durability::{Durable, HardState, Write};
 pub use snapshots::Snapshot;
