@@ -1,0 +1,362 @@
+//! Obligations of `merge_syncs`: what a server may reveal while a write is pending.
+
+use super::{Checked, Obligations, difference, disk_of, raft_of, received, unsynced};
+use crate::{
+    Address, AppendEntriesRequest, AppendOutcome, Envelope, Flow, LogIndex, Message, Role,
+    raft::Progress,
+    system::{
+        process::{Local, Process},
+        properties::history::Observation,
+        relevance::refusal_term,
+    },
+};
+use alloc::{format, vec::Vec};
+
+/// A step whose write was merged.
+#[derive(Clone, Debug)]
+pub struct MergedStep {
+    /// The event.
+    pub cause: Local,
+    /// The process before the step.
+    pub before: Process,
+    /// The process with its write pending.
+    pub pending: Process,
+    /// The process with its write durable.
+    pub merged: Process,
+    /// The observations of the step and of the merged syncs.
+    observed: Observed,
+}
+
+/// The observations of steps, in two orders of the same events.
+#[derive(Clone, Debug, Default)]
+struct Observed {
+    /// With a late sync.
+    late: Vec<Observation>,
+    /// With an immediate sync.
+    early: Vec<Observation>,
+}
+
+impl Obligations {
+    /// The step with its write pending and with its write merged. Returns `None` if no write was merged.
+    pub fn merged_step(&self, before: &Process, local: &Local) -> Option<MergedStep> {
+        if !self.scope().reduction.merge_syncs || *local == Local::Crash {
+            return None;
+        }
+        let pending = self.plain.local_step(before, local)?;
+        if unsynced(&pending.next) == 0 {
+            return None;
+        }
+        let merged = self.reduced.local_step(before, local)?;
+        (merged.next != pending.next).then(|| MergedStep {
+            cause: local.clone(),
+            before: before.clone(),
+            pending: pending.next,
+            merged: merged.next,
+            observed: Observed {
+                late: pending.observed,
+                early: merged.observed,
+            },
+        })
+    }
+
+    /// Requires of a merged step that a crash before the sync leaves the same disk as a crash before the
+    /// step, and that the sync leads to the merged process.
+    ///
+    /// # Errors
+    /// The remaining difference.
+    pub fn is_lost_without_trace(&self, step: &MergedStep) -> Checked {
+        if disk_of(&step.pending) != disk_of(&step.before) {
+            return Err("the step is on the disk before its sync".into());
+        }
+        // The sync may cause another write: a candidate without peers becomes leader when its vote is
+        // durable.
+        let mut synced = step.pending.clone();
+        while synced != step.merged {
+            let sync = self.plain.local_step(&synced, &Local::Sync);
+            let sync = sync.ok_or("the late sync leads to another process")?;
+            synced = sync.next;
+        }
+        Ok(())
+    }
+
+    /// Requires that an event while the merged write is pending reveals no information about the write.
+    /// `without` returns whether the process could send a message without the step. `is_equal` records a
+    /// message that its receiver, which caused the step, must not be able to distinguish from a conflict
+    /// that the process sends without the step.
+    ///
+    /// # Errors
+    /// The information that is revealed.
+    pub fn reveals_nothing(
+        &self,
+        step: &MergedStep,
+        local: &Local,
+        mut without: impl FnMut(&Envelope) -> bool,
+        mut is_equal: impl FnMut(&Envelope, &Envelope),
+    ) -> Checked {
+        if matches!(local, Local::Sync | Local::Crash) || self.is_ignored(&step.pending, local) {
+            return Ok(());
+        }
+        let Some(late) = self.plain.local_step(&step.pending, local) else {
+            return Ok(());
+        };
+        if !late.sent.is_empty() {
+            self.is_explained(step, local, &late.sent, &mut without, &mut is_equal)?;
+        }
+        if late.next == step.pending && late.observed.is_empty() && late.violation.is_none() {
+            return Ok(());
+        }
+        let Some(early) = self.plain.local_step(&step.merged, local) else {
+            return Err("the event cannot happen once the write is durable".into());
+        };
+        let synced = self.synced(&late.next, unsynced(&step.pending));
+        if synced.process != early.next {
+            let differs = match (raft_of(&synced.process), raft_of(&early.next)) {
+                (Some(late), Some(early)) => difference(late, early),
+                _ => "the server",
+            };
+            return Err(format!(
+                "the order of the event and the sync matters: {differs} differs"
+            ));
+        }
+        let Observed {
+            late: mut seen_late,
+            early: mut seen_early,
+        } = step.observed.clone();
+        seen_late.extend(late.observed.into_iter().chain(synced.observed));
+        seen_early.extend(early.observed);
+        seen_late.sort_unstable();
+        seen_early.sort_unstable();
+        if seen_late != seen_early {
+            return Err(
+                "the recorded observations depend on the order of the event and the sync".into(),
+            );
+        }
+        if (synced.violates || late.violation.is_some()) && early.violation.is_none() {
+            return Err("the event violates a property only while the write is pending".into());
+        }
+        Ok(())
+    }
+
+    /// Requires that each message sent while the write is pending could be sent without the step, or has
+    /// no effect.
+    fn is_explained(
+        &self,
+        step: &MergedStep,
+        local: &Local,
+        sent: &[Envelope],
+        without: &mut impl FnMut(&Envelope) -> bool,
+        is_equal: &mut impl FnMut(&Envelope, &Envelope),
+    ) -> Checked {
+        let never = self.plain.local_step(&step.before, local);
+        let never = never.filter(|never| disk_of(&never.next) == disk_of(&step.before));
+        let never = never.map_or_else(Vec::new, |never| never.sent);
+        let early = match self.scope().budget.crashes {
+            0 => self.plain.local_step(&step.merged, local),
+            _ => None,
+        };
+        let early = early.map_or_else(Vec::new, |early| early.sent);
+        for sent in sent {
+            // Any message with the same term has the effect of the refusal.
+            let is_refusal_with_its_term = |other: &Envelope| {
+                other.to == sent.to
+                    && !matches!(other.message, Message::PreVoteRequest(_))
+                    && refusal_term(&sent.message) == Some(other.message.sender_term())
+            };
+            let is_explained = never.contains(sent)
+                || early.contains(sent)
+                || never.iter().any(is_refusal_with_its_term)
+                || is_old_refusal(local, sent)
+                || self.answers_heartbeat(step, sent)
+                || (!is_acknowledgement(&sent.message) && without(sent));
+            if is_explained {
+                continue;
+            }
+            let conflict = never.iter().find(|other| {
+                other.to == sent.to && is_conflict(&other.message) && is_conflict(&sent.message)
+            });
+            match conflict {
+                Some(conflict) if is_caused_by(step, sent.to) => is_equal(sent, conflict),
+                _ => {
+                    let (to, message) = (sent.to, &sent.message);
+                    return Err(format!(
+                        "while the write is pending it sends {message:?} to {to}"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a server neither changes nor sends anything. Cheaper than a whole step.
+    fn is_ignored(&self, process: &Process, local: &Local) -> bool {
+        let (Some(before), Local::Deliver { envelope, .. }) = (raft_of(process), local) else {
+            return false;
+        };
+        let (mut after, effects) = received(before, envelope);
+        self.forget_unused_hint(&mut after);
+        effects.write.is_none() && effects.sends.is_empty() && after == *before
+    }
+
+    /// Whether a message is the acknowledgment of a heartbeat that the process could give before the
+    /// merged step, without any change. The heartbeat is the request that caused the step, without the
+    /// entries that are new to the process. If the process has none of the request's entries, the leader
+    /// could send that heartbeat beside the request ([`Self::can_be_probed`]).
+    fn answers_heartbeat(&self, step: &MergedStep, sent: &Envelope) -> bool {
+        let (Some(before), Message::AppendEntriesResponse(response)) =
+            (raft_of(&step.before), &sent.message)
+        else {
+            return false;
+        };
+        let AppendOutcome::Matched { match_index } = response.outcome else {
+            return false;
+        };
+        let Local::Deliver { envelope, .. } = &step.cause else {
+            return false;
+        };
+        let Message::AppendEntriesRequest(request) = &envelope.message else {
+            return false;
+        };
+        if (envelope.from, request.term) != (sent.to, response.term) {
+            return false;
+        }
+        let mut at = request.prev_log_index;
+        for entry in &request.entries {
+            if at >= match_index || before.log.term_at(at.next()) != Some(entry.term) {
+                break;
+            }
+            at = at.next();
+        }
+        let prev_log_term = before.log.term_at(at).unwrap_or(request.prev_log_term);
+        let heartbeat = Envelope {
+            message: Message::AppendEntriesRequest(AppendEntriesRequest {
+                prev_log_index: at,
+                prev_log_term,
+                entries: Vec::new(),
+                leader_commit: LogIndex::ZERO,
+                read_round: response.read_round,
+                ..request.clone()
+            }),
+            ..envelope.clone()
+        };
+        let (_, effects) = received(before, &heartbeat);
+        effects.write.is_none()
+            && effects.sends.iter().any(|answer| match &answer.message {
+                Message::AppendEntriesResponse(answer) => {
+                    let is_as_high = matches!(answer.outcome,
+                        AppendOutcome::Matched { match_index: at } if at >= match_index);
+                    is_as_high
+                        && (answer.term, answer.read_round) == (response.term, response.read_round)
+                }
+                _ => false,
+            })
+    }
+
+    /// Requires of a leader that sends entries to a server that it could also send a heartbeat at the
+    /// entry before them, before or after the step. It is also sufficient that another request of the
+    /// same step ends at that entry, that the last request in the pipeline ends there, or that the
+    /// server has acknowledged that entry.
+    ///
+    /// # Errors
+    /// If none of these holds.
+    pub fn can_be_probed(
+        &self,
+        before: &Process,
+        after: &Process,
+        sent: &Envelope,
+        others: &[Envelope],
+    ) -> Checked {
+        let Message::AppendEntriesRequest(request) = &sent.message else {
+            return Ok(());
+        };
+        let is_probe = |other: &Envelope| match &other.message {
+            Message::AppendEntriesRequest(other_request) => {
+                let last = other_request.entries.len() as u64;
+                other.to == sent.to
+                    && other_request.term == request.term
+                    && other_request.prev_log_index.plus(last) == request.prev_log_index
+            }
+            _ => false,
+        };
+        let probes = |process: &Process| {
+            let step = self.plain.local_step(process, &Local::HeartbeatTimeout);
+            step.is_some_and(|step| step.next == *process && step.sent.iter().any(is_probe))
+        };
+        let prev = request.prev_log_index;
+        let is_acknowledged = progress_of(after, sent.to).is_some_and(|it| it.match_index >= prev);
+        let is_in_flight = progress_of(before, sent.to).is_some_and(|it| {
+            it.flow == Flow::Pipeline && it.in_flight() > 0 && it.next_index.prev() == prev
+        });
+        if is_acknowledged
+            || is_in_flight
+            || others.iter().any(is_probe)
+            || probes(after)
+            || probes(before)
+        {
+            return Ok(());
+        }
+        Err("it sends entries, but no heartbeat at the entry before them".into())
+    }
+
+    /// The process after its first `writes` are durable.
+    fn synced(&self, process: &Process, writes: usize) -> Synced {
+        let mut synced = Synced {
+            process: process.clone(),
+            observed: Vec::new(),
+            violates: false,
+        };
+        for _ in 0..writes {
+            let Some(step) = self.plain.local_step(&synced.process, &Local::Sync) else {
+                break;
+            };
+            synced.violates |= step.violation.is_some();
+            synced.observed.extend(step.observed);
+            synced.process = step.next;
+        }
+        synced
+    }
+}
+
+/// A process after some syncs.
+struct Synced {
+    process: Process,
+    observed: Vec<Observation>,
+    /// Whether a property was violated on the way.
+    violates: bool,
+}
+
+fn is_acknowledgement(message: &Message) -> bool {
+    matches!(message, Message::AppendEntriesResponse(response)
+        if matches!(response.outcome, AppendOutcome::Matched { .. }))
+}
+
+fn is_conflict(message: &Message) -> bool {
+    matches!(message, Message::AppendEntriesResponse(response)
+        if matches!(response.outcome, AppendOutcome::Conflict { .. }))
+}
+
+fn is_caused_by(step: &MergedStep, sender: Address) -> bool {
+    matches!(&step.cause, Local::Deliver { envelope, .. } if envelope.from == sender)
+}
+
+/// Whether a message refuses a request and carries no newer term than the request. The sender of such a
+/// request is durably in its term, so the refusal has no effect.
+fn is_old_refusal(cause: &Local, sent: &Envelope) -> bool {
+    let (Local::Deliver { envelope, .. }, Some(term)) = (cause, refusal_term(&sent.message)) else {
+        return false;
+    };
+    let is_request = matches!(
+        envelope.message,
+        Message::RequestVoteRequest(_)
+            | Message::AppendEntriesRequest(_)
+            | Message::InstallSnapshotRequest(_)
+    );
+    is_request && envelope.from == sent.to && term <= envelope.message.sender_term()
+}
+
+/// The leader's replication progress for a server.
+fn progress_of(process: &Process, server: Address) -> Option<&Progress> {
+    match (&raft_of(process)?.role, server) {
+        (Role::Leader(leader), Address::Node(id)) => leader.followers.get(&id),
+        _ => None,
+    }
+}
