@@ -114,6 +114,8 @@ pub(super) fn result_of_answer(answer: &Answer) -> Option<linearizability::Resul
     match answer {
         Answer::Written { .. } => Some(linearizability::Result::Done),
         Answer::Number { value, .. } => Some(linearizability::Result::Number(*value)),
+        Answer::NotANumber => Some(linearizability::Result::NotANumber),
+        Answer::Overflow => Some(linearizability::Result::Overflow),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     Cause, Properties, Property, Violation,
     linearizability::{self, Operation, OperationId},
-    reference::reference_pairs,
+    reference::{pairs_of, reference_pairs},
 };
 use crate::{
     Config, Entry, EntryId, Log, LogIndex, NodeId, SessionId, Store, Term,
@@ -242,14 +242,11 @@ impl History {
         let applied = self.committed.iter().take(at.index.get() as usize);
         let applied = applied.map(|committed| &committed.entry);
         let expected = reference_pairs(applied.clone());
-        let found: BTreeMap<_, _> = store
-            .pairs()
-            .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
-            .collect();
+        let found = pairs_of(store);
         properties.require(Property::ExactlyOnce, expected == found, || {
             Cause::AppliedStateDiffers { index: at.index }
         })?;
-        // The reference covers only the pairs. The sessions must equal the result of a replay.
+        // The reference covers only the pairs and their versions. The sessions must equal the result of a replay.
         let config = Config::new(BTreeSet::new());
         let mut replayed = Store::default();
         for entry in applied {

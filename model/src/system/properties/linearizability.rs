@@ -5,6 +5,7 @@
 //! any time after its call, or never. Once its client has the response to a later write, the operation
 //! is *settled*: any effect it had came before that write.
 
+use super::reference::canonical_integer;
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,10 @@ pub enum Result {
     Number(i64),
     /// A read returned this value.
     Found(Option<Vec<u8>>),
+    /// An increment had no effect: the value was not a number.
+    NotANumber,
+    /// An increment had no effect: the sum would overflow.
+    Overflow,
 }
 
 /// The end of an operation.
@@ -85,6 +90,8 @@ impl fmt::Display for End {
             Self::Returned(Result::Found(Some(value))) => {
                 write!(f, "found {}", String::from_utf8_lossy(value))
             }
+            Self::Returned(Result::NotANumber) => f.write_str("was refused: not a number"),
+            Self::Returned(Result::Overflow) => f.write_str("was refused: the sum overflows"),
             Self::Refused => f.write_str("was reported as not done"),
             Self::Settled => f.write_str("got no answer, and was settled by a later write"),
         }
@@ -228,11 +235,14 @@ fn perform(call: &Call, value: Option<&[u8]>) -> (Result, Option<Vec<u8>>) {
             value.map(<[u8]>::to_vec),
         ),
         Call::Increment(by) => {
-            let held: i64 = value
-                .and_then(|value| core::str::from_utf8(value).ok()?.parse().ok())
-                .unwrap_or(0);
-            let sum = held + by;
-            (Result::Number(sum), Some(format!("{sum}").into_bytes()))
+            let held = value.map_or(Some(0), canonical_integer);
+            let sum = held.map(|held| held.checked_add(*by));
+            let unchanged = value.map(<[u8]>::to_vec);
+            match sum {
+                None => (Result::NotANumber, unchanged),
+                Some(None) => (Result::Overflow, unchanged),
+                Some(Some(sum)) => (Result::Number(sum), Some(format!("{sum}").into_bytes())),
+            }
         }
     }
 }
@@ -261,6 +271,30 @@ mod tests {
 
     fn found(text: &str) -> Option<Result> {
         Some(Result::Found(Some(text.as_bytes().to_vec())))
+    }
+
+    #[test]
+    fn increment_is_refused_exactly_where_the_store_refuses_it() {
+        let value = |text: &str| Some(Call::Put(text.as_bytes().to_vec()));
+        let increment = |result| (2, Some(Call::Increment(1)), Some(result));
+        for (text, result) in [
+            ("b", Result::NotANumber),
+            ("007", Result::NotANumber),
+            ("9223372036854775807", Result::Overflow),
+            ("7", Result::Number(8)),
+        ] {
+            for answer in [
+                Result::NotANumber,
+                Result::Overflow,
+                Result::Number(1),
+                Result::Number(8),
+            ] {
+                let expected = answer == result;
+                let put = (1, value(text), Some(Result::Done));
+                let operations = history(&[put, increment(answer)]);
+                assert_eq!(is_linearizable(&operations), expected, "{operations:?}");
+            }
+        }
     }
 
     #[test]

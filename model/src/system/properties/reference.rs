@@ -1,14 +1,26 @@
 //! The state that committed entries must produce, computed without the store's code.
 
 use crate::{
-    Payload, SessionId,
-    store::{Command, MAX_RETAINED_ANSWERS, Operation, PAIR_BYTES, REFUSALS_PER_WINDOW},
+    LogIndex, Payload, SessionId, Store,
+    store::{Command, Condition, MAX_RETAINED_ANSWERS, Operation, PAIR_BYTES, REFUSALS_PER_WINDOW},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
+    string::ToString,
     vec::Vec,
 };
+
+/// The values of the keys, each with its version.
+pub(in crate::system) type ReferencePairs = BTreeMap<Vec<u8>, (Vec<u8>, LogIndex)>;
+
+/// The pairs of a store, in the form of the reference.
+pub(in crate::system) fn pairs_of(store: &Store) -> ReferencePairs {
+    let pairs = store.pairs();
+    pairs
+        .map(|(key, held)| (key.to_vec(), (held.value.to_vec(), held.version)))
+        .collect()
+}
 
 /// The pairs of the store after the committed entries. This is an independent reference without the
 /// cached responses of the sessions:
@@ -19,13 +31,14 @@ use alloc::{
 ///   for longer than the window.
 /// * Writes of a session with too many unacknowledged responses have no effect, nor do writes that would
 ///   grow the pairs beyond the quota.
-/// * The reference covers only the unconditional operations that the scopes use.
+/// * A write whose condition does not hold has no effect. Nor has an increment of a value that is not an
+///   integer in its shortest form, or of a number that would overflow.
 ///
 /// The first entry has index 1.
 pub(in crate::system) fn reference_pairs<'a>(
     entries: impl IntoIterator<Item = &'a crate::Entry>,
-) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let mut pairs = BTreeMap::new();
+) -> ReferencePairs {
+    let mut pairs = ReferencePairs::new();
     let mut seen = BTreeSet::new();
     let mut settled: BTreeMap<_, u64> = BTreeMap::new();
     // In order of last use, each with the age of the log at that use.
@@ -64,7 +77,8 @@ pub(in crate::system) fn reference_pairs<'a>(
         let Some(write) = write else {
             continue;
         };
-        let settled = settled.entry(write.session).or_default();
+        // Sequence numbers begin at 1.
+        let settled = settled.entry(write.session).or_insert(1);
         *settled = (*settled).max(write.acknowledged);
         let unacknowledged = seen.range((write.session, *settled)..=(write.session, u64::MAX));
         if write.sequence < *settled
@@ -74,32 +88,46 @@ pub(in crate::system) fn reference_pairs<'a>(
             continue;
         }
         seen.insert((write.session, write.sequence));
+        let version = LogIndex::new(index);
         let (key, value) = match &write.operation {
-            Operation::Put { key, value, .. } => (key, value.to_vec()),
-            Operation::Delete { key, .. } => {
-                pairs.remove(key);
+            Operation::Put {
+                key,
+                value,
+                condition,
+            } => {
+                if !holds(*condition, &pairs, key) {
+                    continue;
+                }
+                (key, value.to_vec())
+            }
+            Operation::Delete { key, condition } => {
+                if holds(*condition, &pairs, key) {
+                    pairs.remove(key);
+                }
                 continue;
             }
             Operation::Increment { key, by } => {
-                let held: i64 = pairs
+                let held = pairs
                     .get(key)
-                    .and_then(|value: &Vec<u8>| core::str::from_utf8(value).ok()?.parse().ok())
-                    .unwrap_or(0);
-                (key, format!("{}", held + by).into_bytes())
+                    .map_or(Some(0), |(value, _)| canonical_integer(value));
+                let Some(sum) = held.and_then(|held| held.checked_add(*by)) else {
+                    continue;
+                };
+                (key, format!("{sum}").into_bytes())
             }
         };
-        let size = |pairs: &BTreeMap<Vec<u8>, Vec<u8>>| -> usize {
+        let size = |pairs: &ReferencePairs| -> usize {
             let sizes = pairs
                 .iter()
-                .map(|(key, value)| key.len() + value.len() + PAIR_BYTES);
+                .map(|(key, (value, _))| key.len() + value.len() + PAIR_BYTES);
             sizes.sum()
         };
         let before = size(&pairs);
-        let replaced = pairs.insert(key.clone(), value);
+        let replaced = pairs.insert(key.clone(), (value, version));
         let after = size(&pairs);
         if after > before && after as u64 > write.quota {
             match replaced {
-                Some(value) => pairs.insert(key.clone(), value),
+                Some(held) => pairs.insert(key.clone(), held),
                 None => pairs.remove(key),
             };
         }
@@ -107,100 +135,19 @@ pub(in crate::system) fn reference_pairs<'a>(
     pairs
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Config, Entry, NodeId, Store, Term,
-        store::{Condition, Write},
-    };
-    use alloc::vec;
-    use proptest::prelude::*;
-
-    /// Commands over few sessions, sequences and keys, so that all rules interact.
-    fn command() -> impl Strategy<Value = Command> {
-        let session = || (1..12_u64).prop_map(SessionId::new);
-        let key = || (0..2_u8).prop_map(|key| vec![b'a' + key]);
-        let operation = prop_oneof![
-            (key(), 0..12_usize).prop_map(|(key, length)| Operation::Put {
-                key,
-                value: vec![b'1'; length].into(),
-                condition: Condition::Always,
-            }),
-            key().prop_map(|key| Operation::Delete {
-                key,
-                condition: Condition::Always,
-            }),
-        ];
-        prop_oneof![
-            2 => (1..3_u32, prop_oneof![0..4_u64, 100..300_u64])
-                .prop_map(|(capacity, window)| Command::OpenSession { capacity, window }),
-            1 => session().prop_map(|session| Command::CloseSession { session }),
-            1 => session().prop_map(|session| Command::RenewSession { session }),
-            8 => (session(), 1..5_u64, 0..5_u64, operation, 40..90_u64).prop_map(
-                |(session, sequence, acknowledged, operation, quota)| {
-                    Command::from(Write {
-                        session,
-                        sequence,
-                        acknowledged,
-                        operation,
-                        quota,
-                    })
-                }
-            ),
-        ]
-    }
-
-    proptest! {
-        /// The store and the reference produce the same pairs for any commands.
-        #[test]
-        fn store_agrees_with_the_reference(commands in prop::collection::vec(command(), 0..60)) {
-            let (mut store, config) = (Store::default(), Config::new([NodeId::new(1)].into()));
-            let mut log = Vec::new();
-            for command in commands {
-                let payload = Payload::Command(command);
-                store.apply(&payload, &config);
-                log.push(Entry { term: Term::new(1), payload });
-                let pairs = store.pairs();
-                let pairs = pairs.map(|(key, held)| (key.to_vec(), held.value.to_vec()));
-                prop_assert_eq!(reference_pairs(&log), pairs.collect());
-            }
-        }
-    }
-
-    #[test]
-    fn reference_refuses_a_session_that_leaves_too_much_unacknowledged() {
-        let (mut store, config) = (Store::default(), Config::new([NodeId::new(1)].into()));
-        let mut log = vec![Command::OpenSession {
-            capacity: 1,
-            window: 0,
-        }];
-        let more = MAX_RETAINED_ANSWERS as u64 + 2;
-        for (sequence, acknowledged) in (1..=more).map(|nth| (nth, 1)).chain([(more, 3)]) {
-            log.push(Command::from(Write {
-                session: SessionId::new(1),
-                sequence,
-                acknowledged,
-                operation: Operation::Increment {
-                    key: b"n".to_vec(),
-                    by: 1,
-                },
-                quota: u64::MAX,
-            }));
-        }
-        let log: Vec<_> = log
-            .into_iter()
-            .map(|command| Entry {
-                term: Term::new(1),
-                payload: Payload::Command(command),
-            })
-            .collect();
-        for entry in &log {
-            store.apply(&entry.payload, &config);
-        }
-        let expected = format!("{}", MAX_RETAINED_ANSWERS + 1).into_bytes();
-        assert_eq!(reference_pairs(&log)[&b"n".to_vec()], expected);
-        let found = store.pairs().next().map(|(_, held)| held.value.to_vec());
-        assert_eq!(found, Some(expected));
+fn holds(condition: Condition, pairs: &ReferencePairs, key: &[u8]) -> bool {
+    match (condition, pairs.get(key)) {
+        (Condition::Always, _) | (Condition::Absent, None) | (Condition::Present, Some(_)) => true,
+        (Condition::Absent, Some(_)) | (Condition::Present | Condition::Version(_), None) => false,
+        (Condition::Version(expected), Some((_, version))) => *version == expected,
     }
 }
+
+/// The integer that is written exactly like this. It shares no code with the store's parser.
+pub(in crate::system) fn canonical_integer(text: &[u8]) -> Option<i64> {
+    let number: i64 = core::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! The properties of one step: of a server, of its disk, and of each message that it sends.
 
-use super::{Cause, Properties, Property, Violation, reference::reference_pairs};
+use super::{
+    Cause, Properties, Property, Violation,
+    reference::{pairs_of, reference_pairs},
+};
 use crate::{
     Address, AppendOutcome, Durable, Envelope, LogIndex, Message, NodeId, Role, Term,
     system::process::Running,
 };
-use alloc::collections::BTreeMap;
 
 /// Checks one step of a running server.
 pub(in crate::system) fn check_step(
@@ -47,11 +49,7 @@ pub(in crate::system) fn check_step(
             new.log
                 .slice(LogIndex::ZERO, new.commit_index.get() as usize),
         );
-        let found: BTreeMap<_, _> = new
-            .store
-            .pairs()
-            .map(|(key, held)| (key.to_vec(), held.value.to_vec()))
-            .collect();
+        let found = pairs_of(&new.store);
         properties.require(Property::ExactlyOnce, expected == found, || {
             Cause::StoreDiffers {
                 server: id,
