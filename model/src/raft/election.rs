@@ -1,5 +1,5 @@
-//! Leader election: who becomes a candidate, and what it requests (Raft §5.2). `vote` grants and counts
-//! the votes.
+//! Leader election (Raft §5.2): a server whose election timeout elapses becomes a candidate and requests
+//! votes. The module `vote` grants and counts them.
 
 use super::*;
 use crate::{RequestVoteRequest, mutant::planted};

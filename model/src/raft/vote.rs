@@ -1,4 +1,5 @@
-//! The vote: which candidate gets it, and how a candidate counts it (Raft §5.2, §5.4.1; Figure 2).
+//! The vote (Raft §5.2, §5.4.1; Figure 2): a server grants it to a candidate, and the candidate counts
+//! it.
 
 use super::*;
 use crate::{EntryId, RequestVoteRequest, mutant::planted};

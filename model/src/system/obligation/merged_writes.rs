@@ -1,4 +1,5 @@
-//! Obligations of `merge_syncs`: what a server may reveal while a write is pending.
+//! Obligations of `merge_syncs`: while a write is pending, its server reveals nothing that depends on
+//! it.
 
 use super::{Checked, Obligations, difference, disk_of, raft_of, received, unsynced};
 use crate::{

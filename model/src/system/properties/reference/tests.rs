@@ -1,5 +1,13 @@
 use super::*;
-use crate::{Config, Entry, NodeId, Term, store::Write};
+use crate::{
+    Config, Entry, NodeId, Term,
+    client::Invocation,
+    store::Write,
+    system::{
+        Scope, TransitionSystem,
+        properties::linearizability::{End, Result},
+    },
+};
 use alloc::vec;
 use proptest::prelude::*;
 
@@ -75,7 +83,7 @@ proptest! {
         prop_assert_eq!(differs_after(commands), None);
     }
 
-    /// They agree on operations that are all applied, so that each finds what the others left.
+    /// They agree on operations in an open session: each operation sees the effects of the earlier ones.
     #[test]
     fn operations_agree_with_the_reference(
         operations in prop::collection::vec(operation(), 0..40),
@@ -150,4 +158,45 @@ fn reference_refuses_a_session_that_leaves_too_much_unacknowledged() {
     assert_eq!(reference_pairs(&log)[&b"n".to_vec()].0, expected);
     let found = store.pairs().next().map(|(_, held)| held.value.to_vec());
     assert_eq!(found, Some(expected));
+}
+
+/// A client writes a text and increments it. All states are visited: the refused increment violates no
+/// property, and the client learns that it was refused.
+#[test]
+fn increment_of_a_text_is_refused_and_violates_no_property() {
+    let catalog = Scope::catalog();
+    let mut scope = catalog
+        .into_iter()
+        .find(|scope| scope.name == "sessions")
+        .expect("the scope is in the catalog");
+    let put = Operation::Put {
+        key: b"x".to_vec(),
+        value: b"b".to_vec().into(),
+        condition: Condition::Always,
+    };
+    let increment = Operation::Increment {
+        key: b"x".to_vec(),
+        by: 1,
+    };
+    scope.plans = vec![[put, increment].map(Invocation::Write).into()];
+    scope.budget.entries = 2;
+    let transitions = TransitionSystem::new(scope);
+    let mut seen = BTreeSet::new();
+    let mut unvisited = vec![transitions.start()];
+    let mut is_refused = false;
+    while let Some(system) = unvisited.pop() {
+        assert_eq!(system.violation, None);
+        let operations = &system.history.operations;
+        is_refused |= operations
+            .iter()
+            .any(|operation| operation.end == End::Returned(Result::NotANumber));
+        if seen.insert(format!("{system:?}")) {
+            let actions = transitions.actions(&system);
+            let next = actions
+                .iter()
+                .filter_map(|it| transitions.next(&system, it));
+            unvisited.extend(next.map(|(next, _)| next));
+        }
+    }
+    assert!(is_refused);
 }
