@@ -20,6 +20,7 @@ pub mod reduction;
 pub mod relabel;
 mod relevance;
 pub mod scope;
+pub mod spec;
 mod stateright_model;
 mod step;
 pub mod transition_system;
