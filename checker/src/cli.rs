@@ -14,6 +14,7 @@ mod interrupt;
 mod linearize;
 mod mutants;
 mod progress_bar;
+mod proof;
 mod replay;
 mod scopes;
 mod selection;
@@ -50,6 +51,8 @@ enum Command {
     Scopes(scopes::Args),
     /// Walk at random through a scope that is too large to exhaust
     Simulate(simulate::Args),
+    // The help of this command is that of its arguments, with the exit codes.
+    Proof(proof::Args),
     /// Check a certificate without the search
     Verify(verify::Args),
     /// Check recorded histories of a running cluster for linearizability
@@ -106,6 +109,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Mutants(args) => mutants::run(&args),
         Command::Scopes(args) => scopes::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Proof(args) => proof::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Linearize(args) => linearize::run(&args),
         Command::Replay(args) => replay::run(&args),

@@ -17,6 +17,7 @@ mod plural;
 pub mod progress;
 pub mod replay;
 pub mod simulate;
+pub mod solver;
 pub mod stateright_engine;
 pub mod timed;
 pub mod trace;

@@ -6,6 +6,7 @@ mod check;
 mod explore;
 mod input;
 mod output;
+mod proof;
 mod signals;
 
 use checker::trace::{Trace, read_jsonl};

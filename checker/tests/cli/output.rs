@@ -15,6 +15,7 @@ fn output_that_cannot_be_written_is_named_and_nothing_is_claimed() {
         &[SMALL, &["--json"]].concat(),
         &["scopes"],
         &["scopes", "--json"],
+        &["proof"],
         &["mutants", "votes-twice-in-a-term"],
         &["--version"],
         &["help"],
@@ -39,7 +40,7 @@ fn output_that_cannot_be_written_is_named_and_nothing_is_claimed() {
 
 #[test]
 fn check_closed_output_does_not_panic() {
-    for arguments in [SMALL, &["scopes"], &["scopes", "--json"]] {
+    for arguments in [SMALL, &["scopes"], &["scopes", "--json"], &["proof"]] {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
         let child = program()
