@@ -93,7 +93,7 @@ impl Message {
 
     /// The term of the sending server, as far as the message shows it; term 0 for messages of
     /// clients and proxies and for disk identities.
-    pub(crate) fn sender_term(&self) -> Term {
+    pub fn sender_term(&self) -> Term {
         match self {
             // The sender is still in the term before this one.
             Self::PreVoteRequest(request) => request.next_term,

@@ -81,6 +81,12 @@ mod catalog {
         ComparesLogsByLength = "compares-logs-by-length", seen in "";
         /// An entry of an older term is committed by counting replicas (Figure 8).
         CommitsOlderTermByCounting = "commits-older-term-by-counting", seen in "logcabin#44";
+        /// The commit rule compares the term of the leader's last entry, not of the entry to commit.
+        ComparesTermOfLastEntry = "compares-term-of-last-entry", seen in "";
+        /// The commit rule counts the entries sent to a follower, not those that it acknowledged.
+        CommitsSentEntries = "commits-sent-entries", seen in "";
+        /// Half of an even number of servers commit an entry.
+        HalfOfEvenCommits = "half-of-even-commits", seen in "";
         /// A conflicting suffix is not removed.
         ConflictingSuffixKept = "conflicting-suffix-kept", seen in "";
         /// The term at prevLogIndex is not compared.
@@ -109,6 +115,8 @@ mod catalog {
         VotesInAnOlderTerm = "votes-in-an-older-term", seen in "";
         /// Votes are requested before the candidate's own vote is durable.
         VotesRequestedBeforeDurable = "votes-requested-before-durable", seen in "";
+        /// A vote is refused before the term of the refusal is durable.
+        RefusedBeforeTermIsDurable = "refused-before-term-is-durable", seen in "";
         /// A majority is half of the servers, rounded down.
         QuorumOffByOne = "quorum-off-by-one", seen in "";
         /// A leader that sees a newer term adopts it and remains leader.

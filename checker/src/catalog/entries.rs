@@ -18,9 +18,9 @@ pub fn entries() -> Vec<CatalogEntry> {
 fn entry(mutant: Mutant) -> CatalogEntry {
     use Mutant::*;
     use Property::{
-        AcknowledgedWritesKept, ElectionSafety, ExactlyOnce, Invariants, LeaderCompleteness,
-        Linearizability, MatchIsDurable, Monotone, OneVotePerTerm, StateMachineSafety,
-        TermsOrderedInLog,
+        AcknowledgedWritesKept, CommitIsDurable, CommitsOwnTerm, ElectionSafety, ExactlyOnce,
+        Invariants, LeaderCompleteness, Linearizability, MatchIsDurable, Monotone, OneVotePerTerm,
+        StateMachineSafety, TermIsDurable, TermsOrderedInLog,
     };
     let (violates, scope) = match mutant {
         VoteNotPersisted | VoteSentBeforeDurable | RejoinsWithWipedDisk => {
@@ -34,6 +34,13 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         }
         CountsRepeatedVotes => (Violates::Property(ElectionSafety), elections(4, 1, 0)),
         VotesRequestedBeforeDurable => (Violates::Property(OneVotePerTerm), elections(3, 1, 0)),
+        RefusedBeforeTermIsDurable => (Violates::Property(TermIsDurable), elections(3, 2, 0)),
+        CommitsSentEntries => (
+            Violates::Property(CommitIsDurable),
+            pipelined(logs(1, 1, 0)),
+        ),
+        HalfOfEvenCommits => (Violates::Property(CommitIsDurable), alone(4, logs(1, 0, 0))),
+        ComparesTermOfLastEntry => (Violates::Property(CommitsOwnTerm), logs(2, 0, 0)),
         VotesWithoutComparingLogs => (Violates::Property(LeaderCompleteness), logs(2, 0, 0)),
         ComparesLogsByLength => (Violates::Property(LeaderCompleteness), logs(3, 1, 0)),
         CommitsOlderTermByCounting => (

@@ -90,6 +90,8 @@ impl Marks {
                 | Property::LeaderCompleteness
                 | Property::StateMachineSafety
                 | Property::MatchIsDurable
+                | Property::CommitIsDurable
+                | Property::CommitsOwnTerm
         );
         Self {
             servers,

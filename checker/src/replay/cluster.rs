@@ -72,6 +72,7 @@ impl Cluster {
         let commit_index = raft.commit_index().get() as usize;
         if commit_index > led.committed_before {
             self.commit(raft, &server.log, commit_index)?;
+            self.check_commit(server, raft)?;
         }
         Ok(())
     }
@@ -146,13 +147,82 @@ impl Cluster {
         Ok(())
     }
 
+    /// Checks a leader's commit: a majority has the entry durably, and the entry is of the leader's own
+    /// term. The majority follows from the number of servers.
+    fn check_commit(&self, server: &Server, raft: &Raft) -> Result<(), Violation> {
+        let Role::Leader(leader) = raft.role() else {
+            return Ok(());
+        };
+        let (id, index) = (server.id, raft.commit_index());
+        let position = index.get() as usize - 1;
+        let prefix = server.log[position];
+        let own = server.disk.log.get(position) == Some(&prefix);
+        let others = leader.followers.iter();
+        let others =
+            others.filter(|(other, progress)| **other != id && progress.match_index >= index);
+        let copies = others.count() + usize::from(own);
+        let voters = raft.config().voters.len();
+        if 2 * copies <= voters {
+            return violated(
+                Property::CommitIsDurable,
+                Cause::CommittedWithoutMajority {
+                    server: id,
+                    index,
+                    copies: copies as u64,
+                    voters: voters as u64,
+                },
+            );
+        }
+        let (term, entry_term) = (raft.current_term(), self.prefixes.term(prefix));
+        if entry_term != term {
+            return violated(
+                Property::CommitsOwnTerm,
+                Cause::CommittedOtherTerm {
+                    server: id,
+                    term,
+                    index,
+                    entry_term,
+                },
+            );
+        }
+        Ok(())
+    }
+
     /// Checks a message when it is sent: it promises nothing that is not on the disk, and contradicts no
-    /// earlier promise.
+    /// earlier promise. Its term is on the disk.
     pub(super) fn check_send(
         &mut self,
         server: &Server,
         envelope: &Envelope,
     ) -> Result<(), Violation> {
+        self.check_promise(server, envelope)?;
+        let durable_term = server.disk.hard_state.current_term;
+        let (term, is_durable) = match &envelope.message {
+            // Its sender is still in the term before.
+            Message::PreVoteRequest(request) => {
+                let term = request.next_term;
+                (term, durable_term.next() >= term)
+            }
+            message => {
+                let term = message.sender_term();
+                (term, durable_term >= term)
+            }
+        };
+        if is_durable {
+            return Ok(());
+        }
+        violated(
+            Property::TermIsDurable,
+            Cause::SentTermNotDurable {
+                server: server.id,
+                term,
+                durable_term,
+            },
+        )
+    }
+
+    /// Checks the vote, the acknowledgement or the answer in a message.
+    fn check_promise(&mut self, server: &Server, envelope: &Envelope) -> Result<(), Violation> {
         let id = server.id;
         let (term, candidate) = match &envelope.message {
             Message::RequestVoteRequest(request) => (request.term, id),

@@ -278,6 +278,9 @@ fn violations_by_definition_are_violations_in_traces() {
         Mutant::VoteNotPersisted,
         Mutant::CountsStaleVotes,
         Mutant::FollowerCommitsDespiteConflict,
+        Mutant::RefusedBeforeTermIsDurable,
+        Mutant::CommitsSentEntries,
+        Mutant::ComparesTermOfLastEntry,
     ] {
         for seed in 0..12 {
             let mut world = World::new(3, Some(mutant), 1000 + seed);
@@ -294,11 +297,18 @@ fn violations_by_definition_are_violations_in_traces() {
                         .violation()
                         .unwrap_or_else(|| panic!("{mutant:?} seed {seed}: {rejection}"))
                         .property;
-                    // If a server makes a promise before it is on its disk, the traces show it earlier.
-                    let of_disks =
-                        [Property::OneVotePerTerm, Property::MatchIsDurable].contains(&found);
+                    // The traces show a promise that is not on the disk, and a commit that breaks the
+                    // rule, before a property of whole states is violated.
+                    let is_early = [
+                        Property::OneVotePerTerm,
+                        Property::MatchIsDurable,
+                        Property::TermIsDurable,
+                        Property::CommitIsDurable,
+                        Property::CommitsOwnTerm,
+                    ]
+                    .contains(&found);
                     assert!(
-                        property.is_some() || of_disks,
+                        property.is_some() || is_early,
                         "{mutant:?} seed {seed}: {rejection}"
                     );
                     *found_by.entry(found.name()).or_default() += 1;
@@ -306,7 +316,14 @@ fn violations_by_definition_are_violations_in_traces() {
             }
         }
     }
-    assert!(found_by.len() > 4, "{found_by:?}");
+    assert!(found_by.len() > 6, "{found_by:?}");
+    for property in [
+        Property::TermIsDurable,
+        Property::CommitIsDurable,
+        Property::CommitsOwnTerm,
+    ] {
+        assert!(found_by.contains_key(property.name()), "{found_by:?}");
+    }
 }
 
 #[test]

@@ -536,19 +536,31 @@ impl Raft {
             self.durable_index
         };
         let mut matches = Vec::from_iter(self.is_voter().then_some(own));
-        matches.extend(
-            leader
-                .followers
-                .values()
-                .map(|progress| progress.match_index),
-        );
+        let counts_sent = planted!(self.config, CommitsSentEntries);
+        matches.extend(leader.followers.values().map(|progress| {
+            if counts_sent {
+                progress.next_index.prev()
+            } else {
+                progress.match_index
+            }
+        }));
         matches.sort_unstable_by(|a, b| b.cmp(a));
-        let Some(held_by_majority) = matches.get(self.config.majority() - 1).copied() else {
+        let majority = if planted!(self.config, HalfOfEvenCommits) {
+            self.config.voters.len().div_ceil(2)
+        } else {
+            self.config.majority()
+        };
+        let Some(held_by_majority) = matches.get(majority - 1).copied() else {
             return;
         };
         // Figure 8: a majority may hold an entry of an older term, and a later leader may still
         // replace it.
-        let own_term = self.log.term_at(held_by_majority) == Some(self.current_term)
+        let compared = if planted!(self.config, ComparesTermOfLastEntry) {
+            self.log.last_index()
+        } else {
+            held_by_majority
+        };
+        let own_term = self.log.term_at(compared) == Some(self.current_term)
             || planted!(self.config, CommitsOlderTermByCounting);
         if own_term {
             self.commit_to(held_by_majority, buffer);

@@ -49,7 +49,8 @@ impl Raft {
             self.current_term
         };
         let response = Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted });
-        if planted!(self.config, VoteSentBeforeDurable) {
+        let refuses_early = planted!(self.config, RefusedBeforeTermIsDurable) && !vote_granted;
+        if planted!(self.config, VoteSentBeforeDurable) || refuses_early {
             buffer.send(from, response);
         } else {
             buffer.send_after_term(from, response);

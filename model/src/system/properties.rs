@@ -82,6 +82,13 @@ properties! {
     /// A leader's match_index never exceeds the durable log of that server, and a server acknowledges
     /// only entries on its disk.
     MatchIsDurable = "match_index is durable";
+    /// A server sends other servers only messages of a term that its disk has reached.
+    TermIsDurable = "Sent terms are durable";
+    /// A leader commits an entry only if its disk and the followers that acknowledged the entry are a
+    /// majority.
+    CommitIsDurable = "Commits are durable on a majority";
+    /// A leader moves its commit index only to an entry of its own term (Figure 8).
+    CommitsOwnTerm = "Leaders commit in their own term";
     /// The invariants that every server checks after every step, in deployment too.
     Invariants = "Always-on invariants";
 }

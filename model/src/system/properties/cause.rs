@@ -76,6 +76,15 @@ causes! {
     /// A leader's `match_index` exceeds the durable log of a follower.
     MatchIndexNotDurable { server: NodeId, other: NodeId, index: LogIndex }
         = "server {server} has match_index {index} for server {other}, whose disk does not have all entries up to {index}";
+    /// A message of a term left before the term was durable.
+    SentTermNotDurable { server: NodeId, term: Term, durable_term: Term }
+        = "server {server} sent a message of term {term}, but its disk holds term {durable_term}";
+    /// A leader committed an entry without a majority of durable copies.
+    CommittedWithoutMajority { server: NodeId, index: LogIndex, copies: u64, voters: u64 }
+        = "server {server} committed entry {index}, but the durable copies that it knew of were {copies} of {voters}";
+    /// A leader moved its commit index to an entry of another term.
+    CommittedOtherTerm { server: NodeId, term: Term, index: LogIndex, entry_term: Term }
+        = "server {server} led term {term} and moved its commit index to entry {index} of term {entry_term}";
     /// Two logs have an entry of the same index and term, and differ.
     LogsDiffer { server: NodeId, other: NodeId, index: LogIndex }
         = "servers {server} and {other} have the same term at index {index} and differ at or before it";

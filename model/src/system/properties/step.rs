@@ -5,7 +5,7 @@ use super::{
     reference::{pairs_of, reference_pairs},
 };
 use crate::{
-    Address, AppendOutcome, Durable, Envelope, LogIndex, Message, NodeId, Role, Term,
+    Address, AppendOutcome, Durable, Envelope, LogIndex, Message, NodeId, Raft, Role, Term,
     system::process::Running,
 };
 
@@ -60,6 +60,70 @@ pub(in crate::system) fn check_step(
     Ok(())
 }
 
+/// Checks a step in which a leader's commit index rises: a majority has the entry durably, and the entry
+/// is of the leader's own term. The majority
+/// follows from the number of servers, so that a wrong majority in the core is a violation too.
+pub(in crate::system) fn check_commit(
+    before: &Raft,
+    after: &Raft,
+    disk: &Durable,
+    properties: Properties,
+) -> Result<(), Violation> {
+    let (server, index) = (after.id, after.commit_index);
+    if index <= before.commit_index || !matches!(after.role, Role::Leader(_)) {
+        return Ok(());
+    }
+    let (copies, voters) = (
+        durable_copies(after, disk, index),
+        after.config.voters.len(),
+    );
+    let is_durable = 2 * copies > voters;
+    properties.require(Property::CommitIsDurable, is_durable, || {
+        Cause::CommittedWithoutMajority {
+            server,
+            index,
+            copies: copies as u64,
+            voters: voters as u64,
+        }
+    })?;
+    let (term, entry_term) = (after.current_term, after.log.term_at(index));
+    properties.require(Property::CommitsOwnTerm, entry_term == Some(term), || {
+        Cause::CommittedOtherTerm {
+            server,
+            term,
+            index,
+            entry_term: entry_term.unwrap_or_default(),
+        }
+    })
+}
+
+/// The number of servers that have the leader's log up to this entry durably, as far as the leader knows:
+/// its own disk, and the followers that acknowledged the entry.
+fn durable_copies(raft: &Raft, disk: &Durable, index: LogIndex) -> usize {
+    let Role::Leader(leader) = &raft.role else {
+        return 0;
+    };
+    let others = leader.followers.iter();
+    let others = others
+        .filter(|(id, progress)| **id != raft.id && progress.match_index >= index)
+        .count();
+    others + usize::from(has_durably(raft, disk, index))
+}
+
+/// Whether the disk of a server has the entry that its log in memory has at this index.
+fn has_durably(raft: &Raft, disk: &Durable, index: LogIndex) -> bool {
+    let base = disk.base();
+    let Some(after) = index.get().checked_sub(base.index.get()) else {
+        // The snapshot covers the entry.
+        return true;
+    };
+    let on_disk = match after.checked_sub(1) {
+        None => Some(base.term),
+        Some(position) => disk.log.get(position as usize).map(|entry| entry.term),
+    };
+    on_disk.is_some() && on_disk == raft.log.term_at(index)
+}
+
 /// Checks a disk write: a vote never changes within a term.
 pub(in crate::system) fn check_disk(
     server: NodeId,
@@ -80,8 +144,37 @@ pub(in crate::system) fn check_disk(
     })
 }
 
-/// Checks a message when it is sent: it promises nothing that is not on the disk.
+/// Checks a message when it is sent: it promises nothing that is not on the disk, and its term is.
 pub(in crate::system) fn check_send(
+    server: NodeId,
+    envelope: &Envelope,
+    disk: &Durable,
+    properties: Properties,
+) -> Result<(), Violation> {
+    check_promise(server, envelope, disk, properties)?;
+    let durable_term = disk.hard_state.current_term;
+    let (term, is_durable) = match &envelope.message {
+        // Its sender is still in the term before.
+        Message::PreVoteRequest(request) => {
+            let term = request.next_term;
+            (term, durable_term.next() >= term)
+        }
+        message => {
+            let term = message.sender_term();
+            (term, durable_term >= term)
+        }
+    };
+    properties.require(Property::TermIsDurable, is_durable, || {
+        Cause::SentTermNotDurable {
+            server,
+            term,
+            durable_term,
+        }
+    })
+}
+
+/// Checks the vote or the acknowledgement in a message.
+fn check_promise(
     server: NodeId,
     envelope: &Envelope,
     disk: &Durable,

@@ -281,6 +281,12 @@ impl TransitionSystem {
             &after,
             self.scope.properties,
         ));
+        step.record_verdict(properties::check_commit(
+            &before.raft,
+            &after.raft,
+            &disk,
+            self.scope.properties,
+        ));
         let always = invariants::check(marks, &after.raft, &effects);
         step.record_verdict(always.or_else(|invariant| {
             let server = after.raft.id;

@@ -28,6 +28,12 @@ export default {
     'el servidor {server} confirmó la entrada {index}, pero su disco acaba en la entrada {last_index}',
   'diagnostic.MatchIndexNotDurable':
     'el servidor {server} tiene match_index {index} para el servidor {other}, cuyo disco no tiene todas las entradas hasta la {index}',
+  'diagnostic.SentTermNotDurable':
+    'el servidor {server} envió un mensaje del mandato {term}, pero su disco guarda el mandato {durable_term}',
+  'diagnostic.CommittedWithoutMajority':
+    'el servidor {server} comprometió la entrada {index}, pero las copias en disco que conocía eran {copies} de {voters}',
+  'diagnostic.CommittedOtherTerm':
+    'el servidor {server} lideraba el mandato {term} y movió su índice de commit a la entrada {index} del mandato {entry_term}',
   'diagnostic.LogsDiffer':
     'los servidores {server} y {other} tienen el mismo mandato en el índice {index} y difieren en él o antes',
   'diagnostic.TwoLeaders':

@@ -221,6 +221,12 @@ export default {
   'explore.mutant-compares-logs-by-length': 'Los logs se comparan solo por su longitud.',
   'explore.mutant-commits-older-term-by-counting':
     'Una entrada de un mandato anterior se compromete contando réplicas (figura 8).',
+  'explore.mutant-compares-term-of-last-entry':
+    'La regla de commit compara el mandato de la última entrada del líder, no el de la entrada por comprometer.',
+  'explore.mutant-commits-sent-entries':
+    'La regla de commit cuenta las entradas enviadas a un seguidor, no las que confirmó.',
+  'explore.mutant-half-of-even-commits':
+    'La mitad de un número par de servidores compromete una entrada.',
   'explore.mutant-conflicting-suffix-kept': 'No se elimina un sufijo del log en conflicto.',
   'explore.mutant-prev-term-not-compared': 'No se compara el mandato en prevLogIndex.',
   'explore.mutant-counts-stale-acknowledgements': 'Se cuenta un acuse de un mandato anterior.',
@@ -236,6 +242,8 @@ export default {
   'explore.mutant-votes-in-an-older-term': 'Un servidor vota en un mandato anterior al suyo.',
   'explore.mutant-votes-requested-before-durable':
     'Se piden votos antes de que el voto propio del candidato esté en disco.',
+  'explore.mutant-refused-before-term-is-durable':
+    'Se niega un voto antes de que el mandato de la negativa esté en disco.',
   'explore.mutant-quorum-off-by-one':
     'Una mayoría es la mitad de los servidores, redondeada hacia abajo.',
   'explore.mutant-stays-leader-in-new-term':
@@ -430,6 +438,12 @@ export default {
   'explore.about-property-termsneverfallwithinalog': 'Los mandatos nunca bajan dentro de un log.',
   'explore.about-property-matchindexisdurable':
     'El match_index de un líder nunca supera lo que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
+  'explore.about-property-senttermsaredurable':
+    'Un servidor solo envía a otros servidores mensajes de un mandato al que su disco ha llegado.',
+  'explore.about-property-commitsaredurableonamajority':
+    'Un líder solo compromete una entrada si su disco y los seguidores que la confirmaron son una mayoría.',
+  'explore.about-property-leaderscommitintheirownterm':
+    'Un líder solo mueve su índice de commit a una entrada de su propio mandato (figura 8).',
   'explore.about-property-alwaysoninvariants':
     'Lo que cada servidor comprueba después de cada paso, también en producción.',
   'explore.about-property-progress':
