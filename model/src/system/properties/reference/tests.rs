@@ -8,7 +8,7 @@ use crate::{
         properties::linearizability::{End, Result},
     },
 };
-use alloc::vec;
+use alloc::{collections::BTreeSet, vec};
 use proptest::prelude::*;
 
 /// Operations on two keys.
@@ -77,7 +77,7 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
-    /// The store and the reference produce the same pairs for any commands.
+    /// The store and the reference produce the same pairs and answers for any commands.
     #[test]
     fn store_agrees_with_the_reference(commands in prop::collection::vec(command(), 0..60)) {
         prop_assert_eq!(differs_after(commands), None);
@@ -103,22 +103,30 @@ proptest! {
     }
 }
 
-/// The pairs of the reference and of the store, where they first differ.
+/// The pairs of the reference and of the store, and the answer to the last command, where they first
+/// differ.
 fn differs_after(
     commands: impl IntoIterator<Item = Command>,
-) -> Option<(ReferencePairs, ReferencePairs)> {
+) -> Option<(
+    ReferencePairs,
+    ReferencePairs,
+    Option<ExpectedAnswer>,
+    Answer,
+)> {
     let (mut store, config) = (Store::default(), Config::new([NodeId::new(1)].into()));
     let mut log = Vec::new();
     for command in commands {
         let payload = Payload::Command(command);
-        store.apply(&payload, &config);
+        let answer = store.apply(&payload, &config);
         log.push(Entry {
             term: Term::new(1),
             payload,
         });
         let (expected, found) = (reference_pairs(&log), pairs_of(&store));
-        if expected != found {
-            return Some((expected, found));
+        let permitted = reference_answer(&log);
+        let is_permitted = permitted.as_ref().is_some_and(|it| it.permits(&answer));
+        if expected != found || !is_permitted {
+            return Some((expected, found, permitted, answer));
         }
     }
     None
