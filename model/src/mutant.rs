@@ -141,6 +141,8 @@ mod catalog {
         ReadBeforeApplied = "read-before-applied", seen in "";
         /// The retained answers of a session are not consulted.
         CommandAppliedTwice = "command-applied-twice", seen in "";
+        /// A repeated write is answered with the version of its own entry, as if it took effect again.
+        RepeatAnsweredWithOwnVersion = "repeat-answered-with-own-version", seen in "";
         /// A sequence number whose answer was acknowledged and discarded is applied again.
         AcknowledgedSequenceAppliedAgain = "acknowledged-sequence-applied-again", seen in "";
         /// A client retries a write with a new sequence number.

@@ -78,7 +78,9 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         }
         ReadJoinsEarlierRound => (Violates::Property(Linearizability), tidied(reads(2, 1, 2))),
         ReadBeforeApplied => (Violates::Property(Linearizability), tidied(reads(2, 1, 1))),
-        CommandAppliedTwice => (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1)),
+        CommandAppliedTwice | RepeatAnsweredWithOwnVersion => {
+            (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1))
+        }
         AcknowledgedSequenceAppliedAgain => {
             (Violates::Property(ExactlyOnce), tidied(end_to_end(3, 2, 1)))
         }

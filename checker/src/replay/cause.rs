@@ -383,6 +383,7 @@ impl Replay {
         let server = &self.servers[track];
         let violation = |violation| violation_at(place, violation);
         self.cluster.check_step(server, &led).map_err(violation)?;
+        self.cluster.check_answers(server).map_err(violation)?;
         if let Some(heard) = heard {
             self.received += 1;
             self.cluster

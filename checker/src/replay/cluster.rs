@@ -15,8 +15,7 @@ use super::{
 };
 use model::{
     Address, AppendOutcome, Config, Entry, Envelope, HardState, LogIndex, Message, NodeId, Payload,
-    Raft, Role, Snapshot, Store, Term,
-    message::ResponseBody,
+    Raft, Role, SessionId, Snapshot, Store, Term,
     store::{Answer, Command},
     system::{Cause, Property, Violation},
 };
@@ -150,18 +149,11 @@ impl Cluster {
     /// Checks a leader's commit: a majority has the entry durably, and the entry is of the leader's own
     /// term. The majority follows from the number of servers.
     fn check_commit(&self, server: &Server, raft: &Raft) -> Result<(), Violation> {
-        let Role::Leader(leader) = raft.role() else {
+        if !matches!(raft.role(), Role::Leader(_)) {
             return Ok(());
-        };
+        }
         let (id, index) = (server.id, raft.commit_index());
-        let position = index.get() as usize - 1;
-        let prefix = server.log[position];
-        let own = server.disk.log.get(position) == Some(&prefix);
-        let others = leader.followers.iter();
-        let others =
-            others.filter(|(other, progress)| **other != id && progress.match_index >= index);
-        let copies = others.count() + usize::from(own);
-        let voters = raft.config().voters.len();
+        let (copies, voters) = durable_copies(server, index);
         if 2 * copies <= voters {
             return violated(
                 Property::CommitIsDurable,
@@ -173,6 +165,7 @@ impl Cluster {
                 },
             );
         }
+        let prefix = server.log[index.get() as usize - 1];
         let (term, entry_term) = (raft.current_term(), self.prefixes.term(prefix));
         if entry_term != term {
             return violated(
@@ -221,7 +214,7 @@ impl Cluster {
         )
     }
 
-    /// Checks the vote, the acknowledgement or the answer in a message.
+    /// Checks the vote or the acknowledgement in a message.
     fn check_promise(&mut self, server: &Server, envelope: &Envelope) -> Result<(), Violation> {
         let id = server.id;
         let (term, candidate) = match &envelope.message {
@@ -242,12 +235,6 @@ impl Cluster {
             }
             Message::InstallSnapshotResponse(response) => {
                 return check_acknowledgement(server, response.term, response.match_index);
-            }
-            Message::ClientResponse(response) => {
-                return match &response.body {
-                    ResponseBody::Applied(answer) => self.check_answer(server, answer),
-                    _ => Ok(()),
-                };
             }
             _ => return Ok(()),
         };
@@ -279,27 +266,44 @@ impl Cluster {
         Ok(())
     }
 
-    /// Checks that an acknowledged write is committed.
-    fn check_answer(&self, server: &Server, answer: &Answer) -> Result<(), Violation> {
-        let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
-            return Ok(());
-        };
-        let position = (version.get() as usize).checked_sub(1);
-        let committed = position.and_then(|position| self.committed.get(position));
-        let is_write = committed.is_some_and(|prefix| {
-            let entry = self.entry(*prefix);
-            entry.is_some_and(|entry| matches!(entry.payload, Payload::Command(Command::Write(_))))
-        });
-        if is_write {
-            return Ok(());
+    /// Checks the answers that a step sent. The entry of an answer is committed, and a majority has it
+    /// durably. If the answer has a version, the entry of that version is the same write.
+    pub(super) fn check_answers(&self, server: &Server) -> Result<(), Violation> {
+        let (id, kept) = (server.id, Property::AcknowledgedWritesKept);
+        for answered in &server.answered {
+            let Some(index) = answered.index else {
+                return violated(kept, Cause::AnsweredWithoutRequest { server: id });
+            };
+            let Some(entry) = self.committed_entry(index) else {
+                return violated(kept, Cause::AnsweredNotCommitted { index });
+            };
+            let (copies, voters) = durable_copies(server, index);
+            if 2 * copies <= voters {
+                return violated(
+                    kept,
+                    Cause::AcknowledgedWithoutMajority {
+                        server: id,
+                        index,
+                        copies: copies as u64,
+                        voters: voters as u64,
+                    },
+                );
+            }
+            if let Answer::Written { version } | Answer::Number { version, .. } = answered.answer {
+                let first = self.committed_entry(version).and_then(written_by);
+                let is_same = first.is_some() && first == written_by(entry);
+                if version > index || !is_same {
+                    return violated(Property::ExactlyOnce, Cause::AnswerDiffers { index });
+                }
+            }
         }
-        violated(
-            Property::AcknowledgedWritesKept,
-            Cause::AcknowledgedWithoutWrite {
-                server: server.id,
-                index: *version,
-            },
-        )
+        Ok(())
+    }
+
+    fn committed_entry(&self, index: LogIndex) -> Option<&Entry> {
+        let position = (index.get() as usize).checked_sub(1)?;
+        let prefix = self.committed.get(position)?;
+        self.entry(*prefix)
     }
 
     /// Checks a leader's progress for the follower that sent the received message against that
@@ -396,6 +400,33 @@ impl ClusterHistory for Cluster {
             return Err(Violation::new(Property::ExactlyOnce, cause));
         }
         Ok(&self.committed[..count])
+    }
+}
+
+/// The number of servers that have the entry durably, as far as the leader knows, and the number of all
+/// servers: its own disk counts, and each follower that acknowledged the entry.
+fn durable_copies(server: &Server, index: LogIndex) -> (usize, usize) {
+    let Some(raft) = server.raft() else {
+        return (0, 0);
+    };
+    let voters = raft.config().voters.len();
+    let Role::Leader(leader) = raft.role() else {
+        return (0, voters);
+    };
+    let position = index.get() as usize - 1;
+    let (own, disk) = (server.log.get(position), server.disk.log.get(position));
+    let followers = leader.followers.iter();
+    let copies = followers
+        .filter(|(id, progress)| **id != server.id && progress.match_index >= index)
+        .count();
+    (copies + usize::from(own.is_some() && own == disk), voters)
+}
+
+/// The session and the sequence number of a write.
+fn written_by(entry: &Entry) -> Option<(SessionId, u64)> {
+    match &entry.payload {
+        Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
+        _ => None,
     }
 }
 

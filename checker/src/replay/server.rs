@@ -9,13 +9,16 @@ use super::{
     prefixes::{EMPTY, Prefix},
 };
 use model::{
-    Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, NodeId, Raft, Role, Snapshot,
-    Write, WriteId,
+    Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, Message, NodeId, Raft, Role,
+    Snapshot, Write, WriteId,
     invariants::{self, Watermarks},
+    message::ResponseBody,
+    raft::Waiter,
+    store::Answer,
     system::{Cause, Property, Violation},
 };
 use serde_json::Value;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The history of the cluster (leaders, commits and log prefixes), as far as the replay of one server needs it.
 pub(super) trait ClusterHistory {
@@ -46,6 +49,10 @@ pub(super) struct Server {
     unsynced: VecDeque<Unsynced>,
     /// The messages that the last step sent.
     pub(super) sends: Vec<Envelope>,
+    /// The clients that wait for an entry at this leader, as its state before the step names them.
+    waiting: BTreeMap<LogIndex, Waiter>,
+    /// The answers that the last step sent.
+    pub(super) answered: Vec<Answered>,
     last_write: WriteId,
     boots: BTreeSet<String>,
 }
@@ -70,6 +77,13 @@ struct Unsynced {
     append: Vec<Prefix>,
 }
 
+/// An answer to the client of an entry.
+pub(super) struct Answered {
+    /// The entry that the client waited for; `None` if no client waited with this request.
+    pub(super) index: Option<LogIndex>,
+    pub(super) answer: Answer,
+}
+
 /// The effect of a step on leadership and commits.
 pub(super) struct Led {
     /// The log before the step, if the server became leader in the step.
@@ -89,6 +103,8 @@ impl Server {
             log: Vec::new(),
             unsynced: VecDeque::new(),
             sends: Vec::new(),
+            waiting: BTreeMap::new(),
+            answered: Vec::new(),
             last_write: WriteId::default(),
             boots: BTreeSet::new(),
         }
@@ -128,6 +144,7 @@ impl Server {
             self.crash(&header.durable, place, cluster)?;
         }
         self.log.clone_from(&self.disk.log);
+        self.waiting.clear();
         self.runs += 1;
         self.steps = 0;
         self.last_write = WriteId::default();
@@ -202,6 +219,7 @@ impl Server {
             Violation::new(Property::Invariants, cause)
         });
         let Effects { write, sends, .. } = effects;
+        self.answered = take_answers(&mut self.waiting, raft, &sends);
         self.sends = sends;
         promised.map_err(|violation| violation_at(place, violation))?;
         compared?;
@@ -285,6 +303,48 @@ impl Disk {
             && self.log.len() == covered + found.log.len()
             && found.log.iter().zip(&self.log[covered..]).rev().all(same)
     }
+}
+
+/// Finds the entry of each answer among the clients that waited before the step, and records the clients
+/// that wait after it.
+fn take_answers(
+    waiting: &mut BTreeMap<LogIndex, Waiter>,
+    raft: &Raft,
+    sends: &[Envelope],
+) -> Vec<Answered> {
+    let mut answered = Vec::new();
+    for envelope in sends {
+        let Message::ClientResponse(response) = &envelope.message else {
+            continue;
+        };
+        let ResponseBody::Applied(answer) = &response.body else {
+            continue;
+        };
+        // Entries are answered in their order, so the first one is found at once.
+        let mut clients = waiting.iter();
+        let found = clients.find(|(_, waiter)| {
+            waiter.address == envelope.to
+                && waiter.client == response.client
+                && waiter.id == response.id
+        });
+        let index = found.map(|(index, _)| *index);
+        if let Some(index) = &index {
+            waiting.remove(index);
+        }
+        answered.push(Answered {
+            index,
+            answer: answer.clone(),
+        });
+    }
+    match raft.role() {
+        Role::Leader(leader) => {
+            let last = waiting.last_key_value();
+            let next = last.map_or(LogIndex::ZERO, |(last, _)| last.next());
+            waiting.extend(leader.writes.range(next..).map(|(at, it)| (*at, *it)));
+        }
+        _ => waiting.clear(),
+    }
+    answered
 }
 
 pub(super) fn violation_at(place: &FileLine, violation: Violation) -> Rejection {

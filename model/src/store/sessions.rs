@@ -224,7 +224,13 @@ impl Sessions {
         }
         session.acknowledge(write.acknowledged);
         if let Some(answer) = session.answers.get(&write.sequence) {
-            return answer.clone();
+            return match *answer {
+                Answer::Number { value, .. } if planted!(config, RepeatAnsweredWithOwnVersion) => {
+                    let version = index;
+                    Answer::Number { value, version }
+                }
+                _ => answer.clone(),
+            };
         }
         // The answer is discarded: the command may have been applied and must not be applied again.
         if write.sequence < session.acknowledged

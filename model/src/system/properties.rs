@@ -71,9 +71,9 @@ properties! {
     /// A server votes for at most one candidate in a term, across restarts, and sends no vote that is
     /// not on its disk.
     OneVotePerTerm = "One vote per term";
-    /// An acknowledged write is committed and stays committed.
+    /// An acknowledged write is committed, durable on a majority, and stays committed.
     AcknowledgedWritesKept = "Acknowledged writes are kept";
-    /// The store is the result of the committed commands, each applied once.
+    /// The store and the answers are the result of the committed commands, each applied once.
     ExactlyOnce = "Exactly-once application";
     /// Client operations appear to take effect one at a time, between call and return.
     Linearizability = "Linearizability";

@@ -17,6 +17,7 @@ use crate::{
 };
 use alloc::{vec, vec::Vec};
 
+mod answers;
 mod client;
 mod proxy;
 mod server;

@@ -83,7 +83,7 @@ witnesses! {
     ReadServed = "read served";
     /// A read returned a value written by a write.
     ReadSawWrite = "read saw a write";
-    /// A duplicate command was answered from the session's cached responses.
+    /// A client received the answer of an earlier entry: the session's cached response to its write.
     DuplicateAnswered = "duplicate answered from memory";
     /// A leader stepped down or was deposed while clients waited.
     ClientInterrupted = "client interrupted";

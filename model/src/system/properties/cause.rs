@@ -127,9 +127,18 @@ causes! {
     /// A write was acknowledged, but not committed.
     AcknowledgedNotCommitted { session: SessionId, sequence: u64 }
         = "write {sequence} of session {session} was acknowledged, but no server had committed it";
-    /// A server acknowledged a write at an index without a committed write.
-    AcknowledgedWithoutWrite { server: NodeId, index: LogIndex }
-        = "server {server} acknowledged a write at index {index}, where none is committed";
+    /// The client of an entry received an answer, but the entry was not committed.
+    AnsweredNotCommitted { index: LogIndex }
+        = "the client of entry {index} received an answer, but no server had committed the entry";
+    /// A server answered a request for which no client waited.
+    AnsweredWithoutRequest { server: NodeId }
+        = "server {server} answered a client that waited for no entry with that request";
+    /// A leader answered the client of an entry without a majority of durable copies.
+    AcknowledgedWithoutMajority { server: NodeId, index: LogIndex, copies: u64, voters: u64 }
+        = "server {server} answered the client of entry {index}, but the durable copies that it knew of were {copies} of {voters}";
+    /// The answer to the client of an entry is not the result of the committed entries.
+    AnswerDiffers { index: LogIndex }
+        = "the answer to the client of entry {index} is not the answer that applying each committed command once gives";
     /// No order of the operations explains their results.
     NotLinearizable { operations: Vec<Operation> }
         = "no order of the operations explains their results: {}", describe(operations).join("; ");

@@ -7,10 +7,11 @@
 use super::{
     Cause, Properties, Property, Violation,
     linearizability::{self, Operation, OperationId},
-    reference::{pairs_of, reference_pairs},
+    reference::{pairs_of, reference_answer, reference_pairs},
 };
 use crate::{
-    Config, Entry, EntryId, Log, LogIndex, NodeId, SessionId, Store, Term,
+    Config, Entry, EntryId, Log, LogIndex, NodeId, Payload, SessionId, Store, Term,
+    store::{Answer, Command},
     system::witness::{Witness, Witnesses},
 };
 use alloc::{
@@ -49,12 +50,15 @@ pub enum Observation {
         /// The state after this entry.
         store: Store,
     },
-    /// A server acknowledged a client's write.
+    /// A server answered the client of an entry.
     Acknowledged {
-        /// The session.
-        session: SessionId,
-        /// The sequence number.
-        sequence: u64,
+        /// The entry that the client waited for.
+        index: LogIndex,
+        /// The session and the sequence number of the requested write; `None` if the request was not a
+        /// write.
+        write: Option<(SessionId, u64)>,
+        /// The answer.
+        answer: Answer,
     },
     /// A client's operation began.
     Invoked {
@@ -139,14 +143,11 @@ impl History {
                 Ok(())
             }
             Observation::AppliedState { at, store } => self.stand(*at, store, properties),
-            Observation::Acknowledged { session, sequence } => properties.require(
-                Property::AcknowledgedWritesKept,
-                self.holds_write(*session, *sequence),
-                || Cause::AcknowledgedNotCommitted {
-                    session: *session,
-                    sequence: *sequence,
-                },
-            ),
+            Observation::Acknowledged {
+                index,
+                write,
+                answer,
+            } => self.acknowledge(*index, *write, answer, properties),
             Observation::Invoked { id, call } => {
                 linearizability::invoke(&mut self.operations, *id, call.clone());
                 Ok(())
@@ -308,11 +309,36 @@ impl History {
         Ok(())
     }
 
-    fn holds_write(&self, session: SessionId, sequence: u64) -> bool {
-        use crate::{Payload, store::Command};
-        self.committed.iter().any(|committed| {
-            matches!(&committed.entry.payload, Payload::Command(Command::Write(write))
-                if write.session == session && write.sequence == sequence)
+    /// Requires that the entry of an answer is committed and is the requested write, and that the answer is
+    /// the result of the committed entries up to there.
+    fn acknowledge(
+        &self,
+        index: LogIndex,
+        write: Option<(SessionId, u64)>,
+        answer: &Answer,
+        properties: Properties,
+    ) -> Result<(), Violation> {
+        let applied = self.committed.get(..index.get() as usize);
+        let last = applied.and_then(<[CommittedEntry]>::last);
+        let is_committed = last.is_some_and(|committed| match &committed.entry.payload {
+            Payload::Command(Command::Write(found)) => {
+                write == Some((found.session, found.sequence))
+            }
+            _ => write.is_none(),
+        });
+        properties.require(
+            Property::AcknowledgedWritesKept,
+            is_committed,
+            || match write {
+                Some((session, sequence)) => Cause::AcknowledgedNotCommitted { session, sequence },
+                None => Cause::AnsweredNotCommitted { index },
+            },
+        )?;
+        let applied = applied.into_iter().flatten();
+        let expected = reference_answer(applied.map(|committed| &committed.entry));
+        let is_expected = expected.is_none_or(|expected| expected.permits(answer));
+        properties.require(Property::ExactlyOnce, is_expected, || {
+            Cause::AnswerDiffers { index }
         })
     }
 }

@@ -97,6 +97,28 @@ pub(in crate::system) fn check_commit(
     })
 }
 
+/// Checks the answer to the client of an entry when it is sent: a majority has the entry durably.
+pub(in crate::system) fn check_answer(
+    after: &Raft,
+    disk: &Durable,
+    index: LogIndex,
+    properties: Properties,
+) -> Result<(), Violation> {
+    let (copies, voters) = (
+        durable_copies(after, disk, index),
+        after.config.voters.len(),
+    );
+    let is_durable = 2 * copies > voters;
+    properties.require(Property::AcknowledgedWritesKept, is_durable, || {
+        Cause::AcknowledgedWithoutMajority {
+            server: after.id,
+            index,
+            copies: copies as u64,
+            voters: voters as u64,
+        }
+    })
+}
+
 /// The number of servers that have the leader's log up to this entry durably, as far as the leader knows:
 /// its own disk, and the followers that acknowledged the entry.
 fn durable_copies(raft: &Raft, disk: &Durable, index: LogIndex) -> usize {

@@ -1,6 +1,6 @@
 //! The events and steps of a server.
 
-use super::{call_of, result_of};
+use super::{answers::Waiting, call_of};
 use crate::system::{
     flaw::flawed,
     process::{DIRECT_READER, DIRECT_WRITER, Local, LocalStep, Process, Running, Server},
@@ -12,11 +12,11 @@ use crate::system::{
     witness::{Witness, Witnesses},
 };
 use crate::{
-    Address, AppendOutcome, ClientRequest, ClientResponse, Durable, Effects, Entry, EntryId,
-    Envelope, Event, Flow, Log, LogIndex, Message, Payload, Raft, RequestId, Role,
+    Address, AppendOutcome, ClientRequest, Durable, Effects, Entry, EntryId, Envelope, Event, Flow,
+    LogIndex, Message, Payload, Raft, RequestId, Role,
     invariants::{self, Watermarks},
-    message::{RequestBody, ResponseBody},
-    store::{self, Answer, Command, Condition, Found, Operation, Query},
+    message::RequestBody,
+    store::{Answer, Command, Condition, Operation, Query},
 };
 use alloc::{format, vec, vec::Vec};
 
@@ -300,6 +300,7 @@ impl TransitionSystem {
         self.observe_roles(&before.raft, &after.raft, step);
         observe_snapshot(&before.raft, &after.raft, &effects, step);
         step.timers.extend(&effects.timers);
+        let mut waiting = Waiting::new(&before.raft);
         for envelope in effects.sends.iter().cloned() {
             if is_pipelined(&after.raft, &envelope) {
                 step.witnesses.add(Witness::Pipelined);
@@ -310,15 +311,16 @@ impl TransitionSystem {
                 &disk,
                 self.scope.properties,
             ));
-            match (&envelope.message, envelope.to) {
-                (Message::ClientResponse(response), _) => {
-                    self.observe_response(&after.raft, response, step);
+            match &envelope.message {
+                Message::ClientResponse(response) => {
+                    let server = (&after.raft, &disk);
+                    self.observe_response(server, &mut waiting, (envelope.to, response), step);
                     // Direct clients are not processes: their responses are observed, not sent.
                     if !self.scope.direct_clients {
                         step.sent.push(envelope);
                     }
                 }
-                (Message::AppendEntriesRequest(_), _) if !self.scope.append_entries => {}
+                Message::AppendEntriesRequest(_) if !self.scope.append_entries => {}
                 _ => step.sent.push(envelope),
             }
         }
@@ -409,9 +411,6 @@ impl TransitionSystem {
                 let newly = after.log.slice(first, count as usize);
                 observe_sessions(before, newly, &mut step.witnesses);
             }
-            if repeats_a_command(&after.log, first) {
-                step.witnesses.add(Witness::DuplicateAnswered);
-            }
             step.observed.push(Observation::Committed {
                 by_leader: leads.then_some(after.current_term),
                 first,
@@ -420,59 +419,6 @@ impl TransitionSystem {
             if after.log.base().index > LogIndex::ZERO {
                 step.observed.push(applied_state(after));
             }
-        }
-    }
-
-    /// Records a response to a client at the moment it is sent.
-    pub(in crate::system) fn observe_response(
-        &self,
-        raft: &Raft,
-        response: &ClientResponse,
-        step: &mut LocalStep,
-    ) {
-        match &response.body {
-            ResponseBody::Applied(answer) => {
-                if let Some(write) = answered_write(raft, answer) {
-                    step.witnesses.add(Witness::WriteAcknowledged);
-                    // The request id of a direct client is the sequence of its write. The response
-                    // refers to that write, even if the entry is another one.
-                    let sequence = if self.scope.direct_clients {
-                        response.id.get()
-                    } else {
-                        write.sequence
-                    };
-                    step.observed.push(Observation::Acknowledged {
-                        session: write.session,
-                        sequence,
-                    });
-                }
-                if matches!(answer, Answer::SessionExpired | Answer::NotApplied) {
-                    step.witnesses.add(Witness::SessionGone);
-                }
-                if *answer == Answer::NotApplied {
-                    step.witnesses.add(Witness::WriteMoved);
-                }
-            }
-            ResponseBody::Found(found) => {
-                step.witnesses.add(Witness::ReadServed);
-                if matches!(found, Found::Value(Some(_))) {
-                    step.witnesses.add(Witness::ReadSawWrite);
-                }
-            }
-            ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
-            // No property covers a stale read, and no scope requests one.
-            ResponseBody::FoundStale(_) => {}
-            ResponseBody::NotLeader { .. }
-            | ResponseBody::Unavailable
-            | ResponseBody::Overloaded
-            | ResponseBody::OutsideLimits(_) => {}
-        }
-        if self.scope.direct_clients
-            && self.scope.tracks_operations
-            && let Some(result) = result_of(&response.body)
-        {
-            let id = OperationId(response.client.get(), response.id.get());
-            step.observed.push(Observation::Returned { id, result });
         }
     }
 }
@@ -633,30 +579,6 @@ fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
             }
             _ => {}
         }
-    }
-}
-
-/// Whether an entry from `first` on contains the command of an earlier entry.
-fn repeats_a_command(log: &Log, first: LogIndex) -> bool {
-    let name = |entry: &Entry| match &entry.payload {
-        Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
-        _ => None,
-    };
-    let kept_before = (first.get() - log.base().index.get()) as usize - 1;
-    let (old, new) = log.entries().split_at(kept_before);
-    new.iter().any(|entry| {
-        name(entry).is_some_and(|this| old.iter().any(|earlier| name(earlier) == Some(this)))
-    })
-}
-
-/// The write that a response refers to: the entry whose index is the version.
-fn answered_write<'a>(raft: &'a Raft, answer: &Answer) -> Option<&'a store::Write> {
-    let (Answer::Written { version } | Answer::Number { version, .. }) = answer else {
-        return None;
-    };
-    match &raft.log.get(*version)?.payload {
-        Payload::Command(Command::Write(write)) => Some(write),
-        _ => None,
     }
 }
 

@@ -62,8 +62,14 @@ export default {
     'la instantánea del servidor {server} hasta la entrada {index} no es el resultado de las entradas comprometidas',
   'diagnostic.AcknowledgedNotCommitted':
     'la escritura {sequence} de la sesión {session} se confirmó, pero ningún servidor la había comprometido',
-  'diagnostic.AcknowledgedWithoutWrite':
-    'el servidor {server} confirmó una escritura en el índice {index}, donde no hay ninguna comprometida',
+  'diagnostic.AnsweredNotCommitted':
+    'el cliente de la entrada {index} recibió una respuesta, pero ningún servidor había comprometido la entrada',
+  'diagnostic.AnsweredWithoutRequest':
+    'el servidor {server} respondió a un cliente que no esperaba ninguna entrada con esa petición',
+  'diagnostic.AcknowledgedWithoutMajority':
+    'el servidor {server} respondió al cliente de la entrada {index}, pero las copias en disco que conocía eran {copies} de {voters}',
+  'diagnostic.AnswerDiffers':
+    'la respuesta al cliente de la entrada {index} no es la que da aplicar una vez cada orden comprometida',
   'diagnostic.NotLinearizable':
     'ningún orden de las operaciones explica sus resultados: {operations}',
   'diagnostic.RefusedTookEffect': 'una operación dada por no hecha tuvo efecto: {operations}',

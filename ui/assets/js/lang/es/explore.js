@@ -263,6 +263,8 @@ export default {
   'explore.mutant-read-before-applied':
     'Una lectura se responde antes de aplicar todas las entradas comprometidas.',
   'explore.mutant-command-applied-twice': 'No se consultan las respuestas guardadas de una sesión.',
+  'explore.mutant-repeat-answered-with-own-version':
+    'Una escritura repetida se responde con la versión de su propia entrada, como si tuviera efecto otra vez.',
   'explore.mutant-acknowledged-sequence-applied-again':
     'Se aplica otra vez un número de secuencia cuya respuesta ya se confirmó y descartó.',
   'explore.mutant-retries-under-new-sequence':
@@ -430,9 +432,9 @@ export default {
   'explore.about-property-onevoteperterm':
     'Un servidor vota a un solo candidato por mandato, aunque se reinicie, y no comunica un voto que su disco no guarda.',
   'explore.about-property-acknowledgedwritesarekept':
-    'Una escritura confirmada está comprometida, y lo sigue estando.',
+    'Una escritura confirmada está comprometida y en disco en una mayoría, y sigue comprometida.',
   'explore.about-property-exactlyonceapplication':
-    'Los datos son los que dan las órdenes comprometidas, cada una aplicada una vez.',
+    'Los datos y las respuestas son los que dan las órdenes comprometidas, cada una aplicada una vez.',
   'explore.about-property-linearizability':
     'Las operaciones de los clientes parecen tener efecto una tras otra, entre su llamada y su respuesta.',
   'explore.about-property-termsneverfallwithinalog': 'Los mandatos nunca bajan dentro de un log.',
