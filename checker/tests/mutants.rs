@@ -6,7 +6,10 @@ use checker::{
     catalog::{HuntEnd, Violates, entries},
     engine::{Limits, SearchOutcome, SearchProgress, check},
 };
-use model::{mutant::Mutant, system::Property};
+use model::{
+    mutant::Mutant,
+    system::{Cause, Properties, Property, Scope, Witness},
+};
 use std::collections::BTreeSet;
 
 const LIMITS: Limits = Limits {
@@ -69,9 +72,64 @@ fn correct_core_passes_where_the_quick_mutants_are_found() {
     }
 }
 
+/// The scope that shows a mutant, with other properties, and with a mutant or none.
+fn scope_of(shown: Mutant, mutant: Option<Mutant>, properties: Properties) -> Scope {
+    let mut entries = entries().into_iter();
+    let entry = entries.find(|entry| entry.mutant == shown);
+    Scope {
+        mutant,
+        properties,
+        ..entry.expect("the catalog names every mutant").scope
+    }
+}
+
+fn cause_of(scope: &Scope) -> Option<Cause> {
+    match check(scope, &LIMITS, &SearchProgress::default())
+        .report
+        .outcome
+    {
+        SearchOutcome::Violated { violation, .. } => Some(*violation.cause),
+        _ => None,
+    }
+}
+
+#[test]
+fn commit_majority_does_not_depend_on_the_majority_of_the_core() {
+    let property = Properties::only(Property::CommitIsDurable);
+    let planted = Some(Mutant::QuorumOffByOne);
+    let cause = cause_of(&scope_of(Mutant::CommitsSentEntries, planted, property));
+    let Some(Cause::CommittedWithoutMajority { copies, voters, .. }) = cause else {
+        panic!("{cause:?}");
+    };
+    assert_eq!((copies, voters), (1, 3));
+}
+
+#[test]
+fn write_acknowledged_without_a_majority_of_disks_is_caught() {
+    let property = Properties::only(Property::AcknowledgedWritesKept);
+    let planted = Some(Mutant::CommitsSentEntries);
+    let cause = cause_of(&scope_of(Mutant::CommitsSentEntries, planted, property));
+    let is_caught = matches!(cause, Some(Cause::AcknowledgedWithoutMajority { .. }));
+    assert!(is_caught, "{cause:?}");
+}
+
+#[test]
+fn witness_of_a_repeated_write_is_its_answer() {
+    for (planted, is_reached) in [(None, true), (Some(Mutant::AnswerNotRetained), false)] {
+        let scope = scope_of(Mutant::AnswerNotRetained, planted, Properties::NONE);
+        let limits = Limits {
+            max_states: None,
+            ..LIMITS
+        };
+        let report = check(&scope, &limits, &SearchProgress::default()).report;
+        let reached = report.witnesses.contains(Witness::DuplicateAnswered);
+        assert_eq!(reached, is_reached, "{planted:?}: {:?}", report.outcome);
+    }
+}
+
 #[test]
 fn stateright_checks_every_property() {
-    use model::system::{RaftModel, Scope};
+    use model::system::RaftModel;
     use stateright::Model;
     let scope = Scope::catalog().remove(0);
     let checked: Vec<&str> = RaftModel::new(scope, false)

@@ -143,6 +143,8 @@ mod catalog {
         CommandAppliedTwice = "command-applied-twice", seen in "";
         /// A repeated write is answered with the version of its own entry, as if it took effect again.
         RepeatAnsweredWithOwnVersion = "repeat-answered-with-own-version", seen in "";
+        /// The answer to a write is not retained, so a repeated write is refused as acknowledged.
+        AnswerNotRetained = "answer-not-retained", seen in "";
         /// A sequence number whose answer was acknowledged and discarded is applied again.
         AcknowledgedSequenceAppliedAgain = "acknowledged-sequence-applied-again", seen in "";
         /// A client retries a write with a new sequence number.

@@ -78,7 +78,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         }
         ReadJoinsEarlierRound => (Violates::Property(Linearizability), tidied(reads(2, 1, 2))),
         ReadBeforeApplied => (Violates::Property(Linearizability), tidied(reads(2, 1, 1))),
-        CommandAppliedTwice | RepeatAnsweredWithOwnVersion => {
+        CommandAppliedTwice | RepeatAnsweredWithOwnVersion | AnswerNotRetained => {
             (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1))
         }
         AcknowledgedSequenceAppliedAgain => {

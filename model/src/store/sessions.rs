@@ -243,6 +243,9 @@ impl Sessions {
         }
         let answer = apply();
         session.answers.insert(write.sequence, answer.clone());
+        if planted!(config, AnswerNotRetained) {
+            session.acknowledge(write.sequence.saturating_add(1));
+        }
         answer
     }
 

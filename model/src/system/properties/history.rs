@@ -342,3 +342,78 @@ impl History {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Operation, Write};
+    use alloc::vec;
+
+    /// The entries 1 and 2 are committed: a session is opened, and its first write increments a key.
+    fn history() -> History {
+        let increment = Write {
+            session: SessionId::new(1),
+            sequence: 1,
+            acknowledged: 1,
+            operation: Operation::Increment {
+                key: vec![b'x'],
+                by: 1,
+            },
+            quota: u64::MAX,
+        };
+        let opening = Command::OpenSession {
+            capacity: 1,
+            window: 0,
+        };
+        let commands = [opening, Command::from(increment)];
+        let committed = commands.map(|command| CommittedEntry {
+            entry: Entry {
+                term: Term::new(1),
+                payload: Payload::Command(command),
+            },
+            in_term: Term::new(1),
+        });
+        History {
+            committed: committed.into(),
+            ..History::default()
+        }
+    }
+
+    /// The property that the answer to the client of an entry violates.
+    fn violated(index: u64, write: Option<u64>, answer: Answer) -> Option<Property> {
+        let answered = Observation::Acknowledged {
+            index: LogIndex::new(index),
+            write: write.map(|sequence| (SessionId::new(1), sequence)),
+            answer,
+        };
+        let mut witnesses = Witnesses::default();
+        let observed = history().observe(&answered, Properties::ALL, &mut witnesses);
+        observed.err().map(|violation| violation.property)
+    }
+
+    #[test]
+    fn answer_to_a_committed_write_is_compared_with_its_effect() {
+        let number = |value, version| Answer::Number {
+            value,
+            version: LogIndex::new(version),
+        };
+        assert_eq!(violated(2, Some(1), number(1, 2)), None);
+        for wrong in [number(2, 2), number(1, 1), Answer::NotANumber] {
+            assert_eq!(violated(2, Some(1), wrong), Some(Property::ExactlyOnce));
+        }
+        let kept = Some(Property::AcknowledgedWritesKept);
+        assert_eq!(violated(2, Some(3), number(1, 2)), kept, "another write");
+        assert_eq!(violated(3, Some(2), number(2, 3)), kept, "not committed");
+        assert_eq!(violated(1, Some(1), number(1, 2)), kept, "not a write");
+    }
+
+    #[test]
+    fn answer_to_an_opened_session_is_compared_with_its_effect() {
+        let opened = |id| Answer::SessionOpened(SessionId::new(id));
+        assert_eq!(violated(1, None, opened(1)), None);
+        assert_eq!(violated(1, None, opened(2)), Some(Property::ExactlyOnce));
+        let kept = Some(Property::AcknowledgedWritesKept);
+        assert_eq!(violated(2, None, opened(2)), kept, "a write");
+        assert_eq!(violated(3, None, opened(3)), kept, "not committed");
+    }
+}

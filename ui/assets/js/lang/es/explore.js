@@ -265,6 +265,8 @@ export default {
   'explore.mutant-command-applied-twice': 'No se consultan las respuestas guardadas de una sesión.',
   'explore.mutant-repeat-answered-with-own-version':
     'Una escritura repetida se responde con la versión de su propia entrada, como si tuviera efecto otra vez.',
+  'explore.mutant-answer-not-retained':
+    'La respuesta a una escritura no se guarda, así que una escritura repetida se rechaza como ya confirmada.',
   'explore.mutant-acknowledged-sequence-applied-again':
     'Se aplica otra vez un número de secuencia cuya respuesta ya se confirmó y descartó.',
   'explore.mutant-retries-under-new-sequence':
