@@ -368,7 +368,7 @@ impl Scope {
                     entries: 1,
                     ..Budget::default()
                 },
-                plans: vec![vec![put("a")]],
+                plans: vec![vec![increment()]],
                 expected: vec![
                     WriteAcknowledged,
                     ReElection,
