@@ -61,8 +61,8 @@ pub(in crate::system) fn check_step(
 }
 
 /// Checks a step in which a leader's commit index rises: a majority has the entry durably, and the entry
-/// is of the leader's own term. The majority
-/// follows from the number of servers, so that a wrong majority in the core is a violation too.
+/// is of the leader's own term. The majority follows from the number of servers, so that a wrong majority
+/// in the core is a violation too.
 pub(in crate::system) fn check_commit(
     before: &Raft,
     after: &Raft,
