@@ -213,7 +213,7 @@ type App = {
   token?: boolean;
 };
 
-type Bounds = Record<string, number>;
+type Bounds = Record<string, number | 'any'>;
 type Named = { name: string; about: string };
 type ScopeOffer = Named & { bounds: Bounds };
 type Mutant = Named & {
@@ -228,7 +228,7 @@ type Mutant = Named & {
 /** `GET /api/catalog`. */
 type Catalog = {
   scopes: ScopeOffer[];
-  bounds: (Named & { min: number; max: number })[];
+  bounds: (Named & { min: number; max: number; may_be_any: boolean })[];
   mutants: Mutant[];
   properties: Named[];
   predicates: Named[];

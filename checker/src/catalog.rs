@@ -15,7 +15,7 @@ pub use entries::entries;
 use self::script::{Directive, perform};
 use crate::{
     engine::{self, Limits, SearchOutcome, SearchProgress, StopCause},
-    plural::counted,
+    plural::{bounded, counted},
     progress::{NoProgress, ProgressVerdict, check_progress},
     timed::{TimedFailure, TimedOutcome, TimedScenario},
     trace::{self, Trace},
@@ -349,7 +349,7 @@ pub(crate) fn shown_by(mutant: Mutant) -> String {
         counted(scope.terms, "term"),
         counted(scope.budget.entries.into(), "entry"),
         counted(scope.budget.reads.into(), "read"),
-        counted(scope.budget.crashes.into(), "crash"),
-        counted(scope.budget.snapshots.into(), "snapshot")
+        bounded(scope.budget.crashes.into(), "crash"),
+        bounded(scope.budget.snapshots.into(), "snapshot")
     )
 }

@@ -11,7 +11,7 @@ use crate::{
     interrupted::{Interrupted, go_on},
 };
 use anyhow::{Context, bail, ensure};
-use model::system::{Properties, Reduction, Scope};
+use model::system::{Limit, Properties, Reduction, Scope};
 use sha2::{Digest, Sha256};
 use std::{
     ffi::OsString,
@@ -24,7 +24,7 @@ use std::{
 /// The first bytes of every certificate.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
 /// A summary of a written certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,8 +274,8 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     head.extend([
         budget.entries,
         budget.reads,
-        budget.crashes,
-        budget.snapshots,
+        limit(budget.crashes),
+        limit(budget.snapshots),
     ]);
     head.push(u8::try_from(*attempts)?);
     head.extend(u16::try_from(*batch)?.to_le_bytes());
@@ -307,6 +307,15 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Packs flags into a byte. The first flag is the lowest bit.
+/// A limit as a byte: the number of times, or 255 for any.
+fn limit(limit: Limit) -> u8 {
+    match limit {
+        Limit::Never => 0,
+        Limit::AtMost(times) => times,
+        Limit::Any => u8::MAX,
+    }
+}
+
 fn bits(flags: &[bool]) -> u8 {
     flags
         .iter()

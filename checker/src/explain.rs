@@ -11,8 +11,11 @@ pub(crate) mod words;
 pub use words::describe_action;
 pub(crate) use words::{crashes, message, received, restarts, takes_snapshot, timer_fires};
 
-use crate::{plural::counted, trace::Trace};
-use model::system::{Process, Scope, System};
+use crate::{
+    plural::{bounded, counted},
+    trace::Trace,
+};
+use model::system::{Process, Scope, System, scope::BoundValue};
 
 /// The maximum width of a line.
 const WIDTH: usize = 98;
@@ -75,16 +78,16 @@ fn bounds(scope: &Scope) -> String {
     ];
     let budget = &scope.budget;
     let counts = [
-        (budget.entries, "client entry"),
-        (budget.reads, "read"),
-        (budget.crashes, "crash"),
-        (budget.snapshots, "snapshot"),
+        (BoundValue::Number(budget.entries.into()), "client entry"),
+        (BoundValue::Number(budget.reads.into()), "read"),
+        (budget.crashes.into(), "crash"),
+        (budget.snapshots.into(), "snapshot"),
     ];
     parts.extend(
         counts
             .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, what)| counted(count.into(), what)),
+            .filter(|(bound, _)| bound.exceeds(0))
+            .map(|(bound, what)| bounded(bound, what)),
     );
     if !scope.plans.is_empty() {
         parts.push("a proxy".into());

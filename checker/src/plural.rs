@@ -1,10 +1,19 @@
 //! Counted nouns, singular or plural.
 
+use model::system::scope::BoundValue;
 use std::borrow::Cow;
 
 /// `1 crash`, `2 crashes`.
 pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{count} {}", noun(count, what))
+}
+
+/// `1 crash`, `2 crashes`, `any number of crashes`.
+pub(crate) fn bounded(bound: BoundValue, what: &str) -> String {
+    match bound {
+        BoundValue::Number(count) => counted(count, what),
+        BoundValue::Any => format!("any number of {}", noun(2, what)),
+    }
 }
 
 /// The noun for a number of things: singular or plural.

@@ -39,7 +39,7 @@ use crate::{
 use model::{
     Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
     Role, Term,
-    system::{Action, Budget, Local, Reduction, Scope, System, TransitionSystem},
+    system::{Action, Budget, Local, Reduction, Scope, System, TransitionSystem, Usage},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -228,7 +228,7 @@ struct Frame {
 impl Search<'_> {
     fn from(&mut self, system: &System) -> Continuation {
         let mut first = system.clone();
-        first.spent = Budget::default();
+        first.spent = Usage::default();
         first.history.elected.clear();
         first.history.operations.clear();
         first.network.clear();

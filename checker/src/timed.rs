@@ -21,7 +21,7 @@ use model::{
     client::Invocation,
     store::Operation,
     system::{
-        Action, Budget, Local, Process, Reduction, Scope, System, TransitionSystem,
+        Action, Budget, Limit, Local, Process, Reduction, Scope, System, TransitionSystem,
         properties::linearizability::End,
     },
 };
@@ -186,7 +186,7 @@ pub fn scope() -> Scope {
         terms: 9,
         window: 64,
         budget: Budget {
-            crashes: 1,
+            crashes: Limit::at_most(1),
             ..Budget::default()
         },
         pre_vote: true,
@@ -205,7 +205,7 @@ pub fn client_scope() -> Scope {
     Scope {
         budget: Budget {
             entries: 20,
-            crashes: 3,
+            crashes: Limit::at_most(3),
             ..Budget::default()
         },
         with_session: true,
@@ -302,7 +302,7 @@ impl TimedScenario {
             Self::SlowDisks | Self::Behind => Scope {
                 budget: Budget {
                     entries: 20,
-                    crashes: 1,
+                    crashes: Limit::at_most(1),
                     ..Budget::default()
                 },
                 with_session: true,

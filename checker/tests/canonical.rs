@@ -2,7 +2,9 @@
 //! servers, with one encoding.
 
 use checker::engine::{Explored, Limits, SearchProgress, check};
-use model::system::{Budget, Reduction, Relabel, Relabelling, Scope, System, TransitionSystem};
+use model::system::{
+    Budget, Limit, Reduction, Relabel, Relabelling, Scope, System, TransitionSystem,
+};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::collections::BTreeMap;
 
@@ -24,7 +26,7 @@ fn budget(entries: u8, reads: u8, crashes: u8) -> Budget {
     Budget {
         entries,
         reads,
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     }
 }

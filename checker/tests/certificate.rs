@@ -9,7 +9,7 @@ use model::{
     client::Invocation,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Properties, Property, Reduction, Scope, System, TransitionSystem},
+    system::{Budget, Limit, Properties, Property, Reduction, Scope, System, TransitionSystem},
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -39,7 +39,7 @@ fn certify(scope: &Scope, symmetry: bool) -> Vec<u8> {
 fn small() -> Scope {
     let mut scope = Scope::new("small", "");
     scope.servers = 2;
-    scope.budget.crashes = 1;
+    scope.budget.crashes = Limit::at_most(1);
     scope
 }
 
@@ -110,7 +110,7 @@ fn certificate_of_each_kind_of_scope_is_verified() {
         small(),
         with("elections", |scope| {
             scope.append_entries = false;
-            scope.budget.crashes = 1;
+            scope.budget.crashes = Limit::at_most(1);
         }),
         with("replication", |scope| {
             scope.servers = 2;
@@ -131,8 +131,8 @@ fn certificate_of_each_kind_of_scope_is_verified() {
         }),
         with("snapshots", |scope| {
             scope.servers = 2;
-            scope.budget.snapshots = 1;
-            scope.budget.crashes = 1;
+            scope.budget.snapshots = Limit::at_most(1);
+            scope.budget.crashes = Limit::at_most(1);
             scope.with_session = true;
             scope.reduction.merge_syncs = false;
         }),
@@ -151,7 +151,7 @@ fn certificate_of_each_kind_of_scope_is_verified() {
         with("no reductions", |scope| {
             scope.servers = 2;
             scope.append_entries = false;
-            scope.budget.crashes = 1;
+            scope.budget.crashes = Limit::at_most(1);
             scope.reduction = Reduction::NONE;
         }),
         with("replication without reductions", |scope| {
@@ -163,21 +163,21 @@ fn certificate_of_each_kind_of_scope_is_verified() {
         with("every message kept", |scope| {
             scope.servers = 2;
             scope.terms = 2;
-            scope.budget.crashes = 1;
+            scope.budget.crashes = Limit::at_most(1);
             scope.append_entries = false;
             scope.reduction.drop_dead = false;
         }),
         with("every send a step", |scope| {
             scope.servers = 2;
             scope.terms = 2;
-            scope.budget.crashes = 1;
+            scope.budget.crashes = Limit::at_most(1);
             scope.append_entries = false;
             scope.reduction.send_early = false;
         }),
         with("restarts apart", |scope| {
             scope.servers = 2;
             scope.append_entries = false;
-            scope.budget.crashes = 1;
+            scope.budget.crashes = Limit::at_most(1);
             scope.reduction.merge_restarts = false;
         }),
         with("syncs apart", |scope| {
@@ -398,7 +398,7 @@ fn bad_headers_are_named() {
 fn name_that_forges_output_is_rejected() {
     let mut scope = small();
     for name in [
-        "crashes-2\n  states 412,000",
+        "elections-4\n  states 412,000",
         "small\u{1b}[8m",
         "small\u{9b}8m",
         "a  b",

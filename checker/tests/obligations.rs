@@ -7,7 +7,7 @@ use checker::{
 };
 use model::{
     mutant::Mutant,
-    system::{Budget, Flaw, Obligation, Reduction, Scope},
+    system::{Budget, Flaw, Limit, Obligation, Reduction, Scope},
 };
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ fn scope(name: &str, terms: u64, budget: Budget) -> Scope {
 fn budget(entries: u8, crashes: u8) -> Budget {
     Budget {
         entries,
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     }
 }
@@ -54,7 +54,7 @@ fn small() -> Vec<Scope> {
         ..scope
     };
     let snapshots = Budget {
-        snapshots: 1,
+        snapshots: Limit::at_most(1),
         ..budget(0, 1)
     };
     let reads = Budget {
@@ -236,7 +236,7 @@ fn merging_beside_pre_votes_and_crashes_is_caught() {
 #[test]
 fn merging_where_servers_take_snapshots_is_caught() {
     let budget = Budget {
-        snapshots: 1,
+        snapshots: Limit::at_most(1),
         ..budget(0, 0)
     };
     let merged = Scope {

@@ -9,7 +9,7 @@ use model::{
     client::Invocation,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Scope, TransitionSystem},
+    system::{Budget, Limit, Scope, TransitionSystem},
 };
 use std::sync::atomic::AtomicBool;
 
@@ -35,7 +35,7 @@ fn scope(servers: u64, terms: u64, budget: Budget) -> Scope {
 
 fn crashes(crashes: u8) -> Budget {
     Budget {
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     }
 }

@@ -9,7 +9,7 @@ use checker::engine::{Limits, SearchOutcome, SearchProgress, check};
 use model::{
     Role,
     mutant::Mutant,
-    system::{Budget, Process, Reduction, Relabel, Relabelling, Scope, System},
+    system::{Budget, Limit, Process, Reduction, Relabel, Relabelling, Scope, System},
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -159,7 +159,7 @@ const UNMERGED: Reduction = Reduction {
 fn entries_that_a_leader_loses_are_not_lost_by_merging() {
     let budget = |entries, crashes| Budget {
         entries,
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     };
     for servers in [2, 3] {
@@ -194,7 +194,7 @@ fn entries_that_a_leader_loses_are_not_lost_by_merging() {
 fn two_leaders_lose_nothing_by_merging() {
     let budget = |entries, crashes| Budget {
         entries,
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     };
     let two = Scope {
@@ -216,7 +216,7 @@ fn two_leaders_lose_nothing_by_merging() {
 fn leader_that_counts_itself_too_early_is_found_with_merged_syncs() {
     let budget = Budget {
         entries: 1,
-        crashes: 1,
+        crashes: Limit::at_most(1),
         ..Budget::default()
     };
     let mut scope = scope("snapshots", 2, budget);
@@ -312,7 +312,7 @@ fn one_less_than(all: Reduction) -> Vec<(&'static str, Reduction)> {
 #[test]
 fn elections_with_a_crash_lose_nothing() {
     let budget = Budget {
-        crashes: 1,
+        crashes: Limit::at_most(1),
         ..Budget::default()
     };
     assert_nothing_lost(&scope("elections", 2, budget), &one_by_one());
@@ -321,7 +321,7 @@ fn elections_with_a_crash_lose_nothing() {
 #[test]
 fn elections_lose_nothing_by_all_reductions_together() {
     let budget = Budget {
-        crashes: 1,
+        crashes: Limit::at_most(1),
         ..Budget::default()
     };
     let none = [("any", Reduction::NONE)];
@@ -331,7 +331,7 @@ fn elections_lose_nothing_by_all_reductions_together() {
 #[test]
 fn one_leader_with_a_crash_loses_nothing() {
     let budget = Budget {
-        crashes: 1,
+        crashes: Limit::at_most(1),
         ..Budget::default()
     };
     assert_nothing_lost(&scope("crashes", 1, budget), &one_by_one());
@@ -361,7 +361,7 @@ fn clients_lose_nothing() {
 fn clients_beside_a_crash_lose_nothing() {
     let budget = Budget {
         entries: 1,
-        crashes: 1,
+        crashes: Limit::at_most(1),
         ..Budget::default()
     };
     let two = Scope {
@@ -407,8 +407,8 @@ fn pipeline_loses_nothing() {
 #[test]
 fn snapshots_lose_nothing() {
     let budget = Budget {
-        crashes: 1,
-        snapshots: 1,
+        crashes: Limit::at_most(1),
+        snapshots: Limit::at_most(1),
         ..Budget::default()
     };
     let scope = scope("snapshots", 1, budget);
@@ -419,7 +419,7 @@ fn snapshots_lose_nothing() {
 fn snapshots_beside_an_entry_lose_nothing() {
     let budget = Budget {
         entries: 1,
-        snapshots: 1,
+        snapshots: Limit::at_most(1),
         ..Budget::default()
     };
     let scope = scope("snapshots", 1, budget);
@@ -429,7 +429,7 @@ fn snapshots_beside_an_entry_lose_nothing() {
 #[test]
 fn snapshots_of_two_leaders_lose_nothing_by_forgetting_messages() {
     let budget = Budget {
-        snapshots: 1,
+        snapshots: Limit::at_most(1),
         ..Budget::default()
     };
     let some = one_less_than(UNMERGED)
@@ -469,7 +469,7 @@ fn trimming_loses_nothing() {
     let variants = [("trim_appends", UNTRIMMED)];
     let bounds = |entries, crashes| Budget {
         entries,
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     };
     assert_nothing_lost(&scope("crashes", 1, bounds(1, 1)), &variants);

@@ -10,7 +10,7 @@ use checker::{
 };
 use model::{
     mutant::Mutant,
-    system::{Budget, Local, Properties, Property, Scope},
+    system::{Budget, Limit, Local, Properties, Property, Scope},
 };
 use std::sync::atomic::AtomicBool;
 
@@ -26,7 +26,7 @@ fn scope(name: &str, mutant: Mutant) -> Scope {
 fn small_elections(mutant: Mutant) -> Scope {
     let mut scope = scope("elections", mutant);
     scope.terms = 2;
-    scope.budget.crashes = 1;
+    scope.budget.crashes = Limit::at_most(1);
     scope
 }
 

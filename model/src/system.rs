@@ -38,7 +38,7 @@ pub use properties::{
 };
 pub use reduction::{Reduction, Relevance};
 pub use relabel::{Relabel, Relabelling};
-pub use scope::{Budget, Scope};
+pub use scope::{Budget, Limit, Scope, Usage};
 pub use stateright_model::RaftModel;
 pub use transition_system::TransitionSystem;
 pub use witness::{Witness, Witnesses};
@@ -56,7 +56,7 @@ pub struct System {
     /// All messages ever sent, without those that can no longer have an effect.
     pub network: BTreeSet<Envelope>,
     /// The part of the budget that is used.
-    pub spent: Budget,
+    pub spent: Usage,
     /// The history variables.
     pub history: History,
     /// The property that was violated on the way to this state, if any. Such a state has no successors.

@@ -7,7 +7,7 @@ use super::{
 use crate::timed::{self, TimedScenario};
 use model::{
     mutant::Mutant,
-    system::{Budget, Properties, Property, Reduction, Scope},
+    system::{Budget, Limit, Properties, Property, Reduction, Scope},
 };
 
 /// All mutants, in the order of [`Mutant::ALL`].
@@ -225,7 +225,7 @@ fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
 
 fn elections(servers: u64, terms: u64, crashes: u8) -> Scope {
     let budget = Budget {
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     };
     alone(servers, bounded("elections", terms, budget))
@@ -234,7 +234,7 @@ fn elections(servers: u64, terms: u64, crashes: u8) -> Scope {
 fn logs(terms: u64, entries: u8, crashes: u8) -> Scope {
     let budget = Budget {
         entries,
-        crashes,
+        crashes: Limit::at_most(crashes),
         ..Budget::default()
     };
     bounded("crashes", terms, budget)
@@ -244,8 +244,8 @@ fn logs(terms: u64, entries: u8, crashes: u8) -> Scope {
 fn snapshots(terms: u64, entries: u8, crashes: u8) -> Scope {
     let budget = Budget {
         entries,
-        crashes,
-        snapshots: 1,
+        crashes: Limit::at_most(crashes),
+        snapshots: Limit::at_most(1),
         ..Budget::default()
     };
     bounded("snapshots", terms, budget)

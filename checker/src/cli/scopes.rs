@@ -1,7 +1,7 @@
 //! `scopes`: lists the scopes.
 
 use super::{Exit, verdict::BoundsJson};
-use crate::plural::counted;
+use crate::plural::{bounded, counted};
 use model::system::{Scope, Witness};
 use serde::Serialize;
 use std::io::{self, Write};
@@ -50,8 +50,8 @@ fn bounds(scope: &Scope) -> String {
         counted(scope.terms, "term"),
         counted(scope.budget.entries.into(), "entry"),
         counted(scope.budget.reads.into(), "read"),
-        counted(scope.budget.crashes.into(), "crash"),
-        counted(scope.budget.snapshots.into(), "snapshot"),
+        bounded(scope.budget.crashes.into(), "crash"),
+        bounded(scope.budget.snapshots.into(), "snapshot"),
         format!("{} per batch", scope.batch),
         counted(scope.attempts.into(), "attempt"),
         counted(scope.plans.len() as u64, "client"),

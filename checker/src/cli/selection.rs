@@ -9,8 +9,8 @@ use clap::{
 use model::{
     mutant::Mutant,
     system::{
-        Scope,
-        scope::{BOUNDS, Bound, MAX_BUDGET},
+        Limit, Scope,
+        scope::{BOUNDS, Bound, BoundValue},
     },
 };
 use std::collections::BTreeMap;
@@ -30,7 +30,6 @@ const DEFAULT_SCOPES: &[&str] = &[
     "snapshots",
     "snapshots-entries",
     "crashes",
-    "crashes-2",
     "elections-5",
     "fail-over",
     "sessions",
@@ -52,7 +51,7 @@ pub(crate) struct Selection {
 
 /// Bounds that replace a scope's own, by name. Without a scope, they apply to "crashes".
 #[derive(Clone, Debug)]
-pub(crate) struct Bounds(BTreeMap<&'static str, u64>);
+pub(crate) struct Bounds(BTreeMap<&'static str, BoundValue>);
 
 impl clap::Args for Bounds {
     fn augment_args(command: Command) -> Command {
@@ -62,9 +61,9 @@ impl clap::Args for Bounds {
             .args(BOUNDS.iter().map(|bound| {
                 Arg::new(bound.name)
                     .long(bound.name)
-                    .value_name("N")
+                    .value_name(if bound.may_be_any() { "N|any" } else { "N" })
                     .help(bound.help)
-                    .value_parser(value_parser!(u64))
+                    .value_parser(value_parser!(BoundValue))
             }))
     }
 
@@ -76,7 +75,7 @@ impl clap::Args for Bounds {
 impl clap::FromArgMatches for Bounds {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let given = |bound: &Bound| {
-            let value = matches.get_one::<u64>(bound.name)?;
+            let value = matches.get_one::<BoundValue>(bound.name)?;
             Some((bound.name, *value))
         };
         Ok(Self(BOUNDS.iter().filter_map(given).collect()))
@@ -183,11 +182,14 @@ impl Bounds {
             ("snapshots", 1),
         ];
         let exceeded = |(name, most): &(&str, u64)| {
-            Bound::named(name).is_some_and(|bound| (bound.get)(scope) > *most)
+            Bound::named(name).is_some_and(|bound| bound.value(scope).exceeds(*most))
         };
-        let mut cut: BTreeMap<_, _> = small.into_iter().filter(exceeded).collect();
+        let cut = small.into_iter().filter(exceeded);
+        let mut cut: BTreeMap<_, _> = cut
+            .map(|(name, most)| (name, BoundValue::Number(most)))
+            .collect();
         if cut.is_empty() && scope.terms > 1 {
-            cut.insert("terms", 1);
+            cut.insert("terms", BoundValue::Number(1));
         }
         (!cut.is_empty()).then(|| {
             let mut smaller = self.clone();
@@ -196,13 +198,12 @@ impl Bounds {
         })
     }
 
-    /// The bounds with one more crash. Returns `None` if clients are processes: a crash then makes every
-    /// sync a step of its own, which multiplies the number of states.
-    pub(crate) fn with_crash(&self, scope: &Scope) -> Option<Self> {
-        let crashes = scope.budget.crashes + 1;
-        (scope.plans.is_empty() && crashes <= MAX_BUDGET).then(|| {
+    /// The bounds with any number of crashes. Returns `None` if the scope has these, or if clients are
+    /// processes: a crash then makes every sync a step of its own, which multiplies the number of states.
+    pub(crate) fn with_crashes(&self, scope: &Scope) -> Option<Self> {
+        (scope.plans.is_empty() && scope.budget.crashes != Limit::Any).then(|| {
             let mut more = self.clone();
-            more.0.insert("crashes", crashes.into());
+            more.0.insert("crashes", BoundValue::Any);
             more
         })
     }
@@ -227,7 +228,7 @@ impl Bounds {
         scope.validate().with_context(context)?;
         let is_altered = BOUNDS
             .iter()
-            .any(|bound| (bound.get)(&scope) != (bound.get)(original));
+            .any(|bound| bound.value(&scope) != bound.value(original));
         Ok(Selected { scope, is_altered })
     }
 }

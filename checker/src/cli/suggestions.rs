@@ -7,8 +7,8 @@ use std::path::Path;
 
 /// Scopes that are exhausted in one or two minutes, smallest first.
 const EXHAUSTIBLE: &[&str] = &["replication", "reads", "crashes", "fail-over"];
-/// One crash more multiplies the number of states several times. From this many states, the larger
-/// search takes minutes.
+/// Crashes multiply the number of states several times. From this many states, the larger search takes
+/// minutes.
 const MAX_GROWN: u64 = 1_000_000;
 /// The same for searches that visit more states, or visit them more slowly.
 const MAX_GROWN_PLAIN: u64 = 20_000;
@@ -171,10 +171,10 @@ impl Ended<'_> {
             MAX_GROWN_PLAIN
         };
         let options = self.options.without(&["--max-states"]);
-        if let ([one], Some(bounds)) = (self.ran, self.bounds.with_crash(&self.about.scope))
+        if let ([one], Some(bounds)) = (self.ran, self.bounds.with_crashes(&self.about.scope))
             && one.states <= most
         {
-            return (self.check(&bounds, &options), "with one more crash");
+            return (self.check(&bounds, &options), "with any number of crashes");
         }
         let ran = |name: &str| self.ran.iter().any(|one| one.scope.name == name);
         let new = Scope::catalog()

@@ -11,7 +11,10 @@ use crate::{
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
     mutant::Mutant,
-    system::{Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses, scope::BOUNDS},
+    system::{
+        Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses,
+        scope::{BOUNDS, BoundValue},
+    },
 };
 use serde::{Serialize, Serializer};
 use std::{
@@ -467,14 +470,14 @@ pub(crate) fn unchecked(verdicts: &[Verdict]) -> Vec<Obligation> {
 
 /// The bounds of a scope as a JSON object, in the order of the table.
 #[derive(Debug)]
-pub(crate) struct BoundsJson(Vec<(&'static str, u64)>);
+pub(crate) struct BoundsJson(Vec<(&'static str, BoundValue)>);
 
 impl BoundsJson {
     pub(crate) fn new(scope: &Scope) -> Self {
         let bounds = BOUNDS.iter();
         Self(
             bounds
-                .map(|bound| (bound.name, (bound.get)(scope)))
+                .map(|bound| (bound.name, bound.value(scope)))
                 .collect(),
         )
     }

@@ -165,7 +165,7 @@ impl<'a> Ledger<'a> {
         let locals = tables.locals(&state, sender, message);
         let reduction = tables.scope().reduction;
         if message == OWN && state.server().is_some() {
-            if reduction.merge_restarts && tables.scope().budget.crashes > 0 {
+            if reduction.merge_restarts && !tables.scope().budget.crashes.is_never() {
                 let restarts = self.obligations.is_idle_restart(&state);
                 self.note(
                     Obligation::MergedRestarts,
@@ -314,7 +314,7 @@ impl<'a> Ledger<'a> {
                 to: self.node(first),
                 permutation,
                 request,
-                is_crash: cost.crashes > 0,
+                is_crash: self.tables.is_crash(step.effect),
             };
             let from = &mut self.nodes[node as usize];
             if (edge.to == node && permutation == 0) || from.edges.contains(&edge) {

@@ -16,7 +16,7 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Budget, Facet, History, Process, Relabel, Relabelling, Scope, System, TransitionSystem,
+        Facet, History, Process, Relabel, Relabelling, Scope, System, TransitionSystem, Usage,
         Violation, properties,
     },
 };
@@ -51,7 +51,7 @@ pub(crate) struct ChannelFacts {
 /// Budget and history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Shared {
-    spent: Budget,
+    spent: Usage,
     history: History,
 }
 

@@ -8,7 +8,8 @@ use super::{
 use model::{
     Message, Term,
     system::{
-        Action, Budget, Local, Reduction, Relabel, Relabelling, Scope, System, Witness, Witnesses,
+        Action, Budget, Limit, Local, Reduction, Relabel, Relabelling, Scope, System, Witness,
+        Witnesses,
     },
 };
 use rand_chacha::{
@@ -171,7 +172,7 @@ fn steps_beyond_the_budget_bear_no_witness() {
         (
             "crashes",
             Budget {
-                crashes: 1,
+                crashes: Limit::at_most(1),
                 ..Budget::default()
             },
             crashes,

@@ -36,6 +36,7 @@ pub(super) fn catalog() -> Value {
                 "about": bound.help,
                 "min": bound.min,
                 "max": bound.max,
+                "may_be_any": bound.may_be_any(),
             })
         })
         .collect();

@@ -10,7 +10,7 @@ use crate::trace::{ProcessSnapshot, SCHEMA};
 use model::{
     Address,
     mutant::Mutant,
-    system::{Property, Violation, Witness, Witnesses},
+    system::{Property, Violation, Witness, Witnesses, scope::BoundValue},
 };
 use serde_json::{Value, json};
 
@@ -198,16 +198,17 @@ fn witnesses(walk: &Walk) -> Vec<Value> {
 
 fn budgets(walk: &Walk) -> Vec<Value> {
     let (spent, of) = (walk.spent(), &walk.world.scope.budget);
+    let number = BoundValue::Number;
     let budgets = [
-        ("terms", walk.terms_used(), walk.world.scope.terms),
-        ("entries", spent.entries.into(), of.entries.into()),
-        ("reads", spent.reads.into(), of.reads.into()),
+        ("terms", walk.terms_used(), number(walk.world.scope.terms)),
+        ("entries", spent.entries.into(), number(of.entries.into())),
+        ("reads", spent.reads.into(), number(of.reads.into())),
         ("crashes", spent.crashes.into(), of.crashes.into()),
         ("snapshots", spent.snapshots.into(), of.snapshots.into()),
     ];
     budgets
         .into_iter()
-        .map(|(name, used, of): (&str, u64, u64)| json!({"name": name, "used": used, "of": of}))
+        .map(|(name, used, of): (&str, u64, BoundValue)| json!({"name": name, "used": used, "of": of}))
         .collect()
 }
 

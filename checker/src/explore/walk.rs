@@ -18,8 +18,8 @@ use crate::{explain, trace};
 use model::{
     Envelope, Term,
     system::{
-        Action, Budget, Facet, History, Local, LocalStep, Process, Properties, Property, Scope,
-        System, TransitionSystem, Violation, Witnesses, properties,
+        Action, Budget, Facet, History, Limit, Local, LocalStep, Process, Properties, Property,
+        Scope, System, TransitionSystem, Usage, Violation, Witnesses, properties,
     },
 };
 use std::{
@@ -59,7 +59,7 @@ pub(super) struct WalkStep {
     pub(super) witnesses: Witnesses,
     pub(super) text: String,
     pub(super) violations: Vec<Violation>,
-    spent: Budget,
+    spent: Usage,
     history: Arc<History>,
     /// The number of messages after the step.
     messages: usize,
@@ -185,8 +185,8 @@ impl Walk {
             budget: Budget {
                 entries: u8::MAX,
                 reads: u8::MAX,
-                crashes: u8::MAX,
-                snapshots: u8::MAX,
+                crashes: Limit::AtMost(u8::MAX),
+                snapshots: Limit::AtMost(u8::MAX),
             },
             ..real.scope().clone()
         });
@@ -212,7 +212,7 @@ impl Walk {
         &self.start.processes
     }
 
-    pub(super) fn spent(&self) -> &Budget {
+    pub(super) fn spent(&self) -> &Usage {
         &self.system.spent
     }
 
@@ -583,7 +583,7 @@ impl Walk {
     }
 
     /// The part of the cost that exceeds the budget.
-    fn lacking(&self, cost: &Budget) -> Option<Refusal> {
+    fn lacking(&self, cost: &Usage) -> Option<Refusal> {
         let after = self.system.spent.plus(cost);
         let Budget {
             entries,
@@ -592,16 +592,20 @@ impl Walk {
             snapshots,
         } = self.real.scope().budget;
         let counts = [
-            ("entries", after.entries, entries),
-            ("reads", after.reads, reads),
+            ("entries", after.entries, Limit::at_most(entries)),
+            ("reads", after.reads, Limit::at_most(reads)),
             ("crashes", after.crashes, crashes),
             ("snapshots", after.snapshots, snapshots),
         ];
-        let (budget, _, limit) = counts.into_iter().find(|(_, after, limit)| after > limit)?;
-        Some(match limit {
-            0 => Refusal::NoBudget { budget },
-            limit => Refusal::BudgetSpent { budget, limit },
-        })
+        counts
+            .into_iter()
+            .find_map(|(budget, after, limit)| match limit {
+                Limit::Never if after > 0 => Some(Refusal::NoBudget { budget }),
+                Limit::AtMost(limit) if after > limit => {
+                    Some(Refusal::BudgetSpent { budget, limit })
+                }
+                _ => None,
+            })
     }
 
     fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {

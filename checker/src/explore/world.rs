@@ -12,7 +12,7 @@ use model::{
     mutant::Mutant,
     system::{
         Properties, Reduction, Scope,
-        scope::{BOUNDS, Bound},
+        scope::{BOUNDS, Bound, BoundValue},
     },
 };
 use serde::Deserialize;
@@ -70,7 +70,7 @@ pub(super) struct Asked {
 struct AskedScope {
     name: String,
     #[serde(default)]
-    bounds: BTreeMap<String, u64>,
+    bounds: BTreeMap<String, BoundValue>,
 }
 
 /// The granularity of steps.
@@ -94,10 +94,10 @@ impl Steps {
 }
 
 /// The bounds of a scope by name.
-pub(super) fn bounds_of(scope: &Scope) -> BTreeMap<&'static str, u64> {
+pub(super) fn bounds_of(scope: &Scope) -> BTreeMap<&'static str, BoundValue> {
     BOUNDS
         .iter()
-        .map(|bound| (bound.name, (bound.get)(scope)))
+        .map(|bound| (bound.name, bound.value(scope)))
         .collect()
 }
 

@@ -10,7 +10,7 @@ use crate::{escape::check_name, interrupted::go_on};
 use anyhow::{Context, ensure};
 use model::{
     client::Invocation,
-    system::{Reduction, Scope},
+    system::{Limit, Reduction, Scope},
 };
 use sha2::{Digest, Sha256};
 use std::{io::Read, sync::atomic::AtomicBool};
@@ -64,14 +64,22 @@ pub(super) fn read(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<C
     })
 }
 
+/// The limit of a byte: 255 is any number of times.
+fn limit(byte: u8) -> Limit {
+    match byte {
+        u8::MAX => Limit::Any,
+        times => Limit::at_most(times),
+    }
+}
+
 /// Reads the scope, and whether states are canonical forms (symmetry reduction).
 fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let magic: [u8; 8] = input.fixed("magic")?;
     ensure!(magic == *b"RAFTCERT", "magic: not a certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
-        version == 3,
-        "version: {version} is unknown, only version 3 is supported"
+        version == 4,
+        "version: {version} is unknown, only version 4 is supported"
     );
     let [servers, terms, entries, reads, crashes, snapshots, attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
@@ -104,8 +112,8 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.terms = terms.into();
     scope.budget.entries = entries;
     scope.budget.reads = reads;
-    scope.budget.crashes = crashes;
-    scope.budget.snapshots = snapshots;
+    scope.budget.crashes = limit(crashes);
+    scope.budget.snapshots = limit(snapshots);
     scope.attempts = attempts.into();
     scope.batch = batch.into();
     scope.window = window.into();

@@ -5,7 +5,10 @@ use checker::trace::Trace;
 use model::{
     Address, ClientId, Envelope, Message, NodeId, ProxyId, RequestId,
     mutant::Mutant,
-    system::{Action, Local, Reduction, Scope, System, scope::Bound},
+    system::{
+        Action, Local, Reduction, Scope, System,
+        scope::{Bound, BoundValue},
+    },
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -32,7 +35,7 @@ pub(crate) struct Part {
     pub(crate) scope: String,
     /// Bounds in place of its own, as on the command line.
     #[serde(default)]
-    pub(crate) bounds: BTreeMap<String, u64>,
+    pub(crate) bounds: BTreeMap<String, BoundValue>,
     /// `split` makes every sync and restart a step of its own.
     #[serde(default)]
     pub(crate) steps: Option<String>,

@@ -4,7 +4,7 @@ use super::{
     Action, System,
     process::{ClientProcess, Local, Process, Running, Server},
     properties::history::History,
-    scope::Budget,
+    scope::Usage,
     transition_system::TransitionSystem,
 };
 use crate::{
@@ -70,7 +70,7 @@ impl TransitionSystem {
         let mut system = System {
             processes,
             network: BTreeSet::new(),
-            spent: Budget::default(),
+            spent: Usage::default(),
             history: History::default(),
             violation: None,
         };

@@ -16,7 +16,7 @@ use super::{
     properties::{history::Observation, pair::Facet},
     reduction::Reduction,
     relabel::{Relabel, Relabelling},
-    scope::{Budget, Scope},
+    scope::{Scope, Usage},
     transition_system::TransitionSystem,
 };
 use crate::{Durable, Effects, Envelope, Event, Raft, Role};
@@ -177,7 +177,7 @@ impl Obligations {
         if merged.next != up.next {
             return Err("the merged restart leads to another process".into());
         }
-        if up.cost != Budget::default() || !up.sent.is_empty() || !crash.sent.is_empty() {
+        if up.cost != Usage::default() || !up.sent.is_empty() || !crash.sent.is_empty() {
             return Err("the restart sends or costs something".into());
         }
         let Process::Server(server) = &up.next else {
@@ -260,7 +260,7 @@ impl Obligations {
         if step.next != *process {
             return Err("the eager step changes the process".into());
         }
-        if !step.observed.is_empty() || step.cost != Budget::default() || step.violation.is_some() {
+        if !step.observed.is_empty() || step.cost != Usage::default() || step.violation.is_some() {
             return Err("the eager step is recorded by budgets or properties".into());
         }
         if step.sent != eager {

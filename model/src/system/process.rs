@@ -2,8 +2,8 @@
 
 use super::{
     properties::{Violation, history::Observation},
-    scope::Budget,
-    witness::Witnesses,
+    scope::Usage,
+    witness::{Witness, Witnesses},
 };
 use crate::{
     Address, ClientId, Durable, Entry, EntryId, Envelope, NodeId, Raft, RequestId, Role, Timer,
@@ -111,7 +111,7 @@ pub struct LocalStep {
     /// The observations for the properties.
     pub observed: Vec<Observation>,
     /// The cost of the step in the scope's budget.
-    pub cost: Budget,
+    pub cost: Usage,
     /// The witnesses reached.
     pub witnesses: Witnesses,
     /// The property that the step violates.
@@ -125,7 +125,7 @@ impl LocalStep {
             sent: Vec::new(),
             timers: Vec::new(),
             observed: Vec::new(),
-            cost: Budget::default(),
+            cost: Usage::default(),
             witnesses: Witnesses::default(),
             violation: None,
         }
@@ -137,12 +137,19 @@ impl LocalStep {
         }
     }
 
-    /// Whether the step only sends. Such a step can be taken at any time, and repeatedly.
+    /// Whether the step only sends. Such a step can be taken at any time, and repeatedly. A crash does
+    /// not only send, even one that changes nothing.
     pub fn only_sends(&self, process: &Process) -> bool {
         self.observed.is_empty()
             && self.violation.is_none()
-            && self.cost == Budget::default()
+            && self.cost == Usage::default()
+            && !self.is_crash()
             && self.next == *process
+    }
+
+    /// Whether the step is a crash of a server.
+    pub fn is_crash(&self) -> bool {
+        self.witnesses.contains(Witness::Crashed)
     }
 }
 

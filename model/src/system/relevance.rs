@@ -4,7 +4,7 @@ use super::{
     flaw::flawed,
     process::{LocalStep, Process, Running, Server},
     reduction::Relevance,
-    scope::Budget,
+    scope::Usage,
     transition_system::TransitionSystem,
 };
 use crate::{
@@ -44,9 +44,9 @@ impl TransitionSystem {
         step.only_sends(process)
     }
 
-    /// Whether the budget allows no further crash.
-    pub fn are_crashes_over(&self, spent: &Budget) -> bool {
-        spent.crashes >= self.scope.budget.crashes
+    /// Whether the budget permits no further crash.
+    pub fn are_crashes_over(&self, spent: &Usage) -> bool {
+        !self.scope.budget.crashes.permits_another(spent.crashes)
     }
 
     /// The relevance of a message for its receiver.
@@ -84,7 +84,7 @@ impl TransitionSystem {
                 Some(LogIndex::ZERO)
                     if !hints
                         && self.scope.reduction.is_term_final_at_once()
-                        && self.scope.budget.snapshots == 0 =>
+                        && self.scope.budget.snapshots.is_never() =>
                 {
                     Relevance::TermOnly
                 }
@@ -128,7 +128,7 @@ impl TransitionSystem {
             };
             return (refused != *request).then_some(Message::AppendEntriesRequest(refused));
         }
-        if self.scope.budget.snapshots > 0 {
+        if !self.scope.budget.snapshots.is_never() {
             // The argument does not cover entries that a snapshot may include.
             return None;
         }

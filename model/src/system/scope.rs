@@ -1,55 +1,21 @@
 //! Scopes: named, bounded configurations whose state spaces are finite.
 //!
-//! All bounds are part of the state; the depth of the search is not limited. Terms, client entries,
-//! reads and crashes have budgets. Messages are unbounded: none is ever removed, so each can be lost,
-//! delayed, duplicated or reordered. A scope is exhausted when the frontier is empty.
+//! The depth of the search is not limited. Terms, client entries and reads have bounds, and their use
+//! is part of the state. Crashes and snapshots are unbounded, have a bound, or are disabled. Messages
+//! are unbounded: none is ever removed, so each can be lost, delayed, duplicated or reordered. A scope
+//! is exhausted when the frontier is empty.
 
 mod bounds;
+mod budget;
 mod catalog;
 
-pub use bounds::{BOUNDS, Bound, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
+pub use bounds::{BOUNDS, Bound, BoundValue, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
+pub use budget::{Budget, Limit, Usage};
 
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
 use crate::{ClientId, Config, NodeId, SessionId, Term, client::Invocation};
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
-
-/// The events that may still occur, or that have occurred.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Budget {
-    /// Entries that clients requested. A leader's no-ops are not counted.
-    pub entries: u8,
-    /// Reads that leaders accepted.
-    pub reads: u8,
-    /// Crashes of servers.
-    pub crashes: u8,
-    /// Snapshots that servers take.
-    #[serde(default)]
-    pub snapshots: u8,
-}
-
-impl Budget {
-    /// Whether the budget covers `cost`.
-    pub fn covers(&self, cost: &Self) -> bool {
-        cost.entries <= self.entries
-            && cost.reads <= self.reads
-            && cost.crashes <= self.crashes
-            && cost.snapshots <= self.snapshots
-    }
-
-    /// The sum of both.
-    #[must_use]
-    pub fn plus(&self, cost: &Self) -> Self {
-        Self {
-            entries: self.entries.saturating_add(cost.entries),
-            reads: self.reads.saturating_add(cost.reads),
-            crashes: self.crashes.saturating_add(cost.crashes),
-            snapshots: self.snapshots.saturating_add(cost.snapshots),
-        }
-    }
-}
 
 /// A bounded configuration. Its serialized form is the scope of a trace: all fields on which the
 /// transitions depend.
@@ -118,6 +84,9 @@ crate::diagnostics! {
         /// A bound exceeds its limits.
         BoundOutOfRange { bound: &'static str, value: u64, min: u64, max: u64 }
             = "{bound} {value} is out of range: give {min} to {max}";
+        /// A bound that must be a number is `any`.
+        BoundNeedsNumber { bound: &'static str, min: u64, max: u64 }
+            = "{bound} cannot be any: give a number from {min} to {max}";
         /// The scope merges syncs, and a server can reveal a write before it is durable.
         SyncsNotMergeable
             = "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: a server can then reveal a write before it is durable";
@@ -179,7 +148,7 @@ impl Scope {
     /// The bound that is out of range, with its range.
     pub fn validate(&self) -> Result<(), BadBound> {
         for bound in BOUNDS {
-            BadBound::within(bound.name, (bound.get)(self), bound.min, bound.max)?;
+            bound.check(bound.value(self))?;
         }
         BadBound::within("window", self.window as u64, 0, 1024)?;
         BadBound::within("clients", self.plans.len() as u64, 0, 4)?;
@@ -203,9 +172,9 @@ impl Scope {
     ///   acknowledgments that it sends at no other time.
     pub fn may_merge_syncs(&self) -> bool {
         let is_hidden = self.plans.is_empty() && self.window == 0 && !self.pre_vote;
-        (is_hidden || self.budget.crashes == 0)
+        (is_hidden || self.budget.crashes.is_never())
             && (self.window == 0 || self.budget.reads == 0)
-            && self.budget.snapshots == 0
+            && self.budget.snapshots.is_never()
     }
 
     /// The ids of the servers.

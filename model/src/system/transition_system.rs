@@ -8,12 +8,12 @@ use super::{
     process::{Local, LocalStep, Process},
     properties::{
         Violation,
-        history::{History, Observation},
+        history::History,
         pair::{Facet, check_pair},
     },
     reduction::Relevance,
-    scope::{Budget, Scope},
-    witness::{Witness, Witnesses},
+    scope::{Scope, Usage},
+    witness::Witnesses,
 };
 use crate::{Address, Envelope};
 use alloc::{collections::BTreeSet, vec::Vec};
@@ -122,10 +122,10 @@ impl TransitionSystem {
     /// step.
     pub fn record(
         &self,
-        spent: &Budget,
+        spent: &Usage,
         history: &History,
         step: &LocalStep,
-    ) -> Option<(Budget, History, Witnesses, Option<Violation>)> {
+    ) -> Option<(Usage, History, Witnesses, Option<Violation>)> {
         let spent = spent.plus(&step.cost);
         if !self.scope.budget.covers(&spent) {
             return None;
@@ -135,12 +135,6 @@ impl TransitionSystem {
         let mut violation = step.violation.clone();
         for observation in &step.observed {
             let observed = history.observe(observation, self.scope.properties, &mut witnesses);
-            if let Observation::Elected { .. } = observation
-                && spent.crashes > 0
-                && witnesses.contains(Witness::ReElection)
-            {
-                witnesses.add(Witness::ReElectionAfterCrash);
-            }
             violation = violation.or(observed.err());
         }
         if !self.scope.tracks_operations {

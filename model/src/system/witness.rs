@@ -28,8 +28,6 @@ witnesses! {
     LeaderElected = "leader elected";
     /// A leader was elected after a leader of an earlier term.
     ReElection = "re-election";
-    /// A leader was elected after a crash and after a leader of an earlier term.
-    ReElectionAfterCrash = "re-election after crash";
     /// A vote was refused because the candidate's log was behind.
     VoteRefusedForLog = "vote refused for its log";
     /// A vote was refused because the server had already voted in this term.

@@ -4,8 +4,8 @@ use super::{Shared, Tables};
 use model::{
     Envelope,
     system::{
-        Budget, Local, LocalStep, Observation, Process, Relabel, Relabelling, Relevance, Violation,
-        Witnesses,
+        Local, LocalStep, Observation, Process, Relabel, Relabelling, Relevance, Usage, Violation,
+        Witness, Witnesses,
     },
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -19,7 +19,7 @@ pub(crate) const NO_EFFECT: u32 = 0;
 /// The effect of a step on the shared part and on the verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Effect {
-    cost: Budget,
+    cost: Usage,
     observed: Vec<Observation>,
     witnesses: Witnesses,
     violation: Option<Violation>,
@@ -153,8 +153,14 @@ impl Tables {
     }
 
     /// The budget that an effect uses.
-    pub(crate) fn cost_of(&self, effect: u32) -> Budget {
+    pub(crate) fn cost_of(&self, effect: u32) -> Usage {
         self.effects.read().value(effect).cost
+    }
+
+    /// Whether the step of an effect is a crash.
+    pub(crate) fn is_crash(&self, effect: u32) -> bool {
+        let effects = self.effects.read();
+        effects.value(effect).witnesses.contains(Witness::Crashed)
     }
 
     fn step(&self, step: LocalStep) -> ProcessStep {

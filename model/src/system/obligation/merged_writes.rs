@@ -151,10 +151,9 @@ impl Obligations {
         let never = self.plain.local_step(&step.before, local);
         let never = never.filter(|never| disk_of(&never.next) == disk_of(&step.before));
         let never = never.map_or_else(Vec::new, |never| never.sent);
-        let early = match self.scope().budget.crashes {
-            0 => self.plain.local_step(&step.merged, local),
-            _ => None,
-        };
+        let never_crashes = self.scope().budget.crashes.is_never();
+        let early = never_crashes.then(|| self.plain.local_step(&step.merged, local));
+        let early = early.flatten();
         let early = early.map_or_else(Vec::new, |early| early.sent);
         for sent in sent {
             // Any message with the same term has the effect of the refusal.

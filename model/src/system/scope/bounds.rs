@@ -4,7 +4,9 @@
 //! page derive from it. A certificate does not: its writer and its verifier list the fields in the
 //! order of the format, and the verifier stays independent of the search on purpose.
 
-use super::{BadBound, Scope};
+use super::{BadBound, Limit, Scope};
+use core::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The maximum number of servers of a scope. The search tries all their permutations.
 pub const MAX_SERVERS: u64 = 5;
@@ -13,6 +15,100 @@ pub const MAX_TERMS: u64 = 9;
 /// The maximum number of client entries, reads, crashes or snapshots of a scope: ids of operations have
 /// two digits.
 pub const MAX_BUDGET: u8 = 20;
+
+/// The value of a bound. Its text and JSON are the number, or `any`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoundValue {
+    /// A number.
+    Number(u64),
+    /// No limit, which only some bounds allow ([`Bound::may_be_any`]).
+    Any,
+}
+
+impl BoundValue {
+    /// The text of [`BoundValue::Any`].
+    pub const ANY: &'static str = "any";
+
+    /// Whether the bound permits more than this number.
+    pub fn exceeds(self, most: u64) -> bool {
+        match self {
+            Self::Number(number) => number > most,
+            Self::Any => true,
+        }
+    }
+}
+
+impl fmt::Display for BoundValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Any => f.pad(Self::ANY),
+        }
+    }
+}
+
+/// The text is not a [`BoundValue`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotABoundValue;
+
+impl fmt::Display for NotABoundValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("give a number, or any where the bound allows it")
+    }
+}
+
+impl core::error::Error for NotABoundValue {}
+
+impl FromStr for BoundValue {
+    type Err = NotABoundValue;
+
+    fn from_str(text: &str) -> Result<Self, NotABoundValue> {
+        if text == Self::ANY {
+            return Ok(Self::Any);
+        }
+        text.parse().map(Self::Number).map_err(|_| NotABoundValue)
+    }
+}
+
+impl Serialize for BoundValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Any => serializer.serialize_str(Self::ANY),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BoundValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = BoundValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or \"any\"")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<BoundValue, E> {
+                Ok(BoundValue::Number(number))
+            }
+
+            // Formats with signed numbers only, such as TOML.
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<BoundValue, E> {
+                let unsigned = number.try_into().map(BoundValue::Number);
+                unsigned.map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<BoundValue, E> {
+                let value = (text == BoundValue::ANY).then_some(BoundValue::Any);
+                value.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
 
 /// A bound of a scope.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +119,16 @@ pub struct Bound {
     pub help: &'static str,
     /// The minimum.
     pub min: u64,
-    /// The maximum.
+    /// The maximum of a number.
     pub max: u64,
-    /// Returns the value in a scope.
-    pub get: fn(&Scope) -> u64,
-    set: fn(&mut Scope, u64),
+    access: Access,
+}
+
+/// Reads and replaces a bound of a scope.
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    Number(fn(&Scope) -> u64, fn(&mut Scope, u64)),
+    Limit(fn(&Scope) -> Limit, fn(&mut Scope, Limit)),
 }
 
 impl Bound {
@@ -36,14 +137,50 @@ impl Bound {
         BOUNDS.iter().find(|bound| bound.name == name)
     }
 
+    /// Whether the value may be [`BoundValue::Any`].
+    pub fn may_be_any(&self) -> bool {
+        matches!(self.access, Access::Limit(..))
+    }
+
+    /// The value in a scope.
+    pub fn value(&self, scope: &Scope) -> BoundValue {
+        match self.access {
+            Access::Number(get, _) => BoundValue::Number(get(scope)),
+            Access::Limit(get, _) => get(scope).into(),
+        }
+    }
+
     /// Replaces the value in a scope.
     ///
     /// # Errors
-    /// If the value is out of range.
-    pub fn replace(&self, scope: &mut Scope, value: u64) -> Result<(), BadBound> {
-        BadBound::within(self.name, value, self.min, self.max)?;
-        (self.set)(scope, value);
+    /// If the value is out of range, or [`BoundValue::Any`] where the bound needs a number.
+    pub fn replace(&self, scope: &mut Scope, value: BoundValue) -> Result<(), BadBound> {
+        self.check(value)?;
+        match (self.access, value) {
+            (Access::Number(_, set), BoundValue::Number(number)) => set(scope, number),
+            (Access::Number(..), BoundValue::Any) => {}
+            (Access::Limit(_, set), BoundValue::Number(number)) => {
+                set(scope, Limit::at_most(number as u8));
+            }
+            (Access::Limit(_, set), BoundValue::Any) => set(scope, Limit::Any),
+        }
         Ok(())
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// As of [`replace`](Self::replace).
+    pub(super) fn check(&self, value: BoundValue) -> Result<(), BadBound> {
+        match value {
+            BoundValue::Number(number) => BadBound::within(self.name, number, self.min, self.max),
+            BoundValue::Any if self.may_be_any() => Ok(()),
+            BoundValue::Any => Err(BadBound::BoundNeedsNumber {
+                bound: self.name,
+                min: self.min,
+                max: self.max,
+            }),
+        }
     }
 }
 
@@ -54,63 +191,73 @@ pub const BOUNDS: &[Bound] = &[
         help: "Number of servers",
         min: 1,
         max: MAX_SERVERS,
-        get: |scope| scope.servers,
-        set: |scope, value| scope.servers = value,
+        access: Access::Number(|scope| scope.servers, |scope, value| scope.servers = value),
     },
     Bound {
         name: "terms",
         help: "Number of terms that servers may enter",
         min: 1,
         max: MAX_TERMS,
-        get: |scope| scope.terms,
-        set: |scope, value| scope.terms = value,
+        access: Access::Number(|scope| scope.terms, |scope, value| scope.terms = value),
     },
     Bound {
         name: "entries",
         help: "Number of entries that clients request",
         min: 0,
         max: MAX_BUDGET as u64,
-        get: |scope| scope.budget.entries.into(),
-        set: |scope, value| scope.budget.entries = value as u8,
+        access: Access::Number(
+            |scope| scope.budget.entries.into(),
+            |scope, value| scope.budget.entries = value as u8,
+        ),
     },
     Bound {
         name: "reads",
         help: "Number of reads that leaders accept",
         min: 0,
         max: MAX_BUDGET as u64,
-        get: |scope| scope.budget.reads.into(),
-        set: |scope, value| scope.budget.reads = value as u8,
+        access: Access::Number(
+            |scope| scope.budget.reads.into(),
+            |scope, value| scope.budget.reads = value as u8,
+        ),
     },
     Bound {
         name: "crashes",
-        help: "Number of server crashes",
+        help: "Number of server crashes, or any",
         min: 0,
         max: MAX_BUDGET as u64,
-        get: |scope| scope.budget.crashes.into(),
-        set: |scope, value| scope.budget.crashes = value as u8,
+        access: Access::Limit(
+            |scope| scope.budget.crashes,
+            |scope, limit| scope.budget.crashes = limit,
+        ),
     },
     Bound {
         name: "snapshots",
-        help: "Number of snapshots that servers take",
+        help: "Number of snapshots that servers take, or any",
         min: 0,
         max: MAX_BUDGET as u64,
-        get: |scope| scope.budget.snapshots.into(),
-        set: |scope, value| scope.budget.snapshots = value as u8,
+        access: Access::Limit(
+            |scope| scope.budget.snapshots,
+            |scope, limit| scope.budget.snapshots = limit,
+        ),
     },
     Bound {
         name: "batch",
         help: "Maximum number of entries in one message",
         min: 1,
         max: 1024,
-        get: |scope| scope.batch as u64,
-        set: |scope, value| scope.batch = value as usize,
+        access: Access::Number(
+            |scope| scope.batch as u64,
+            |scope, value| scope.batch = value as usize,
+        ),
     },
     Bound {
         name: "attempts",
         help: "Number of times that a client sends a request",
         min: 1,
         max: 8,
-        get: |scope| scope.attempts.into(),
-        set: |scope, value| scope.attempts = value as u32,
+        access: Access::Number(
+            |scope| scope.attempts.into(),
+            |scope, value| scope.attempts = value as u32,
+        ),
     },
 ];

@@ -7,7 +7,7 @@ use crate::system::{
     properties::{
         Cause, Property, history::Observation, linearizability::OperationId, step as properties,
     },
-    scope::Budget,
+    scope::Usage,
     transition_system::TransitionSystem,
     witness::{Witness, Witnesses},
 };
@@ -59,10 +59,12 @@ impl TransitionSystem {
         if !running.unsynced.is_empty() {
             events.push(Local::Sync);
         }
-        if self.scope.budget.snapshots > 0 && running.raft.may_compact() {
+        if !self.scope.budget.snapshots.is_never() && running.raft.may_compact() {
             events.push(Local::Compact);
         }
-        events.push(Local::Crash);
+        if !self.scope.budget.crashes.is_never() {
+            events.push(Local::Crash);
+        }
         events
     }
 
@@ -93,7 +95,7 @@ impl TransitionSystem {
                 } else {
                     LocalStep::new(Process::Server(down))
                 };
-                step.cost.crashes = 1;
+                step.cost.crashes = self.scope.budget.crashes.cost();
                 step.witnesses.add(Witness::Crashed);
                 if !running.unsynced.is_empty() {
                     step.witnesses.add(Witness::UnsyncedWriteLost);
@@ -142,7 +144,7 @@ impl TransitionSystem {
                     return None;
                 }
                 let mut step = self.raft_step(server, Event::Compact, Vec::new())?;
-                step.cost.snapshots = 1;
+                step.cost.snapshots = self.scope.budget.snapshots.cost();
                 step.witnesses.add(Witness::SnapshotTaken);
                 Some(step)
             }
@@ -533,8 +535,8 @@ fn writes_term(process: &Process) -> bool {
 }
 
 /// The cost of the step in the budget: entries and reads that clients requested.
-fn cost_of(before: &Raft, next: &Process) -> Budget {
-    let mut cost = Budget::default();
+fn cost_of(before: &Raft, next: &Process) -> Usage {
+    let mut cost = Usage::default();
     if let (Role::Leader(was), Some(running)) = (
         &before.role,
         next.server().and_then(|server| server.running.as_ref()),

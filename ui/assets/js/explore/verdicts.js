@@ -116,9 +116,16 @@ function meaning(name, known, open) {
   return h('details', props, title, h('p', { class: 'property-about' }, words));
 }
 
-/** @param {{name: string, used: number, of: number}} budget */
+/** @param {{name: string, used: number, of: number | 'any'}} budget */
 function budget({ name, used, of }) {
   const label = t(`explore.bound-${name}`);
+  if (of === 'any')
+    return h(
+      'div',
+      { class: 'budget' },
+      h('span', {}, label),
+      h('span', { class: 'small dim' }, t('explore.budget-any')),
+    );
   const meter = { min: 0, max: Math.max(of, 1), value: used, 'aria-label': label };
   return h(
     'div',

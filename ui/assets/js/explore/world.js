@@ -19,6 +19,18 @@ import { aboutProperty, propertyName } from '../properties.js';
  */
 
 /**
+ * The value of a bound from its text; null if the text is not one.
+ * @param {string} text
+ * @param {{may_be_any: boolean}} bound
+ * @returns {number | 'any' | null}
+ */
+function boundOf(text, bound) {
+  if (bound.may_be_any && text.trim() === 'any') return 'any';
+  const number = Number.parseInt(text, 10);
+  return Number.isInteger(number) ? number : null;
+}
+
+/**
  * @param {Params} params
  * @param {Catalog} catalog
  * @returns {World}
@@ -28,8 +40,8 @@ export function worldOf(params, catalog) {
   /** @type {Bounds} */
   const bounds = {};
   for (const bound of catalog.bounds) {
-    const given = Number.parseInt(params[bound.name], 10);
-    if (Number.isInteger(given)) bounds[bound.name] = given;
+    const given = boundOf(params[bound.name] ?? '', bound);
+    if (given !== null) bounds[bound.name] = given;
   }
   return {
     name: scope ? scope.name : params.scope,
@@ -120,8 +132,12 @@ export function methodWords(catalog, method, name) {
  */
 export function boundsWords(bounds) {
   return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots']
-    .filter((name) => bounds[name] > 0)
-    .map((name) => t(`explore.n-${name}`, { n: bounds[name] }))
+    .filter((name) => bounds[name] !== undefined && bounds[name] !== 0)
+    .map((name) =>
+      bounds[name] === 'any'
+        ? t(`explore.any-${name}`)
+        : t(`explore.n-${name}`, { n: bounds[name] }),
+    )
     .join(', ');
 }
 
@@ -356,8 +372,10 @@ export function chooseWorld({ catalog, world, onChosen }) {
   const about = h('p', { class: 'small dim' });
   const inputs = new Map(
     catalog.bounds.map((bound) => [
-      bound.name,
-      h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true }),
+      bound,
+      bound.may_be_any
+        ? h('input', { inputmode: 'numeric', pattern: ' *([0-9]+|any) *', required: true })
+        : h('input', { type: 'number', min: bound.min, max: bound.max, step: 1, required: true }),
     ]),
   );
   const mutant = h(
@@ -382,7 +400,7 @@ export function chooseWorld({ catalog, world, onChosen }) {
       onsubmit: (/** @type {Event} */ event) => {
         event.preventDefault();
         const bounds = Object.fromEntries(
-          [...inputs].map(([name, input]) => [name, Number(input.value)]),
+          [...inputs].map(([bound, input]) => [bound.name, boundOf(input.value, bound) ?? 0]),
         );
         box.close();
         onChosen(
@@ -403,7 +421,7 @@ export function chooseWorld({ catalog, world, onChosen }) {
       'fieldset',
       {},
       h('legend', {}, t('explore.bounds')),
-      [...inputs].map(([name, input]) =>
+      [...inputs].map(([{ name }, input]) =>
         h(
           'label',
           {},
@@ -422,7 +440,7 @@ export function chooseWorld({ catalog, world, onChosen }) {
   function fill(bounds) {
     const found = catalog.scopes.find(({ name }) => name === scope.value);
     replace(about, found ? aboutOf('scope', found) : '');
-    for (const [name, input] of inputs)
+    for (const [{ name }, input] of inputs)
       input.value = String((bounds ?? found?.bounds ?? {})[name] ?? 0);
   }
   /** @param {Mutant | undefined} found */

@@ -259,7 +259,6 @@ export default {
   'stage.property-alwaysoninvariants': 'Invariantes permanentes',
   'stage.witness-leader-elected': 'líder elegido',
   'stage.witness-re-election': 'reelección',
-  'stage.witness-re-election-after-crash': 'reelección tras una caída',
   'stage.witness-vote-refused-for-its-log': 'voto negado por su log',
   'stage.witness-vote-refused-as-given': 'voto ya dado',
   'stage.witness-pre-vote-won': 'prevoto ganado',
