@@ -2,8 +2,9 @@
 //!
 //! Exit codes: 0 if every scope is exhausted and all properties and witnesses hold, and progress if it
 //! was checked. 1 if one of them fails, or a bug was planted, found or not. 2 for usage errors. 3 if
-//! truncated, regardless of other results. `linearize` and `replay` check records of a running cluster
-//! with similar codes: 0 accepted, 1 rejected, 2 unreadable, 3 nothing concluded.
+//! truncated, or if the result fails a check of the search itself, regardless of other results.
+//! `linearize` and `replay` check records of a running cluster with similar codes: 0 accepted, 1
+//! rejected, 2 unreadable, 3 nothing concluded.
 
 mod bench;
 mod certify;
@@ -77,7 +78,7 @@ pub enum Exit {
     Failed,
     /// The arguments or the environment do not permit the command.
     Usage,
-    /// A search was stopped early: no claim, regardless of other results.
+    /// A search was stopped early or fails a check of itself: no claim, regardless of other results.
     Truncated,
 }
 

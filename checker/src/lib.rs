@@ -7,6 +7,7 @@ pub mod cli;
 mod digest_chain;
 pub mod engine;
 mod escape;
+pub mod expected_counts;
 pub mod explain;
 pub mod explore;
 mod interrupted;

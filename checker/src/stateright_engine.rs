@@ -8,6 +8,7 @@
 
 use crate::{
     engine::{Limits, SearchOutcome, SearchProgress, StopCause},
+    expected_counts::Counts,
     machine,
 };
 use model::system::{Action, RaftModel, Scope, System, Witnesses};
@@ -43,6 +44,9 @@ pub struct StaterightReport {
     pub transitions: u64,
     /// The length of the longest path followed.
     pub depth: u64,
+    /// The counts that an exhausted search must have. The depth is that of this run, because a
+    /// depth-first search has another.
+    pub expected: Option<Counts>,
     /// Wall time.
     pub elapsed: Duration,
     /// The witnesses reached.
@@ -65,13 +69,14 @@ pub fn check(
         expanded: AtomicU64::new(0),
         most: AtomicU64::new(limits.max_states.unwrap_or(u64::MAX)),
     };
+    let expected = Counts::expected(scope, limits.symmetry);
     let builder = model
         .checker()
         .threads(limits.threads.max(1))
         .finish_when(HasDiscoveries::AnyFailures);
     match order {
-        Order::Depth => run(builder.spawn_dfs(), limits, progress),
-        Order::Breadth => run(builder.spawn_bfs(), limits, progress),
+        Order::Depth => run(builder.spawn_dfs(), limits, progress, expected),
+        Order::Breadth => run(builder.spawn_bfs(), limits, progress, expected),
     }
 }
 
@@ -114,6 +119,7 @@ fn run(
     mut checker: impl Checker<Tapped>,
     limits: &Limits,
     progress: &SearchProgress,
+    expected: Option<Counts>,
 ) -> StaterightReport {
     let started = Instant::now();
     let handles = checker.handles();
@@ -150,6 +156,8 @@ fn run(
         stopped = Some(StopCause::MaxStates);
     }
     let states = checker.unique_state_count() as u64;
+    // stateright counts initial states too, but no step leads to them.
+    let transitions = (checker.state_count() as u64).saturating_sub(1);
     let witnesses = checker.model().model.witnesses();
     let outcome = match (violation(&checker), stopped) {
         (Some(violated), _) => violated,
@@ -159,12 +167,19 @@ fn run(
             SearchOutcome::Exhausted
         }
     };
-    StaterightReport {
-        outcome,
+    let depth = (checker.max_depth() as u64).saturating_sub(1);
+    let found = Counts {
         states,
-        // stateright counts initial states too, but no step leads to them.
-        transitions: (checker.state_count() as u64).saturating_sub(1),
-        depth: (checker.max_depth() as u64).saturating_sub(1),
+        transitions,
+        depth,
+    };
+    let expected = expected.map(|expected| Counts { depth, ..expected });
+    StaterightReport {
+        outcome: outcome.compared(found, expected),
+        states,
+        transitions,
+        depth,
+        expected,
         elapsed,
         witnesses,
     }

@@ -92,7 +92,7 @@ enum Engine {
 impl Engine {
     fn name(self) -> &'static str {
         match self {
-            Self::BuiltIn => "built-in",
+            Self::BuiltIn => verdict::BUILT_IN,
             Self::Stateright => "stateright",
         }
     }
@@ -327,6 +327,7 @@ fn search(
                 states: found.states,
                 transitions: found.transitions,
                 depth: found.depth,
+                expected: found.expected,
                 elapsed: found.elapsed,
                 bytes: Some(found.bytes),
                 witnesses: found.witnesses,
@@ -347,6 +348,7 @@ fn search(
                 states: found.states,
                 transitions: found.transitions,
                 depth: found.depth,
+                expected: found.expected,
                 elapsed: found.elapsed,
                 bytes: None,
                 witnesses: found.witnesses,

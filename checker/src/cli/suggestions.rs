@@ -116,6 +116,7 @@ impl Ended<'_> {
                 (again(options), "the same check, without interruption")
             }
             (SearchOutcome::Truncated(StopCause::Obligation), _) => self.without_the_obligation(),
+            (SearchOutcome::Truncated(StopCause::UnexpectedCounts), _) => self.second_opinion(),
             (SearchOutcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     engine::{Checked, SearchOutcome, StopCause},
+    expected_counts::Counts,
     progress::{NoProgressClaim, ProgressReport, ProgressVerdict},
 };
 use comfy_table::{Cell, CellAlignment, Table, presets};
@@ -25,6 +26,8 @@ use std::{
 
 /// The table's text for progress that was not checked.
 const NOT_CHECKED: &str = "not checked";
+/// The name of the built-in engine.
+pub(crate) const BUILT_IN: &str = "built-in";
 
 /// The result of a search of a scope.
 #[derive(Clone, Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Verdict {
     pub(crate) states: u64,
     pub(crate) transitions: u64,
     pub(crate) depth: u64,
+    /// The counts that an exhausted search must have; `None` if nothing is known about this search.
+    pub(crate) expected: Option<Counts>,
     pub(crate) elapsed: Duration,
     /// Bytes of visited set, parents and frontier, if the engine reports them.
     pub(crate) bytes: Option<u64>,
@@ -89,7 +94,7 @@ impl Verdict {
         matches!(self.progress_verdict(), Some(ProgressVerdict::Stuck(_)))
     }
 
-    /// Whether a requested check was stopped early.
+    /// Whether a requested check was stopped early, or fails for the search itself.
     pub(crate) fn lacks_claim(&self) -> bool {
         let progress = self.progress_verdict();
         (self.is_truncated() && !self.is_stuck())
@@ -148,6 +153,9 @@ impl Verdict {
                 "{name}: truncated, {}. The reductions may have omitted states: no claim.",
                 reason(StopCause::Obligation)
             )),
+            SearchOutcome::Truncated(StopCause::UnexpectedCounts) => {
+                notes.extend(self.counts_note());
+            }
             SearchOutcome::Truncated(cause) => notes.push(format!(
                 "{name}: truncated, {}. Unvisited states may violate any property: no claim.",
                 reason(*cause)
@@ -198,6 +206,29 @@ impl Verdict {
             "{name}: the planted bug {bug} was not found in this scope: {holds} in all {states} states. `raft-checker mutants {bug}` finds it: {}.",
             crate::catalog::shown_by(mutant)
         )
+    }
+
+    /// The difference from the expected counts, and how to accept it.
+    fn counts_note(&self) -> Option<String> {
+        let (name, expected) = (&self.scope.name, self.expected?);
+        let found = Counts {
+            states: self.states,
+            transitions: self.transitions,
+            depth: self.depth,
+        };
+        let (was, is) = (counts_text(&expected), counts_text(&found));
+        let mut note = format!(
+            "{name}: no claim: expected {was}; found {is}. The protocol, the scope or the checker changed: the search may have lost states."
+        );
+        // The depth of a depth-first search does not belong into the table.
+        if self.engine == BUILT_IN {
+            let [states, transitions, depth] = [found.states, found.transitions, found.depth]
+                .map(|count| grouped(count).replace(',', "_"));
+            note += &format!(
+                " If the change is intended, the line of the scope in checker/src/expected_counts.rs becomes (\"{name}\", {states}, {transitions}, {depth}); CONTRIBUTING.md has the steps."
+            );
+        }
+        Some(note)
     }
 
     fn witness_note(&self) -> Option<String> {
@@ -256,6 +287,9 @@ impl Verdict {
         let properties = properties_checked(&self.scope);
         let (verdict, holding) = match &self.outcome {
             SearchOutcome::Exhausted => ("exhausted", format!("{properties}/{properties}")),
+            SearchOutcome::Truncated(StopCause::UnexpectedCounts) => {
+                ("truncated", "unexpected counts, no claim".to_owned())
+            }
             SearchOutcome::Truncated(_) => ("truncated", "none seen violated, no claim".to_owned()),
             SearchOutcome::Violated { violation, .. } => {
                 ("violated", format!("violated: {}", violation.property))
@@ -304,6 +338,7 @@ impl Verdict {
             states: self.states,
             transitions: self.transitions,
             depth: self.depth,
+            expected_counts: self.expected,
             seconds: self.elapsed.as_secs_f64(),
             bytes: self.bytes,
             witnesses: WitnessesJson {
@@ -378,7 +413,14 @@ pub(super) fn reason(cause: StopCause) -> &'static str {
         StopCause::Interrupted => "it was interrupted",
         StopCause::Capacity => "the state ids are used up",
         StopCause::Obligation => "an obligation of a reduction failed",
+        StopCause::UnexpectedCounts => "its counts are not the expected ones",
     }
+}
+
+fn counts_text(counts: &Counts) -> String {
+    let [states, transitions, depth] =
+        [counts.states, counts.transitions, counts.depth].map(grouped);
+    format!("{states} states, {transitions} transitions and depth {depth}")
 }
 
 fn list(witnesses: &[Witness]) -> String {
@@ -504,6 +546,9 @@ struct ScopeJson {
     states: u64,
     transitions: u64,
     depth: u64,
+    /// The counts that an exhausted search must have. Null unless the scope is one of the catalog,
+    /// without any change.
+    expected_counts: Option<Counts>,
     seconds: f64,
     bytes: Option<u64>,
     witnesses: WitnessesJson,

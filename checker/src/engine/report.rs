@@ -1,11 +1,12 @@
 //! The result of a search.
 
 use super::{obligations::Checked, tables::Sizes};
+use crate::expected_counts::Counts;
 use model::system::{Scope, System, Violation, Witness, Witnesses};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Why a search stopped before the frontier was empty.
+/// Why a search makes no claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopCause {
@@ -19,6 +20,9 @@ pub enum StopCause {
     Capacity,
     /// An obligation of a reduction failed; see [`SearchReport::checked`].
     Obligation,
+    /// The frontier is empty, and the counts are not those that the scope must have; see
+    /// [`SearchReport::expected`].
+    UnexpectedCounts,
 }
 
 /// How a search ended.
@@ -26,7 +30,7 @@ pub enum StopCause {
 pub enum SearchOutcome {
     /// Every state within the bounds was visited, and every property holds in all of them.
     Exhausted,
-    /// Stopped early: no claim.
+    /// No claim: stopped early, or the result fails a check of the search itself.
     Truncated(StopCause),
     /// A property is violated. `path` is a shortest path to the violation, up to a permutation of the
     /// servers, without the last system.
@@ -53,12 +57,27 @@ pub struct SearchReport {
     pub elapsed: Duration,
     /// The peak size in bytes of visited set, parents, index and frontier.
     pub bytes: u64,
+    /// The counts that the search must have if it visits every state; `None` unless the scope is one of
+    /// the catalog, without any change.
+    pub expected: Option<Counts>,
     /// The witnesses reached.
     pub witnesses: Witnesses,
     /// The sizes of the tables.
     pub sizes: Sizes,
     /// The checks of the reductions' obligations.
     pub checked: Checked,
+}
+
+impl SearchOutcome {
+    /// The outcome of a search with these counts: a search that should have others is not exhausted.
+    pub(crate) fn compared(self, found: Counts, expected: Option<Counts>) -> Self {
+        match (self, expected) {
+            (Self::Exhausted, Some(expected)) if expected != found => {
+                Self::Truncated(StopCause::UnexpectedCounts)
+            }
+            (outcome, _) => outcome,
+        }
+    }
 }
 
 impl SearchReport {
@@ -73,5 +92,52 @@ impl SearchReport {
     /// Whether the scope is exhausted, every property holds and every witness was reached.
     pub fn passed(&self, scope: &Scope) -> bool {
         matches!(self.outcome, SearchOutcome::Exhausted) && self.missing(scope).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn search_with_a_wrong_count_is_not_exhausted() {
+        let expected = Counts {
+            states: 10,
+            transitions: 30,
+            depth: 4,
+        };
+        let compared = |found, expected| SearchOutcome::Exhausted.compared(found, expected);
+        for known in [None, Some(expected)] {
+            assert!(matches!(
+                compared(expected, known),
+                SearchOutcome::Exhausted
+            ));
+        }
+        let wrong = [
+            Counts {
+                states: 9,
+                ..expected
+            },
+            Counts {
+                transitions: 31,
+                ..expected
+            },
+            Counts {
+                depth: 5,
+                ..expected
+            },
+        ];
+        for found in wrong {
+            assert!(matches!(
+                compared(found, Some(expected)),
+                SearchOutcome::Truncated(StopCause::UnexpectedCounts)
+            ));
+            // No other outcome becomes weaker or stronger.
+            let stopped = SearchOutcome::Truncated(StopCause::Interrupted);
+            assert!(matches!(
+                stopped.compared(found, Some(expected)),
+                SearchOutcome::Truncated(StopCause::Interrupted)
+            ));
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::{
     tables::Tables,
     visited::{ExploredSet, Inserter, Packing, SHARDS, StateSet, VisitedSet},
 };
+use crate::expected_counts::Counts;
 use model::system::{Scope, TransitionSystem, Violation, Witnesses};
 use parking_lot::Mutex;
 use std::{
@@ -59,11 +60,18 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &SearchProgres
             SearchOutcome::Violated { violation, path }
         }
     };
-    let report = SearchReport {
-        outcome,
+    let found = Counts {
         states: states.len() as u64,
         transitions: result.transitions,
         depth: progress.depth.load(Ordering::Relaxed),
+    };
+    let expected = Counts::expected(tables.scope(), limits.symmetry);
+    let report = SearchReport {
+        outcome: outcome.compared(found, expected),
+        states: found.states,
+        transitions: found.transitions,
+        depth: found.depth,
+        expected,
         elapsed: started.elapsed(),
         bytes: peak_bytes.max(states.bytes()),
         witnesses: result.witnesses,

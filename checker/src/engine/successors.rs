@@ -10,7 +10,7 @@ use super::{
     step_cache::{Applied, CachedProcess, ChannelKey, NO_SENDS, SendSet, StepCache, UNKNOWN},
     tables::{ChannelFacts, EMPTY, NO_EFFECT, Tables},
 };
-use model::system::{Violation, Witnesses};
+use model::system::{Flaw, Violation, Witnesses};
 
 /// `S` is the number of slots of a state; unused slots are 0.
 ///
@@ -38,6 +38,10 @@ pub(crate) struct Worker<'a, const S: usize> {
     pending: Vec<(usize, u32)>,
     /// The number of steps enabled in the states expanded so far.
     pub(crate) transitions: u64,
+    /// A planted flaw: one of this many successors is dropped; 0 for none.
+    dropped_of: u64,
+    /// The number of successors so far, if some are dropped.
+    successors: u64,
 }
 
 /// States with equal processes and an equal shared part.
@@ -114,6 +118,11 @@ impl<'a, const S: usize> Worker<'a, S> {
             inboxes: [UNKNOWN; S],
             pending: Vec::new(),
             transitions: 0,
+            dropped_of: match tables.scope().flaw {
+                Some(Flaw::DropsSuccessors(dropped_of)) => dropped_of,
+                _ => 0,
+            },
+            successors: 0,
         }
     }
 
@@ -149,7 +158,8 @@ impl<'a, const S: usize> Worker<'a, S> {
         let mut transitions = self.group.own_count;
         for own in 0..self.group.own.len() {
             let (step, number) = self.group.own[own];
-            if !found(&self.take(step, None, number)) {
+            let next = self.take(step, None, number);
+            if !self.drops_next() && !found(&next) {
                 return Ok(false);
             }
         }
@@ -166,7 +176,8 @@ impl<'a, const S: usize> Worker<'a, S> {
                 let number = self.move_of(to, known.outcome)?;
                 if number != DISABLED {
                     transitions += u64::from(known.count);
-                    if !found(&self.take(step, Some(slot), number)) {
+                    let next = self.take(step, Some(slot), number);
+                    if !self.drops_next() && !found(&next) {
                         return Ok(false);
                     }
                 }
@@ -174,6 +185,16 @@ impl<'a, const S: usize> Worker<'a, S> {
         }
         self.transitions += transitions;
         Ok(true)
+    }
+
+    /// Whether the planted flaw drops the next successor.
+    #[inline]
+    fn drops_next(&mut self) -> bool {
+        if self.dropped_of == 0 {
+            return false;
+        }
+        self.successors += 1;
+        self.successors.is_multiple_of(self.dropped_of)
     }
 
     /// Switches to the group of a state, and drops the inboxes of channels that differ.

@@ -121,6 +121,8 @@ model::diagnostics! {
         Interrupted = "early";
         /// The protocol violates an obligation of a reduction.
         ObligationViolated = "because the protocol violates an assumption of a reduction";
+        /// The search ended, and did not count as many states and steps as it must.
+        UnexpectedCounts = "because the counts of states and steps are not those that this scope must have";
     }
 }
 
@@ -132,6 +134,7 @@ impl From<StopCause> for Limit {
             StopCause::Capacity => Self::OutOfIds,
             StopCause::Interrupted => Self::Interrupted,
             StopCause::Obligation => Self::ObligationViolated,
+            StopCause::UnexpectedCounts => Self::UnexpectedCounts,
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Wrong reductions that tests can plant.
+//! Wrong reductions and wrong searches that tests can plant.
 
-/// A wrong reduction that a test can plant, to see that its obligation detects it.
+/// A wrong reduction, or a wrong search, that a test can plant. An obligation must detect a wrong
+/// reduction. The expected counts or the recheck must detect a wrong search.
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flaw {
@@ -24,6 +25,10 @@ pub enum Flaw {
     CommitsEagerly,
     /// Among servers that look alike, the first order found is canonical.
     FirstOrderIsCanonical,
+    /// Each thread of the search drops one of this many successors.
+    DropsSuccessors(u64),
+    /// In the search, only leaders crash.
+    OnlyLeadersCrash,
 }
 
 /// Whether this wrong reduction is planted. Always false without the feature `mutants`.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::engine::Checked;
+use crate::expected_counts::Counts;
 use crate::progress::NoProgressClaim;
 use model::{
     NodeId, Term,
@@ -17,6 +18,7 @@ fn verdict(outcome: SearchOutcome, witnesses: Witnesses) -> Verdict {
         states: 1,
         transitions: 0,
         depth: 0,
+        expected: None,
         elapsed: Duration::ZERO,
         bytes: None,
         witnesses,
@@ -108,6 +110,45 @@ fn failed_obligation_makes_no_claim_and_is_named() {
     }
     let table = verdict::table(std::slice::from_ref(&failed), &[]).to_string();
     assert!(!table.contains("13/13"), "{table}");
+}
+
+/// Neither the table nor the notes of a verdict may claim that the scope is exhausted.
+#[track_caller]
+fn assert_no_claim(verdict: &Verdict, words: &[&str]) {
+    assert_eq!(exit(std::slice::from_ref(verdict), &[]), Exit::Truncated);
+    let notes = verdict.notes().join("\n");
+    let table = verdict::table(std::slice::from_ref(verdict), &[]).to_string();
+    let json = serde_json::to_value(verdict.as_json()).expect("JSON");
+    for word in words {
+        assert!(notes.contains(word), "{word}: {notes}");
+    }
+    assert!(table.contains("no claim"), "{table}");
+    for claim in ["exhausted", "12/12"] {
+        assert!(!table.contains(claim), "{table}");
+        assert!(!notes.contains(claim), "{notes}");
+    }
+    assert_eq!(json["verdict"], "truncated");
+    assert_eq!(json["properties"]["hold"], serde_json::Value::Null);
+    assert!(verdict.fault().is_some());
+}
+
+#[test]
+fn unexpected_counts_make_no_claim_and_are_named() {
+    let all = Witnesses::from_bits(u64::MAX);
+    let cause = engine::StopCause::UnexpectedCounts;
+    let mut fewer = verdict(SearchOutcome::Truncated(cause), all);
+    (fewer.states, fewer.transitions, fewer.depth) = (11_277, 103_892, 16);
+    fewer.expected = Counts::of_catalog("elections");
+    let words = [
+        "expected 11,278 states, 103,892 transitions and depth 16",
+        "found 11,277 states",
+        "(\"elections\", 11_277, 103_892, 16);",
+        "CONTRIBUTING.md",
+    ];
+    assert_no_claim(&fewer, &words);
+    let json = serde_json::to_value(fewer.as_json()).expect("JSON");
+    assert_eq!(json["stopped_by"], "unexpected-counts");
+    assert_eq!(json["expected_counts"]["states"], 11_278);
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use super::{Shared, Tables};
 use model::{
-    Envelope,
+    Envelope, Role,
     system::{
-        Local, LocalStep, Observation, Process, Relabel, Relabelling, Relevance, Usage, Violation,
-        Witness, Witnesses,
+        Flaw, Local, LocalStep, Observation, Process, Relabel, Relabelling, Relevance, Usage,
+        Violation, Witness, Witnesses,
     },
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -141,7 +141,11 @@ impl Tables {
     /// The ways to deliver a message to a process, or its own events.
     pub(crate) fn locals(&self, process: &Process, sender: usize, message: u32) -> Vec<Local> {
         if message == OWN {
-            return self.transitions.local_events(process);
+            let mut events = self.transitions.local_events(process);
+            if self.scope().flaw == Some(Flaw::OnlyLeadersCrash) && !is_leader(process) {
+                events.retain(|event| *event != Local::Crash);
+            }
+            return events;
         }
         let envelope = self.envelope_to(process, sender, message);
         self.transitions.deliveries(&envelope)
@@ -237,4 +241,9 @@ impl Tables {
             },
         }
     }
+}
+
+fn is_leader(process: &Process) -> bool {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    running.is_some_and(|running| matches!(running.raft.role(), Role::Leader(_)))
 }

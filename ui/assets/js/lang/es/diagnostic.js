@@ -208,6 +208,8 @@ export default {
   'diagnostic.OutOfIds': 'por haber más estados de los que puede numerar',
   'diagnostic.Interrupted': 'antes de tiempo',
   'diagnostic.ObligationViolated': 'porque el protocolo no cumple lo que supone una reducción',
+  'diagnostic.UnexpectedCounts':
+    'porque el número de estados y de pasos no es el que debe tener este ámbito',
   'diagnostic.NoRun': '{error}',
   'diagnostic.WalkRefused': 'el recorrido no puede dar uno de sus pasos: {refusal}',
   'diagnostic.NotViolated': 'el recorrido por él no acaba incumpliendo esta propiedad',
