@@ -36,7 +36,8 @@
 //! * `frontier` holds the states of a level, and distributes them to threads;
 //! * `search` is the search loop, a parallel breadth-first search: level by level, so that the first
 //!   counterexample is a shortest one. `control` has its limits and its progress, `report` its result;
-//! * `obligations` checks the assumptions of the reductions after each level.
+//! * `obligations` checks the assumptions of the reductions after each level;
+//! * `recheck` expands some states of an exhausted search again, with the readable model.
 
 mod canonicalization;
 mod control;
@@ -46,6 +47,7 @@ mod interner;
 mod obligations;
 mod permutations;
 mod prefetch;
+mod recheck;
 mod report;
 mod search;
 mod state_layout;
@@ -58,6 +60,7 @@ mod visited;
 
 pub use control::{Limits, SearchProgress};
 pub use obligations::Checked;
+pub use recheck::{Disagreement, Recheck, Sample, recheck};
 pub use report::{SearchOutcome, SearchReport, StopCause};
 pub use search::{Explored, check};
 pub use tables::{Sizes, Tables};

@@ -4,11 +4,11 @@ use super::{
     Exit, certify,
     format::{self, Size},
     interrupt::Interrupt,
-    progress_bar,
+    progress_bar, recheck,
     selection::{self, Selected, Selection},
     suggestions::{self, Ended, Options},
     verdict::{self, Verdict},
-    violation::{self, report_stuck, report_violation},
+    violation::{self, report_missing, report_stuck, report_violation},
 };
 use crate::{
     certificate,
@@ -69,6 +69,8 @@ pub(crate) struct Args {
     /// Check only the safety properties
     #[arg(long, conflicts_with = "progress")]
     no_progress: bool,
+    #[command(flatten)]
+    recheck: recheck::RecheckOptions,
     /// Write all states of one exhausted scope to a file, for `verify`
     #[arg(long, value_name = "FILE", conflicts_with = "mutant")]
     certificate: Option<PathBuf>,
@@ -140,9 +142,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         args.trace.is_none() || scopes.len() == 1,
         "--trace names one file for one run: give exactly one --scope with it"
     );
+    let needs_states = args.progress || args.certificate.is_some() || args.recheck.is_asked();
     ensure!(
-        args.engine == Engine::BuiltIn || (!args.progress && args.certificate.is_none()),
-        "--certificate and --progress need full states, and stateright keeps hashes only: omit --engine stateright"
+        args.engine == Engine::BuiltIn || !needs_states,
+        "--certificate, --progress and --recheck need full states, and stateright keeps hashes only: omit --engine stateright"
     );
     if let Some(file) = &args.certificate {
         ensure!(
@@ -156,6 +159,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let interrupt = Interrupt::install()?;
     let limits = args.limits();
+    let sample = args.recheck.sample();
     let mut verdicts = Vec::new();
     let mut not_run = Vec::new();
     let mut certified = None;
@@ -168,7 +172,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         let (mut verdict, explored) = progress_bar::watch(&name, &interrupt, |progress| {
             search(args.engine, selected, &limits, progress)
         });
-        if let Some(explored) = explored {
+        if let Some(mut explored) = explored {
+            if let Some(sample) = sample.filter(|_| verdict.is_rechecked()) {
+                let (scope, threads) = (&verdict.scope, limits.threads);
+                let result = recheck::recheck(scope, &mut explored, sample, threads, &interrupt);
+                verdict.recheck = Some(result);
+                verdict.outcome = explored.report.outcome.clone();
+            }
             if args.checks_progress(&verdict) {
                 verdict.progress = Some(progress_of(&verdict.scope, &explored, &interrupt));
             }
@@ -213,7 +223,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         };
         print_json(&mut out, &summary)?;
     } else {
-        print_verdicts(&mut out, args.engine, &verdicts, &not_run)?;
+        print_verdicts(&mut out, args, &verdicts, &not_run)?;
         for obligation in &unchecked {
             writeln!(
                 out,
@@ -290,7 +300,8 @@ impl Args {
             flag(self.progress, "--progress"),
             flag(self.no_progress, "--no-progress"),
         ];
-        Options(options.into_iter().flatten().collect())
+        let options = options.into_iter().chain(self.recheck.typed());
+        Options(options.flatten().collect())
     }
 
     fn limits(&self) -> Limits {
@@ -332,6 +343,7 @@ fn search(
                 bytes: Some(found.bytes),
                 witnesses: found.witnesses,
                 checked: Some(found.checked),
+                recheck: None,
                 progress: None,
                 trace: None,
             };
@@ -353,6 +365,7 @@ fn search(
                 bytes: None,
                 witnesses: found.witnesses,
                 checked: None,
+                recheck: None,
                 progress: None,
                 trace: None,
             };
@@ -393,6 +406,11 @@ fn report(verdict: &mut Verdict, args: &Args) -> anyhow::Result<()> {
         let is_kept = report_stuck(to, &verdict.scope, &stuck.path, &file)?;
         verdict.trace = is_kept.then_some(file);
     }
+    if let Some(found) = verdict.disagreement() {
+        let file = args.trace_file(&verdict.scope, "recheck");
+        let is_kept = report_missing(to, &verdict.scope, found, &file)?;
+        verdict.trace = is_kept.then_some(file);
+    }
     if args.json {
         print_json(&mut out, &verdict.as_json())?;
     }
@@ -408,7 +426,7 @@ fn print_json(out: &mut impl Write, value: &impl Serialize) -> anyhow::Result<()
 
 fn print_verdicts(
     out: &mut impl Write,
-    engine: Engine,
+    args: &Args,
     verdicts: &[Verdict],
     not_run: &[String],
 ) -> anyhow::Result<()> {
@@ -422,7 +440,12 @@ fn print_verdicts(
     if !not_run.is_empty() {
         writeln!(out, "Not run: {}.", not_run.join(", "))?;
     }
-    if engine == Engine::Stateright {
+    if let Some(summary) = recheck::summary(verdicts.iter().filter_map(Verdict::rechecked)) {
+        writeln!(out, "{summary}")?;
+    } else if args.recheck.sample().is_none() {
+        writeln!(out, "Recheck: disabled. No state was expanded again.")?;
+    }
+    if args.engine == Engine::Stateright {
         writeln!(
             out,
             "stateright keeps states as 64-bit hashes: its verdicts hold up to collisions. It does not check what the reductions assume. Its depth is the longest path followed."

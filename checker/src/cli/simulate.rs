@@ -5,6 +5,7 @@ use super::{
     format::{self, counted, grouped, rate},
     interrupt::Interrupt,
     progress_bar,
+    seed::random_seed,
     selection::{self, Bounds},
     verdict::BoundsJson,
     violation::{self, report_trace},
@@ -16,7 +17,6 @@ use model::{
 };
 use serde::Serialize;
 use std::{
-    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     path::PathBuf,
     sync::atomic::Ordering,
@@ -121,12 +121,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(exit)
-}
-
-/// A random seed.
-fn random_seed() -> u64 {
-    // The keys of the standard library's hash maps are random numbers of the system.
-    RandomState::new().build_hasher().finish()
 }
 
 fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> SimulationReport {

@@ -116,7 +116,9 @@ impl Ended<'_> {
                 (again(options), "the same check, without interruption")
             }
             (SearchOutcome::Truncated(StopCause::Obligation), _) => self.without_the_obligation(),
-            (SearchOutcome::Truncated(StopCause::UnexpectedCounts), _) => self.second_opinion(),
+            (SearchOutcome::Truncated(StopCause::UnexpectedCounts | StopCause::Recheck), _) => {
+                self.second_opinion()
+            }
             (SearchOutcome::Truncated(_), _) => self.simulate(),
             (_, _) if self.about.lacks_claim() => (
                 again(&options.without(&["--progress"]).with("--no-progress")),
@@ -220,7 +222,9 @@ impl Ended<'_> {
         if self.about.is_stuck() || self.about.states > MAX_GROWN {
             return self.simulate();
         }
-        let mut other = options.without(&["--progress"]).with("--engine stateright");
+        let mut other = options
+            .without(&["--progress", "--recheck"])
+            .with("--engine stateright");
         if self.about.is_violated() {
             // The search ended early, so the whole scope may have many more states.
             other = other.bounded();

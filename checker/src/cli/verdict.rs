@@ -2,10 +2,11 @@
 
 use super::{
     format::{counted, grouped, time},
+    recheck::{self, RecheckJson},
     selection,
 };
 use crate::{
-    engine::{Checked, SearchOutcome, StopCause},
+    engine::{Checked, Disagreement, Recheck, SearchOutcome, StopCause},
     expected_counts::Counts,
     progress::{NoProgressClaim, ProgressReport, ProgressVerdict},
 };
@@ -49,9 +50,11 @@ pub(crate) struct Verdict {
     pub(crate) witnesses: Witnesses,
     /// The number of checks of the reductions' obligations, if the engine checks them.
     pub(crate) checked: Option<Checked>,
+    /// The result of the recheck, if it ran.
+    pub(crate) recheck: Option<Recheck>,
     /// The result of the progress check, if it ran.
     pub(crate) progress: Option<ProgressReport>,
-    /// The file with the run to a violation or to a stuck state.
+    /// The file with the run to a violation, to a stuck state, or to a step that the search does not have.
     pub(crate) trace: Option<PathBuf>,
 }
 
@@ -94,10 +97,32 @@ impl Verdict {
         matches!(self.progress_verdict(), Some(ProgressVerdict::Stuck(_)))
     }
 
+    /// Whether a recheck of the states is possible: the search ended by itself. Unexpected counts have
+    /// two causes, and the recheck may tell lost states from another protocol.
+    pub(crate) fn is_rechecked(&self) -> bool {
+        matches!(
+            self.outcome,
+            SearchOutcome::Exhausted | SearchOutcome::Truncated(StopCause::UnexpectedCounts)
+        )
+    }
+
+    /// The name of the scope and the result of the recheck, if it ran.
+    pub(crate) fn rechecked(&self) -> Option<(&str, &Recheck)> {
+        let result = self.recheck.as_ref()?;
+        Some((&self.scope.name, result))
+    }
+
+    /// The step that the search does not have, if the recheck found one.
+    pub(crate) fn disagreement(&self) -> Option<&Disagreement> {
+        self.recheck.as_ref()?.disagreement.as_ref()
+    }
+
     /// Whether a requested check was stopped early, or fails for the search itself.
     pub(crate) fn lacks_claim(&self) -> bool {
         let progress = self.progress_verdict();
+        let is_cut = self.recheck.as_ref().is_some_and(|one| one.is_interrupted);
         (self.is_truncated() && !self.is_stuck())
+            || is_cut
             || matches!(progress, Some(ProgressVerdict::Truncated(_)))
     }
 
@@ -134,9 +159,12 @@ impl Verdict {
                     "{name} did not reach required witnesses: {missing}"
                 ))
             }
-            SearchOutcome::Exhausted if self.lacks_claim() => {
-                Some(format!("the progress check of {name} has no verdict"))
-            }
+            SearchOutcome::Exhausted if self.lacks_claim() => match self.progress_verdict() {
+                Some(ProgressVerdict::Truncated(_)) => {
+                    Some(format!("the progress check of {name} has no verdict"))
+                }
+                _ => Some(format!("the recheck of {name} was interrupted")),
+            },
             SearchOutcome::Exhausted if self.is_undetected() => {
                 Some(format!("the bug planted in {name} was not found"))
             }
@@ -156,6 +184,8 @@ impl Verdict {
             SearchOutcome::Truncated(StopCause::UnexpectedCounts) => {
                 notes.extend(self.counts_note());
             }
+            // The recheck has a note of its own.
+            SearchOutcome::Truncated(StopCause::Recheck) => {}
             SearchOutcome::Truncated(cause) => notes.push(format!(
                 "{name}: truncated, {}. Unvisited states may violate any property: no claim.",
                 reason(*cause)
@@ -174,6 +204,10 @@ impl Verdict {
                 "{name}: obligation {unmet}. Without this reduction the search may find more."
             ),
         }));
+        notes.extend(
+            self.rechecked()
+                .and_then(|(name, result)| recheck::note(name, result)),
+        );
         notes.extend(self.progress_note());
         // Without the given bounds, the scope merges syncs.
         let is_switched_off = !self.scope.may_merge_syncs()
@@ -290,6 +324,9 @@ impl Verdict {
             SearchOutcome::Truncated(StopCause::UnexpectedCounts) => {
                 ("truncated", "unexpected counts, no claim".to_owned())
             }
+            SearchOutcome::Truncated(StopCause::Recheck) => {
+                ("truncated", "the search lost states, no claim".to_owned())
+            }
             SearchOutcome::Truncated(_) => ("truncated", "none seen violated, no claim".to_owned()),
             SearchOutcome::Violated { violation, .. } => {
                 ("violated", format!("violated: {}", violation.property))
@@ -358,6 +395,10 @@ impl Verdict {
                 unmet: checked.unmet.clone(),
                 seconds: checked.elapsed.as_secs_f64(),
             }),
+            recheck: self
+                .recheck
+                .as_ref()
+                .map(|result| RecheckJson::new(result, self.trace.as_deref())),
             progress: self
                 .progress
                 .as_ref()
@@ -414,6 +455,7 @@ pub(super) fn reason(cause: StopCause) -> &'static str {
         StopCause::Capacity => "the state ids are used up",
         StopCause::Obligation => "an obligation of a reduction failed",
         StopCause::UnexpectedCounts => "its counts are not the expected ones",
+        StopCause::Recheck => "the recheck found a step that the search does not have",
     }
 }
 
@@ -555,6 +597,8 @@ struct ScopeJson {
     properties: PropertiesJson,
     /// Null if the engine does not check them.
     obligations: Option<ObligationsJson>,
+    /// Null if no state was expanded again.
+    recheck: Option<RecheckJson>,
     /// Null if progress was not checked.
     progress: Option<ProgressJson>,
     violation: Option<ViolationJson>,

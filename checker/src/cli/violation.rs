@@ -2,6 +2,7 @@
 //! for programs.
 
 use crate::{
+    engine::Disagreement,
     explain,
     trace::{self, Trace},
 };
@@ -98,10 +99,40 @@ pub(crate) fn report_stuck(
         );
         return Ok(false);
     }
+    report_path(out, scope, path, file, NO_RUN)
+}
+
+/// Prints how a scope reaches a step that the search does not have, and writes the run to a file. Returns
+/// whether the run is in the file; otherwise the reason is on standard error.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub(crate) fn report_missing(
+    out: &mut dyn Write,
+    scope: &Scope,
+    found: &Disagreement,
+    file: &Path,
+) -> anyhow::Result<bool> {
+    if let Some(violation) = found.violation() {
+        return report_violation(out, scope, violation, &found.path, file);
+    }
+    let mut path = found.path.clone();
+    path.push(found.next.clone());
+    let failed = "no real run leads to the step that the search does not have";
+    report_path(out, scope, &path, file, failed)
+}
+
+fn report_path(
+    out: &mut dyn Write,
+    scope: &Scope,
+    path: &[System],
+    file: &Path,
+    failed: &'static str,
+) -> anyhow::Result<bool> {
     match trace::concrete_path(scope, path) {
         Ok(trace) => report_trace(out, &trace, file),
         Err(error) => {
-            output::error(error.context(NO_RUN));
+            output::error(error.context(failed));
             Ok(false)
         }
     }

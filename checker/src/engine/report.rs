@@ -23,6 +23,8 @@ pub enum StopCause {
     /// The frontier is empty, and the counts are not those that the scope must have; see
     /// [`SearchReport::expected`].
     UnexpectedCounts,
+    /// The readable model has a step that the search does not have; see [`super::recheck()`].
+    Recheck,
 }
 
 /// How a search ended.

@@ -134,7 +134,8 @@ impl From<StopCause> for Limit {
             StopCause::Capacity => Self::OutOfIds,
             StopCause::Interrupted => Self::Interrupted,
             StopCause::Obligation => Self::ObligationViolated,
-            StopCause::UnexpectedCounts => Self::UnexpectedCounts,
+            // The page does not run the recheck. A missing state changes the counts.
+            StopCause::UnexpectedCounts | StopCause::Recheck => Self::UnexpectedCounts,
         }
     }
 }

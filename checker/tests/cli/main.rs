@@ -7,6 +7,7 @@ mod explore;
 mod input;
 mod output;
 mod proof;
+mod recheck;
 mod signals;
 
 use checker::trace::{Trace, read_jsonl};

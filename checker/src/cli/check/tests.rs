@@ -1,10 +1,10 @@
 use super::*;
-use crate::engine::Checked;
+use crate::engine::{Checked, Disagreement, Recheck};
 use crate::expected_counts::Counts;
 use crate::progress::NoProgressClaim;
 use model::{
     NodeId, Term,
-    system::{Cause, Property, Unmet, Violation, Witnesses},
+    system::{Action, Cause, Local, Property, TransitionSystem, Unmet, Violation, Witnesses},
 };
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ fn verdict(outcome: SearchOutcome, witnesses: Witnesses) -> Verdict {
         bytes: None,
         witnesses,
         checked: None,
+        recheck: None,
         progress: None,
         trace: None,
     }
@@ -149,6 +150,55 @@ fn unexpected_counts_make_no_claim_and_are_named() {
     let json = serde_json::to_value(fewer.as_json()).expect("JSON");
     assert_eq!(json["stopped_by"], "unexpected-counts");
     assert_eq!(json["expected_counts"]["states"], 11_278);
+}
+
+fn rechecked(verdict: &Verdict) -> Recheck {
+    let system = TransitionSystem::new(verdict.scope.clone()).start();
+    let disagreement = Disagreement {
+        path: vec![system.clone()],
+        action: Action {
+            process: 0,
+            local: Local::ElectionTimeout,
+        },
+        next: system,
+    };
+    Recheck {
+        seed: 5,
+        rechecked: 3,
+        stored: 100,
+        is_interrupted: false,
+        disagreement: Some(disagreement),
+        elapsed: Duration::ZERO,
+    }
+}
+
+#[test]
+fn lost_successor_makes_no_claim_and_is_named() {
+    let all = Witnesses::from_bits(u64::MAX);
+    let cause = engine::StopCause::Recheck;
+    let mut lossy = verdict(SearchOutcome::Truncated(cause), all);
+    lossy.recheck = Some(rechecked(&lossy));
+    let words = ["seed 5", "server 1", "not in the visited set"];
+    assert_no_claim(&lossy, &words);
+    let json = serde_json::to_value(lossy.as_json()).expect("JSON");
+    assert_eq!(json["stopped_by"], "recheck");
+    assert_eq!(json["recheck"]["upper_bound"], serde_json::Value::Null);
+    assert_eq!(json["recheck"]["disagreement"]["steps"], 0);
+}
+
+#[test]
+fn interrupted_recheck_makes_no_claim() {
+    let mut cut = verdict(SearchOutcome::Exhausted, Witnesses::from_bits(u64::MAX));
+    assert_eq!(exit(std::slice::from_ref(&cut), &[]), Exit::Passed);
+    cut.recheck = Some(Recheck {
+        is_interrupted: true,
+        disagreement: None,
+        ..rechecked(&cut)
+    });
+    assert_eq!(exit(std::slice::from_ref(&cut), &[]), Exit::Truncated);
+    assert!(cut.notes()[0].contains("after 3 of 100 states"));
+    let fault = cut.fault().expect("no certificate");
+    assert!(fault.contains("recheck"), "{fault}");
 }
 
 #[test]

@@ -110,32 +110,45 @@ impl Shard {
         hash: u64,
         parent: u32,
     ) -> Inserted {
+        let Some(slot) = self.free_slot(state, hash) else {
+            return Inserted::Known;
+        };
+        if self.len() >= self.max_states {
+            return Inserted::Full;
+        }
+        self.states.push(state);
+        self.parents.push(&[parent]);
+        self.index[slot] = tag_of(hash) | self.len() as u32;
+        if self.len() >= self.index.len() / 8 * MAX_LOAD_EIGHTHS {
+            self.grow::<S>(packing);
+        }
+        Inserted::New
+    }
+
+    /// Whether the shard has a state.
+    pub(super) fn contains(&self, state: &[u64], hash: u64) -> bool {
+        self.free_slot(state, hash).is_none()
+    }
+
+    /// The index slot for a state; `None` if the shard has the state.
+    #[inline]
+    fn free_slot(&self, state: &[u64], hash: u64) -> Option<usize> {
         let mut slot = self.slot(hash);
         let tag = tag_of(hash);
         loop {
             let entry = self.index[slot];
             if entry == 0 {
-                break;
+                return Some(slot);
             }
             let may_be_equal = (entry ^ tag) >> POSITION_BITS == 0;
             if may_be_equal && is_same(self.states.get(position_of(entry)), state) {
-                return Inserted::Known;
+                return None;
             }
             slot += 1;
             if slot == self.index.len() {
                 slot = 0;
             }
         }
-        if self.len() >= self.max_states {
-            return Inserted::Full;
-        }
-        self.states.push(state);
-        self.parents.push(&[parent]);
-        self.index[slot] = tag | self.len() as u32;
-        if self.len() >= self.index.len() / 8 * MAX_LOAD_EIGHTHS {
-            self.grow::<S>(packing);
-        }
-        Inserted::New
     }
 
     /// Grows the index by half. It is rebuilt from the states, so that the old and the new index never

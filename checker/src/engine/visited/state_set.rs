@@ -1,6 +1,7 @@
 //! The visited set of a finished search, in level order.
 
-use super::{Packing, ROOT, Shard, VisitedSet, shard_and_position};
+use super::{MAX_WORDS, Packing, ROOT, Shard, VisitedSet, number_of, shard_and_position, shard_of};
+use crate::engine::hash::hash;
 use parking_lot::Mutex;
 
 /// The visited states, in breadth-first order.
@@ -15,6 +16,13 @@ pub trait StateSet: Send + Sync {
 
     /// A state in ids of the tables.
     fn key(&self, position: usize) -> Vec<u32>;
+
+    /// The states from the initial one to a state, by which the search first reached it, in ids of the
+    /// tables.
+    fn path(&self, position: usize) -> Vec<Vec<u32>>;
+
+    /// Whether the set has a state. `state` has as many slots as the search is compiled for.
+    fn contains(&self, state: &[u32]) -> bool;
 }
 
 /// The states of one level in one shard.
@@ -65,6 +73,18 @@ impl<const S: usize> ExploredSet<S> {
         path
     }
 
+    /// The shard of the state at a position in level order, and its position in the shard.
+    fn place(&self, position: usize) -> (usize, usize) {
+        let number = self
+            .segments
+            .partition_point(|segment| segment.end <= position);
+        let before = number
+            .checked_sub(1)
+            .map_or(0, |last| self.segments[last].end);
+        let segment = &self.segments[number];
+        (segment.shard, segment.first + position - before)
+    }
+
     fn unpacked(&self, shard: usize, position: usize) -> Vec<u32> {
         let state: [u32; S] = self.packing.unpack(self.shards[shard].state(position));
         state[..self.slots].to_vec()
@@ -77,13 +97,23 @@ impl<const S: usize> StateSet for ExploredSet<S> {
     }
 
     fn key(&self, position: usize) -> Vec<u32> {
-        let number = self
-            .segments
-            .partition_point(|segment| segment.end <= position);
-        let before = number
-            .checked_sub(1)
-            .map_or(0, |last| self.segments[last].end);
-        let segment = &self.segments[number];
-        self.unpacked(segment.shard, segment.first + position - before)
+        let (shard, position) = self.place(position);
+        self.unpacked(shard, position)
+    }
+
+    fn path(&self, position: usize) -> Vec<Vec<u32>> {
+        let (shard, position) = self.place(position);
+        self.path_to(number_of(shard, position))
+    }
+
+    fn contains(&self, state: &[u32]) -> bool {
+        let state: &[u32; S] = state.try_into().expect("a state of this search");
+        let mut words = [0; MAX_WORDS];
+        // The packing holds every stored state, so a state that does not fit is not stored.
+        if !self.packing.pack(state, &mut words) {
+            return false;
+        }
+        let hash = hash(state);
+        self.shards[shard_of(hash)].contains(&words[..self.packing.words()], hash)
     }
 }
