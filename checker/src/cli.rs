@@ -4,7 +4,7 @@
 //! was checked. 1 if one of them fails, or a bug was planted, found or not. 2 for usage errors. 3 if
 //! truncated, or if the result fails a check of the search itself, regardless of other results.
 //! `linearize` and `replay` check records of a running cluster with similar codes: 0 accepted, 1
-//! rejected, 2 unreadable, 3 nothing concluded.
+//! rejected, 2 unreadable, 3 nothing concluded. `verify` has its own.
 
 mod bench;
 mod certify;

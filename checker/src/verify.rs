@@ -2,19 +2,23 @@
 //!
 //! Checks a certificate against the definition, using only the model: no tables, no ids, no threads. The
 //! certificate's states must be exactly the scope's reachable states, and no step from any of them may
-//! violate a property. `format` reads the bytes; this module checks their meaning.
+//! violate a property. `format` reads the bytes; this module checks their meaning. `origin` compares the
+//! scope with the catalog's scope of the same name.
 //!
 //! The file is not trusted. This module compares its states only with states that it reached itself, so
 //! that forged states are never stepped.
 
 mod format;
+mod origin;
+
+pub use origin::Origin;
 
 use crate::{explain::describe_action, interrupted::go_on};
 use anyhow::{Context, bail, ensure};
 use format::Certificate;
 use model::{
     Address,
-    system::{Process, System, TransitionSystem, Witnesses},
+    system::{Process, Property, System, TransitionSystem, Witnesses},
 };
 use std::{
     collections::VecDeque,
@@ -27,8 +31,11 @@ use std::{
 /// A valid certificate.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// A description of the scope with all its bounds.
+    /// A description of the scope with all its bounds. It begins with the scope's name only if the scope
+    /// is one of the catalog.
     pub scope_description: String,
+    /// The relation of the scope to the catalog.
+    pub origin: Origin,
     /// The number of states.
     pub states: u64,
     /// The number of steps from these states.
@@ -39,22 +46,43 @@ pub struct Verified {
     pub root: [u8; 32],
 }
 
+/// A step of the model violates a property. Unlike any other error it is a result about the protocol: the
+/// verification reached this step itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{property}: violated in state {state} when {event}: {why}")]
+pub struct PropertyViolated {
+    /// The name of the property.
+    pub property: Property,
+    /// The number of the state in the certificate.
+    pub state: usize,
+    /// The step from this state.
+    pub event: String,
+    /// The cause.
+    pub why: String,
+}
+
 /// Verifies the certificate in a file, until `interrupt` is set.
 ///
 /// # Errors
 /// If the file cannot be read, or the certificate is not valid (the error names the failed check and the
-/// position). [`crate::Interrupted`].
+/// position). [`PropertyViolated`]. [`crate::Interrupted`].
 pub fn verify_file(path: &Path, interrupt: &AtomicBool) -> anyhow::Result<Verified> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    verify_until(BufReader::new(file), interrupt)
-        .with_context(|| format!("{} is not a valid certificate", path.display()))
+    verify_until(BufReader::new(file), interrupt).map_err(|error| {
+        let problem = if error.is::<PropertyViolated>() {
+            "certifies states that violate a property"
+        } else {
+            "is not a valid certificate"
+        };
+        error.context(format!("{} {problem}", path.display()))
+    })
 }
 
 /// Verifies a certificate.
 ///
 /// # Errors
 /// If the input cannot be read, or the certificate is not valid (the error names the failed check and
-/// the position).
+/// the position). [`PropertyViolated`].
 pub fn verify(input: impl Read) -> anyhow::Result<Verified> {
     verify_until(input, &AtomicBool::new(false))
 }
@@ -63,8 +91,10 @@ fn verify_until(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Veri
     let certificate = format::read(input, interrupt)?;
     check_states(&certificate, interrupt)?;
     let (transitions, witnesses) = search(&certificate, interrupt)?;
+    let origin = Origin::new(&certificate.scope);
     Ok(Verified {
-        scope_description: certificate.describe(),
+        scope_description: certificate.describe(&origin.qualified(&certificate.scope.name)),
+        origin,
         states: certificate.states.len() as u64,
         transitions,
         witnesses,
@@ -139,11 +169,13 @@ fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(
             witnesses.add_all(witnessed);
             let event = || describe_action(&action, &system);
             if let Some(violation) = &next.violation {
-                let (property, why) = (violation.property, &violation.cause);
-                bail!(
-                    "{property}: violated in state {index} when {}: {why}",
-                    event()
-                );
+                return Err(PropertyViolated {
+                    property: violation.property,
+                    state: index,
+                    event: event(),
+                    why: violation.cause.to_string(),
+                }
+                .into());
             }
             if next == system {
                 continue;
@@ -176,7 +208,7 @@ mod tests {
     use super::*;
     use model::{
         mutant::Mutant,
-        system::{Properties, Property, Scope},
+        system::{Properties, Scope},
     };
     use std::collections::BTreeSet;
 
@@ -226,6 +258,7 @@ mod tests {
         for properties in [Properties::ALL, Properties::only(Property::ElectionSafety)] {
             unchecked.scope.properties = properties;
             let error = search(&unchecked, &go_on).expect_err("two leaders of one term");
+            assert!(error.is::<PropertyViolated>(), "{error:#}");
             let text = format!("{error:#}");
             for word in [
                 "Election Safety: violated in state ",

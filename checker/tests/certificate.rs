@@ -3,7 +3,7 @@
 use checker::{
     certificate,
     engine::{Explored, Limits, SearchProgress, check},
-    verify::{Verified, verify},
+    verify::{Origin, Verified, verify},
 };
 use model::{
     client::Invocation,
@@ -198,6 +198,7 @@ fn certificate_of_each_kind_of_scope_is_verified() {
                 witnesses,
                 root,
                 scope_description,
+                origin,
             } = verify(bytes.as_slice())
                 .unwrap_or_else(|error| panic!("{} {symmetry}: {error:#}", scope.name));
             assert_eq!(summary.bytes, bytes.len() as u64);
@@ -209,7 +210,8 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             let mut both = witnesses;
             both.add_all(explored.report.witnesses);
             assert_eq!(both, witnesses, "{}", scope.name);
-            assert!(scope_description.starts_with(&scope.name));
+            assert!(scope_description.contains(&scope.name));
+            assert_ne!(origin, Origin::Catalog, "{}", scope.name);
         }
     }
 }

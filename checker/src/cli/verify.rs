@@ -1,4 +1,6 @@
-//! `verify`: checks a certificate against the definition, without the search.
+//! `verify`: checks a certificate against the definition, without the search. The exit code is 0 if it is
+//! accepted, 1 if a step of the model violates a property, 2 if the file cannot be read, and 3 if the
+//! certificate is not valid or the verification is interrupted: no claim.
 
 use super::{
     Exit,
@@ -9,7 +11,7 @@ use super::{
 use crate::{
     escape::escaped,
     interrupted::Interrupted,
-    verify::{self, Verified},
+    verify::{self, Origin, PropertyViolated, Verified},
 };
 use anyhow::Context;
 use std::{
@@ -47,9 +49,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(error) if error.chain().any(|cause| cause.is::<io::Error>()) => {
             return Err(error).context("give a certificate that can be read");
         }
-        Err(error) => {
-            writeln!(out, "rejected: {}", escaped(&format!("{error:#}")))?;
+        Err(error) if error.is::<PropertyViolated>() => {
+            writeln!(out, "violated: {}", escaped(&format!("{error:#}")))?;
             Exit::Failed
+        }
+        // A damaged or foreign file says nothing about the protocol.
+        Err(error) => {
+            writeln!(
+                out,
+                "rejected, no claim: {}",
+                escaped(&format!("{error:#}"))
+            )?;
+            Exit::Truncated
         }
     };
     out.flush()?;
@@ -57,18 +68,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn print(out: &mut impl Write, args: &Args, verified: &Verified) -> anyhow::Result<()> {
-    writeln!(
-        out,
-        "accepted: {}",
-        escaped(&args.file.display().to_string())
-    )?;
+    let file = args.file.display().to_string();
+    let accepted = match &verified.origin {
+        Origin::Catalog => "accepted",
+        Origin::Altered(_) => "accepted for altered bounds",
+        Origin::Unknown => "accepted for bounds that are not in the catalog",
+    };
+    writeln!(out, "{accepted}: {}", escaped(&file))?;
     writeln!(out, "  scope        {}", verified.scope_description)?;
     writeln!(out, "  states       {}", grouped(verified.states))?;
     writeln!(out, "  transitions  {}", grouped(verified.transitions))?;
     writeln!(out, "  root hash    {}", verify::hex(&verified.root))?;
     writeln!(
         out,
-        "These are exactly the reachable states of the scope, and every property holds in each."
+        "These are exactly the reachable states within these bounds, and every property holds in each."
     )?;
     Ok(())
 }

@@ -193,8 +193,8 @@ impl<R: Read> Input<R> {
 }
 
 impl Certificate {
-    /// A description of all bounds.
-    pub(super) fn describe(&self) -> String {
+    /// A description of all bounds, with the name under which the certificate is accepted.
+    pub(super) fn describe(&self, name: &str) -> String {
         let scope = &self.scope;
         let budget = &scope.budget;
         let yes_no = |flag| if flag { "yes" } else { "no" };
@@ -204,7 +204,7 @@ impl Certificate {
              batch {}, window {}, writes together {}, pre-vote {}, quorum checked {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
              symmetry {}, {}",
-            scope.name,
+            name,
             scope.servers,
             scope.terms,
             budget.entries,

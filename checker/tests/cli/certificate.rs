@@ -19,8 +19,8 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let verified = stdout(&output);
     for word in [
-        "accepted",
-        "elections",
+        "accepted for altered bounds: small",
+        "altered elections (terms 1, in the catalog 3; crashes 0, in the catalog 2): servers 3,",
         "reductions: merged syncs, ",
         "transitions",
         &root[..64],
@@ -32,8 +32,12 @@ fn certificate_of_an_exhausted_scope_is_verified_and_an_altered_one_rejected() {
     *bytes.last_mut().expect("a last byte") ^= 1;
     fs::write(&file, bytes).expect("an altered certificate");
     let output = run_in(directory.path(), &["verify", "small"]);
-    assert_eq!(code(&output), 1, "{}", stderr(&output));
-    assert!(stdout(&output).contains("rejected: "));
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(stdout(&output).contains("rejected, no claim: "));
+    fs::write(&file, "something else").expect("a foreign file");
+    let output = run_in(directory.path(), &["verify", "small"]);
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
+    assert!(stdout(&output).contains("magic: not a certificate"));
 }
 
 #[test]
