@@ -21,6 +21,8 @@ use std::{
 };
 
 const INTERRUPTED: &str = "interrupted while writing";
+const FAILED: &str =
+    "the file cannot be written. Free disk space or give another path, and run the check again";
 
 /// The result of a request for a certificate.
 pub(crate) enum Certified {
@@ -76,7 +78,8 @@ impl Certified {
     /// The exit status of the check, which the result of the certificate may change.
     pub(crate) fn exit(&self, exit: Exit) -> Exit {
         match self {
-            Self::Failed(_) if exit == Exit::Passed => Exit::Usage,
+            // The request for a certificate was not fulfilled, for a reason outside of the arguments.
+            Self::Failed(_) if exit == Exit::Passed => Exit::Truncated,
             Self::Interrupted => Exit::Truncated,
             _ => exit,
         }
@@ -103,7 +106,10 @@ impl Certified {
             )?,
             Self::Withheld(why) => writeln!(out, "No certificate was written: {why}.")?,
             Self::Interrupted => writeln!(out, "No certificate was written: {INTERRUPTED}.")?,
-            Self::Failed(_) => writeln!(out, "No certificate was written.")?,
+            Self::Failed(_) => writeln!(
+                out,
+                "No certificate was written, and the exit code makes no claim: {FAILED}."
+            )?,
         }
         Ok(())
     }

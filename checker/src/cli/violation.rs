@@ -159,6 +159,12 @@ pub(crate) fn report_trace(
             Ok(true)
         }
         Err(error) => {
+            writeln!(
+                out,
+                "This run was not written to {}: the reason is on standard error. The verdict holds.",
+                file.display()
+            )?;
+            writeln!(out)?;
             output::error(error);
             Ok(false)
         }

@@ -81,7 +81,7 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
         directory.path(),
         &[SMALL, &["--certificate", "small"]].concat(),
     );
-    assert_eq!(code(&output), 2, "{}", stderr(&output));
+    assert_eq!(code(&output), 3, "{}", stderr(&output));
     for word in ["cannot write the certificate", "free disk space"] {
         assert!(
             stderr(&output).contains(word),
@@ -89,7 +89,9 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
             stderr(&output)
         );
     }
-    assert!(stdout(&output).contains("No certificate was written"));
+    for word in ["No certificate was written", "no claim", "Free disk space"] {
+        assert!(stdout(&output).contains(word), "{}", stdout(&output));
+    }
     assert_eq!(files(), 0);
 
     let trace = ["--trace", "run.jsonl"];
@@ -102,6 +104,8 @@ fn full_disk_leaves_neither_half_a_certificate_nor_half_a_run() {
             stderr(&output)
         );
     }
-    assert!(stdout(&output).contains("violated"), "{}", stdout(&output));
+    for word in ["violated", "This run was not written to run.jsonl"] {
+        assert!(stdout(&output).contains(word), "{}", stdout(&output));
+    }
     assert_eq!(files(), 0);
 }
