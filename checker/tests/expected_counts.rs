@@ -69,7 +69,7 @@ fn growth_tables_have_the_expected_counts() {
             "elections" | "elections-4" | "elections-5" => {
                 (elections, vec![&servers, &terms, &crashed])
             }
-            "replication" | "crashes" | "crashes-2" => (crashes, vec![&terms, &entries, &crashed]),
+            "replication" | "crashes" => (crashes, vec![&terms, &entries, &crashed]),
             _ => (others, vec![&quoted]),
         };
         let row = rows(table, &['|'])

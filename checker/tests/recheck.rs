@@ -3,7 +3,7 @@
 use checker::engine::{
     Explored, Limits, Recheck, Sample, SearchOutcome, SearchProgress, StopCause, check, recheck,
 };
-use model::system::{Budget, Flaw, Reduction, Scope, TransitionSystem};
+use model::system::{Budget, Flaw, Limit, Reduction, Scope, TransitionSystem};
 use std::sync::atomic::AtomicBool;
 
 /// All states of the small scopes.
@@ -41,8 +41,8 @@ fn small() -> Vec<Scope> {
     let budget = |entries, reads, crashes, snapshots| Budget {
         entries,
         reads,
-        crashes,
-        snapshots,
+        crashes: Limit::at_most(crashes),
+        snapshots: Limit::at_most(snapshots),
     };
     let two = |name: &str, terms, budget| {
         scope(name, |scope| {
@@ -64,7 +64,7 @@ fn small() -> Vec<Scope> {
         scope("sessions", |scope| scope.budget.entries = 2),
         scope("elections", |scope| {
             scope.terms = 1;
-            scope.budget.crashes = 0;
+            scope.budget.crashes = Limit::Never;
             scope.reduction = Reduction::NONE;
         }),
     ]

@@ -140,7 +140,7 @@ fn has_more(reduction: Reduction, original: Reduction) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::{Properties, Property};
+    use model::system::{Limit, Properties, Property};
 
     fn origin(name: &str, change: impl FnOnce(&mut Scope)) -> Origin {
         let mut scopes = Scope::catalog().into_iter();
@@ -170,8 +170,11 @@ mod tests {
             (|scope| scope.terms = 1, "terms 1, in the catalog 2"),
             (|scope| scope.budget.entries = 1, "entries 1"),
             (|scope| scope.budget.reads = 1, "reads 1"),
-            (|scope| scope.budget.crashes = 0, "crashes 0"),
-            (|scope| scope.budget.snapshots = 1, "snapshots 1"),
+            (|scope| scope.budget.crashes = Limit::Never, "crashes 0"),
+            (
+                |scope| scope.budget.snapshots = Limit::AtMost(1),
+                "snapshots 1",
+            ),
             (|scope| scope.attempts = 2, "attempts 2"),
             (|scope| scope.batch = 1, "batch 1, in the catalog 64"),
             (|scope| scope.window = 2, "window 2"),

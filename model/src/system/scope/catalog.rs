@@ -232,7 +232,7 @@ impl Scope {
                 terms: 2,
                 budget: Budget {
                     crashes: Limit::Any,
-                    snapshots: Limit::Any,
+                    snapshots: Limit::AtMost(1),
                     ..Budget::default()
                 },
                 with_session: true,
