@@ -310,9 +310,9 @@ fn one_less_than(all: Reduction) -> Vec<(&'static str, Reduction)> {
 }
 
 #[test]
-fn elections_with_a_crash_lose_nothing() {
+fn elections_with_crashes_lose_nothing() {
     let budget = Budget {
-        crashes: Limit::at_most(1),
+        crashes: Limit::Any,
         ..Budget::default()
     };
     assert_nothing_lost(&scope("elections", 2, budget), &one_by_one());
@@ -321,7 +321,7 @@ fn elections_with_a_crash_lose_nothing() {
 #[test]
 fn elections_lose_nothing_by_all_reductions_together() {
     let budget = Budget {
-        crashes: Limit::at_most(1),
+        crashes: Limit::Any,
         ..Budget::default()
     };
     let none = [("any", Reduction::NONE)];
@@ -329,12 +329,46 @@ fn elections_lose_nothing_by_all_reductions_together() {
 }
 
 #[test]
-fn one_leader_with_a_crash_loses_nothing() {
+fn one_leader_with_crashes_loses_nothing() {
     let budget = Budget {
-        crashes: Limit::at_most(1),
+        crashes: Limit::Any,
         ..Budget::default()
     };
     assert_nothing_lost(&scope("crashes", 1, budget), &one_by_one());
+}
+
+/// Crashes without a count reach exactly the servers that a sufficient number of counted crashes reaches,
+/// with all reductions and with none.
+#[test]
+fn crashes_without_a_count_reach_what_counted_crashes_reach() {
+    let bounded = |crashes| {
+        let budget = Budget {
+            entries: 1,
+            crashes,
+            ..Budget::default()
+        };
+        Scope {
+            servers: 2,
+            ..scope("crashes", 1, budget)
+        }
+    };
+    let reached = |crashes, reduction| quiet_processes(&bounded(crashes), reduction, false);
+    let counted = |crashes| reached(Limit::at_most(crashes), Reduction::NONE);
+    let enough = counted(4);
+    assert_ne!(
+        counted(1),
+        enough,
+        "one crash suffices: the comparison is empty"
+    );
+    assert_eq!(counted(5), enough);
+    for reduction in [Reduction::ALL, Reduction::NONE] {
+        assert_same(
+            &bounded(Limit::Any),
+            "counting crashes",
+            &reached(Limit::Any, reduction),
+            &enough,
+        );
+    }
 }
 
 /// The clients and the proxy are compared too.
