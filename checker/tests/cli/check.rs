@@ -53,7 +53,7 @@ fn check_suggestions_after_a_pass_lead_on() {
     let directory = directory();
     let output = run_with(SMALL, &["--threads", "2", "--no-symmetry"]);
     let [larger, mutants, explore] = suggestions(&output).try_into().expect("three lines");
-    let grown = "check --scope elections --terms 1 --crashes 1 --threads 2 --no-symmetry";
+    let grown = "check --scope elections --terms 1 --crashes any --threads 2 --no-symmetry";
     assert_eq!(larger, words(grown));
     assert_eq!(mutants, ["mutants"]);
     assert_eq!(
@@ -239,6 +239,7 @@ fn check_nearest_scope_is_suggested() {
 /// reductions.
 const BOTH_ENGINES: &[&str] = &[
     "elections --terms 2 --crashes 1",
+    "elections --terms 2 --crashes any",
     "elections --terms 2 --crashes 0 --no-symmetry",
     "elections --terms 1 --crashes 0 --no-reduction",
     "elections --terms 1 --crashes 0 --no-reduction --no-symmetry",
@@ -252,6 +253,8 @@ const BOTH_ENGINES: &[&str] = &[
     "replication --terms 1 --entries 1 --servers 2 --no-symmetry",
     "replication --terms 1 --entries 1 --servers 2 --no-reduction",
     "crashes --terms 1 --entries 0 --crashes 1",
+    "crashes --terms 1 --entries 0 --crashes any",
+    "crashes --terms 1 --entries 0 --crashes any --servers 2 --no-reduction",
     "crashes --terms 2 --entries 1 --crashes 1 --servers 2",
     "crashes --terms 1 --entries 0 --crashes 1 --servers 2 --no-reduction",
     "crashes --terms 1 --entries 0 --crashes 1 --servers 2 --no-reduction --no-symmetry",
