@@ -82,7 +82,8 @@ export default {
   'diagnostic.InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
 
   // Bounds and worlds.
-  'diagnostic.BoundNeedsNumber': 'el límite «{bound}» no puede ser any: da un número de {min} a {max}',
+  'diagnostic.BoundNeedsNumber':
+    'el límite «{bound}» no puede ser any: da un número de {min} a {max}',
   'diagnostic.BoundOutOfRange': 'el límite «{bound}» no puede ser {value}: da de {min} a {max}',
   'diagnostic.SyncsNotMergeable':
     'no se pueden unir las escrituras en disco con instantáneas, con lecturas junto a una ventana, ni con caídas junto a clientes, una ventana o PreVote: un servidor podría entonces revelar una escritura antes de que esté en disco',

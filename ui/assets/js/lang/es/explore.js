@@ -462,7 +462,8 @@ export default {
   'explore.scope-elections-4': 'un número par de servidores: mayorías de tres',
   'explore.scope-elections-5': 'cinco servidores: mayorías que comparten uno solo',
   'explore.scope-replication': 'los logs divergen y convergen; ningún servidor se cae',
-  'explore.scope-crashes': 'replicación con cualquier número de caídas, que pierden lo que no estaba en disco',
+  'explore.scope-crashes':
+    'replicación con cualquier número de caídas, que pierden lo que no estaba en disco',
   'explore.scope-split-writes':
     'cada escritura a disco y cada arranque es un paso aparte, a través de mandatos',
   'explore.scope-split-entries':
@@ -482,7 +483,8 @@ export default {
   'explore.scope-sessions':
     'los clientes abren y cierran sesiones; una nueva desaloja a otra que no está en uso',
   'explore.scope-snapshots': 'una instantánea sustituye el comienzo de un log y se envía a otros',
-  'explore.scope-snapshots-entries': 'cualquier número de instantáneas y caídas, con una entrada de un cliente',
+  'explore.scope-snapshots-entries':
+    'cualquier número de instantáneas y caídas, con una entrada de un cliente',
   'explore.scope-timed': 'servidores movidos por un reloj',
   'explore.resize-actions': 'Ancho de las acciones',
   'explore.resize-side': 'Ancho de propiedades, detalles y árbol',
