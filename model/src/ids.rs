@@ -1,6 +1,7 @@
-//! The identifiers that all other modules use: terms, log positions, servers, sessions, writes.
+//! The identifiers that all other modules use: terms, log positions, servers and their runs, sessions,
+//! writes.
 //!
-//! Each is a newtype with a private field, so that a term cannot be passed in place of an index.
+//! Each number is a newtype with a private field, so that a term cannot be passed in place of an index.
 
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -169,4 +170,13 @@ impl fmt::Debug for Address {
             Self::Client(id) => write!(f, "{id:?}"),
         }
     }
+}
+
+/// One run of a process. Later runs compare greater, as far as the machine's clock is correct.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BootId {
+    /// The start of the run, in microseconds since 1970.
+    pub started: u64,
+    /// A random number that makes every run unique, regardless of the clock.
+    pub random: u64,
 }

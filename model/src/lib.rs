@@ -16,6 +16,7 @@ extern crate std;
 pub mod admission;
 pub mod client;
 pub mod config;
+mod identity;
 pub mod ids;
 pub mod invariants;
 pub mod log;
@@ -25,6 +26,7 @@ pub mod proxy;
 pub mod raft;
 pub mod router;
 pub mod session_pool;
+mod snapshot;
 pub mod store;
 #[cfg(feature = "system")]
 pub mod system;
@@ -34,11 +36,12 @@ pub use config::Config;
 pub use ids::{
     Address, ClientId, EntryId, LogIndex, NodeId, ProxyId, RequestId, SessionId, Term, WriteId,
 };
-pub use log::{Entry, Log, Payload};
+pub use log::{Entry, Log};
 pub use message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
     Envelope, FoundStale, InstallSnapshotRequest, InstallSnapshotResponse, Message, PreVoteRequest,
     PreVoteResponse, RequestVoteRequest, RequestVoteResponse,
 };
-pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Snapshot, Timer, Write};
-pub use store::Store;
+pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Timer, Write};
+pub use snapshot::Snapshot;
+pub use store::{Payload, Store};

@@ -6,35 +6,9 @@
 //! Deliberate omissions: the log does not know which entries are committed or durable, nor when log
 //! compaction may remove a prefix. The server decides both.
 
-use crate::{
-    EntryId, LogIndex, Term,
-    store::{Command, Operation},
-};
+use crate::{EntryId, LogIndex, Term, store::Payload};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-
-/// The content of an entry for the replicated store.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Payload {
-    /// The no-op that a leader appends first. Its commitment shows which earlier entries are
-    /// committed (Raft §8).
-    Noop,
-    /// A command for the store.
-    Command(Command),
-}
-
-impl Payload {
-    /// The approximate encoded size in bytes, accurate enough to keep messages small.
-    pub fn size(&self) -> usize {
-        let Self::Command(Command::Write(write)) = self else {
-            return 8;
-        };
-        24 + match &write.operation {
-            Operation::Put { key, value, .. } => key.len() + value.len(),
-            Operation::Delete { key, .. } | Operation::Increment { key, .. } => key.len(),
-        }
-    }
-}
 
 /// An entry of the log. Its index is its position in the log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

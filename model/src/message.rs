@@ -9,7 +9,7 @@
 
 use crate::{
     Address, ClientId, Entry, LogIndex, NodeId, RequestId, SessionId, Snapshot, Term,
-    admission::IdentityMessage,
+    identity::IdentityMessage,
     store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::vec::Vec;

@@ -44,11 +44,10 @@ mod snapshots;
 mod vote;
 
 pub use durability::{Durable, HardState, Write};
-pub use snapshots::Snapshot;
 
 use crate::{
     Address, AppendEntriesRequest, ClientId, ClientRequest, ClientResponse, Config, Envelope, Log,
-    LogIndex, Message, NodeId, RequestId, Store, Term, WriteId,
+    LogIndex, Message, NodeId, RequestId, Snapshot, Store, Term, WriteId,
     message::{RequestVoteResponse, ResponseBody},
     store::Query,
 };

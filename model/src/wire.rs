@@ -8,11 +8,11 @@
 //! Bytes from a peer never cause a panic, and no claimed length is trusted before the bytes are
 //! present.
 
+pub use crate::ids::BootId;
 use crate::{Address, Envelope, Message, NodeId};
 use alloc::{collections::BTreeSet, vec::Vec};
 use bytes::{Buf, BufMut};
 use core::fmt;
-use serde::{Deserialize, Serialize};
 
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
@@ -89,15 +89,6 @@ fn fnv_1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
-}
-
-/// One run of a process. Later runs compare greater, as far as the machine's clock is correct.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct BootId {
-    /// The start of the run, in microseconds since 1970.
-    pub started: u64,
-    /// A random number that makes every run unique, regardless of the clock.
-    pub random: u64,
 }
 
 /// The key that seals a datagram.

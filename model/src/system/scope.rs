@@ -5,11 +5,13 @@
 //! are unbounded: none is ever removed, so each can be lost, delayed, duplicated or reordered. A scope
 //! is exhausted when the frontier is empty.
 
+mod bound_value;
 mod bounds;
 mod budget;
 mod catalog;
 
-pub use bounds::{BOUNDS, Bound, BoundValue, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
+pub use bound_value::BoundValue;
+pub use bounds::{BOUNDS, Bound, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
 pub use budget::{Budget, Limit, Usage};
 
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
