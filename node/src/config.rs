@@ -1,6 +1,5 @@
 //! The settings of a server.
 
-use crate::storage::wal;
 use model::{
     NodeId,
     store::{MAX_SESSIONS, MAX_STATE_QUOTA},
@@ -13,6 +12,9 @@ use std::{
 };
 use transport::{ClusterNameError, Environment, Faults, Keys};
 use web::Secret;
+
+/// The size of a segment of the write-ahead log, in bytes, unless a frame needs more.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// The settings of one server. [`Config::new`] sets defaults; the fields can then be changed.
 #[derive(Clone, Debug)]
@@ -151,7 +153,7 @@ impl Config {
             ask_timeout: Duration::from_secs(5),
             snapshot_entries: 10_000,
             snapshot_bytes: 4 << 20,
-            segment_bytes: wal::SEGMENT_BYTES,
+            segment_bytes: SEGMENT_BYTES,
             busy_wait: Duration::from_micros(500),
             max_sessions: 1024,
             session_window: 16 * 1024,

@@ -11,7 +11,10 @@
 
 use crate::{
     Config, DiskError,
-    storage::wal::{self, Files},
+    storage::{
+        file_names::{METADATA, NEW_METADATA, is_segment},
+        wal::{self, Files},
+    },
 };
 use model::{
     NodeId,
@@ -31,9 +34,6 @@ use std::{
 };
 use transport::{Clock, Environment, Threads};
 
-pub(super) const NAME: &str = "metadata";
-/// The temporary name of the next version until that version is durable.
-pub(super) const NEW: &str = "metadata.new";
 const MAGIC: [u8; 8] = *b"RAFT-MET";
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -118,7 +118,7 @@ impl Contents {
     fn decode(dir: &Path, bytes: &[u8]) -> Result<Self, DiskError> {
         let damaged = |offset, what| DiskError::Damaged {
             dir: dir.to_owned(),
-            file: NAME.to_owned(),
+            file: METADATA.to_owned(),
             offset,
             what,
         };
@@ -140,7 +140,7 @@ impl Contents {
             Some(FORMAT) => {}
             found => {
                 return Err(DiskError::Format {
-                    file: NAME.to_owned(),
+                    file: METADATA.to_owned(),
                     found: found.unwrap_or_default(),
                     expected: FORMAT,
                 });
@@ -180,19 +180,19 @@ impl Metadata {
         random: &mut StdRng,
     ) -> Result<Self, MetadataError> {
         let dir = files.dir().to_owned();
-        let failed = |action| move |source| DiskError::from_io(action, NAME, source);
+        let failed = |action| move |source| DiskError::from_io(action, METADATA, source);
         let replace = {
             let files = Arc::clone(files);
             move |bytes: &[u8]| {
-                files.create(NEW, bytes)?;
-                files.rename(NEW, NAME)
+                files.create(NEW_METADATA, bytes)?;
+                files.rename(NEW_METADATA, METADATA)
             }
         };
         let names = files.names().map_err(failed("list the directory of"))?;
-        let has_log = names.iter().any(|name| wal::is_segment(name));
+        let has_log = names.iter().any(|name| is_segment(name));
         let mut voters = config.voters.clone();
         voters.insert(config.id);
-        if !names.iter().any(|name| name == NAME) {
+        if !names.iter().any(|name| name == METADATA) {
             if has_log {
                 return Err(MetadataError::Missing { dir });
             }
@@ -211,7 +211,7 @@ impl Metadata {
             metadata.write().map_err(failed("write"))?;
             return Ok(metadata);
         }
-        let bytes = files.read(NAME).map_err(failed("read"))?;
+        let bytes = files.read(METADATA).map_err(failed("read"))?;
         let contents = Contents::decode(&dir, &bytes)?;
         if contents.node != config.id.get() {
             return Err(DiskError::OtherNode {
@@ -259,7 +259,7 @@ impl Metadata {
             starts.pop_first();
         }
         self.write()
-            .map_err(|source| DiskError::from_io("write", NAME, source))
+            .map_err(|source| DiskError::from_io("write", METADATA, source))
     }
 
     /// The identity of this disk and its starts.
@@ -422,7 +422,7 @@ impl Lease {
             let written = metadata
                 .write()
                 .map(|()| version)
-                .map_err(|source| DiskError::from_io("write", NAME, source));
+                .map_err(|source| DiskError::from_io("write", METADATA, source));
             if written.is_err() {
                 // After a failed write the contents of the file are unknown: see `DiskError`.
                 self.metadata = None;
@@ -448,7 +448,7 @@ impl Drop for Lease {
             // The contents of the file are unknown: see `DiskError`.
             state.metadata = None;
             let source = io::Error::other("its thread panicked; see the log");
-            state.report = Some(Err(DiskError::from_io("write", NAME, source)));
+            state.report = Some(Err(DiskError::from_io("write", METADATA, source)));
             has_news = true;
         }
         drop(state);

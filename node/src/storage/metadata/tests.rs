@@ -136,7 +136,7 @@ fn keeper_reports_a_version_once_it_is_durable() {
         thread::yield_now();
     };
     assert_eq!(report.unwrap(), 7);
-    let written = fs::read(dir.path().join(NAME)).unwrap();
+    let written = fs::read(dir.path().join(METADATA)).unwrap();
     let contents = Contents::decode(dir.path(), &written).unwrap();
     assert_eq!(contents.table, table());
     // The directory stays locked while this thread may still write.
@@ -166,7 +166,7 @@ fn keeper_shows_how_long_a_write_has_lasted() {
     };
     assert!(!is_busy());
     // Opening a pipe blocks until the test reads from it.
-    let new = dir.path().join(NEW);
+    let new = dir.path().join(NEW_METADATA);
     let (kind, mode) = (FileType::Fifo, Mode::RUSR | Mode::WUSR);
     mknodat(CWD, &new, kind, mode, 0).unwrap();
     keeper.save(7, table());

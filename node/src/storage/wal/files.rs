@@ -1,12 +1,13 @@
 //! The file system operations of the log, as traits, so that tests can make each of them fail.
 
 use super::{
-    LOCK, SPARES,
     blocks::{BLOCK, Blocks},
     format::RECORDS,
-    is_segment,
 };
-use crate::storage::{disk::DiskError, metadata};
+use crate::storage::{
+    disk::DiskError,
+    file_names::{LOCK, METADATA, NEW_METADATA, SPARES, is_segment},
+};
 use rustix::{
     fs::{Advice, OFlags, fadvise, fstatvfs},
     io::{Errno, ReadWriteFlags, pwritev2},
@@ -155,8 +156,8 @@ fn refuse_special_files(directory: &Path) -> Result<(), DiskError> {
         let entry = entry.map_err(unusable)?;
         let name = entry.file_name();
         let file = name.to_string_lossy().into_owned();
-        let is_temporary = file == metadata::NEW || SPARES.contains(&&*file);
-        let is_needed = file == LOCK || file == metadata::NAME || is_segment(&file);
+        let is_temporary = file == NEW_METADATA || SPARES.contains(&&*file);
+        let is_needed = file == LOCK || file == METADATA || is_segment(&file);
         // A dangling link is found when it is opened.
         let is_special = fs::metadata(entry.path()).is_ok_and(|metadata| !metadata.is_file());
         let dir = directory.to_owned();

@@ -27,7 +27,10 @@ mod recovery;
 #[cfg(test)]
 mod tests;
 
-use crate::storage::disk::{Disk, DiskError};
+use crate::storage::{
+    disk::{Disk, DiskError},
+    file_names::{LOCK, SPARES, segment_name},
+};
 use blocks::Blocks;
 use files::SegmentFile;
 pub(crate) use files::{Directory, Files};
@@ -46,14 +49,6 @@ use transport::Threads;
 #[cfg(test)]
 pub(crate) use {format::encode_record, tests::Memory};
 
-/// The size of a segment, in bytes, unless a frame needs more.
-pub(crate) const SEGMENT_BYTES: u64 = 16 << 20;
-
-/// The lock file. It also contains the records of the last segments.
-const LOCK: &str = "lock";
-/// The names of spare files, which become segments and are recycled from them. Between two
-/// snapshots mostly at most this many segments fill up, and recycled ones need no zeroing.
-const SPARES: [&str; 2] = ["spare.wal", "spare-2.wal"];
 /// The free space, in bytes, that spare files leave for the other files of the directory, mainly
 /// for the next version of `metadata`.
 const RESERVE: u64 = 4 << 20;
@@ -410,20 +405,6 @@ impl<F: Files> Drop for Wal<F> {
             }
         }
     }
-}
-
-fn segment_name(number: u64) -> String {
-    format!("log-{number:010}.wal")
-}
-
-fn segment_number(name: &str) -> Option<u64> {
-    let number = name.strip_prefix("log-")?.strip_suffix(".wal")?;
-    number.parse().ok()
-}
-
-/// Whether a file with this name is a log segment.
-pub(crate) fn is_segment(name: &str) -> bool {
-    segment_number(name).is_some()
 }
 
 fn create<F: Files>(files: &F, name: &str, size: u64) -> Result<F::File, DiskError> {

@@ -22,14 +22,17 @@
 //! never synced.
 
 use super::{
-    SPARES, Segment, create,
+    Segment, create,
     files::{Files, SegmentFile},
     format::{
         self, BadHeader, Decoded, FORMAT, FRAME_HEADER, HEADER, Identity, Records, SegmentHeader,
     },
-    read_records, record, segment_name, segment_number,
+    read_records, record,
 };
-use crate::storage::disk::DiskError;
+use crate::storage::{
+    disk::DiskError,
+    file_names::{SPARES, segment_name, segment_number},
+};
 use model::{Durable, Write};
 use std::io;
 

@@ -10,8 +10,8 @@ use super::{
     blocks::Blocks,
     files::{Files, SegmentFile},
     format::{self, HEADER},
-    segment_name,
 };
+use crate::storage::file_names::segment_name;
 use model::{
     Config, Durable, Entry, HardState, LogIndex, NodeId, Payload, SessionId, Snapshot, Store,
     Write, WriteId,

@@ -2,12 +2,12 @@
 //! syncs and drop their bytes, and cut the power at any time, including during recovery.
 
 use crate::storage::disk::Disk as _;
+use crate::storage::file_names::{SPARES, segment_name};
 use crate::storage::wal::{
-    DiskError, SPARES, Wal,
+    DiskError, Wal,
     blocks::BLOCK,
     files::Files as _,
     format::{RECORDS, encode_record},
-    segment_name,
     tests::{Fate, Fault, Memory, fate, log_begun_anew, log_of, open, recovered, snapshot, write},
 };
 use model::{Durable, Write};

@@ -1,8 +1,9 @@
 //! The directory on a real file system.
 
 use super::{SEGMENT, log_of, open, write};
-use crate::storage::wal::{
-    Directory, Disk, DiskError, Identity, SPARES, Wal, format, segment_name,
+use crate::storage::{
+    file_names::{SPARES, segment_name},
+    wal::{Directory, Disk, DiskError, Identity, Wal, format},
 };
 use model::Durable;
 use std::sync::Arc;

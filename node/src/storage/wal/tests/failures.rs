@@ -1,7 +1,10 @@
 //! Crashes, full disks and failed operations.
 
 use super::{Fault, Memory, SEGMENT, fate, log_of, open, recovered, snapshot, write};
-use crate::storage::wal::{Directory, Disk, DiskError, RESERVE, SPARES, files::Files};
+use crate::storage::{
+    file_names::SPARES,
+    wal::{Directory, Disk, DiskError, RESERVE, files::Files},
+};
 use model::{Durable, Write};
 use proptest::prelude::*;
 use std::io;

@@ -1,12 +1,14 @@
 //! Frames and segments.
 
 use super::{Memory, frames_in, log_of, open, recovered, write};
-use crate::storage::wal::{
-    Disk, DiskError, SPARES,
-    blocks::{BLOCK, Blocks},
-    files::Files,
-    format::{self, FRAME_HEADER, LargeFrame, PIECE},
-    segment_name,
+use crate::storage::{
+    file_names::{SPARES, segment_name},
+    wal::{
+        Disk, DiskError,
+        blocks::{BLOCK, Blocks},
+        files::Files,
+        format::{self, FRAME_HEADER, LargeFrame, PIECE},
+    },
 };
 use model::Durable;
 use std::io;

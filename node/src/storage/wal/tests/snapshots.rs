@@ -1,7 +1,10 @@
 //! Snapshots in the log.
 
 use super::{Content, Memory, log_begun_anew, log_of, open, recovered, snapshot, write};
-use crate::storage::wal::{Disk, DiskError, SPARES, files::Files, segment_name};
+use crate::storage::{
+    file_names::{SPARES, segment_name},
+    wal::{Disk, DiskError, files::Files},
+};
 
 #[test]
 fn snapshot_takes_the_place_of_all_segments_before_it() {
