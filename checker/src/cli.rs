@@ -27,8 +27,6 @@ mod verdict;
 mod verify;
 mod violation;
 
-pub(crate) use selection::is_default as is_default_scope;
-
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 

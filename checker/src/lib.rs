@@ -4,6 +4,7 @@ pub mod bench;
 pub mod catalog;
 pub mod certificate;
 pub mod cli;
+mod default_scopes;
 mod digest_chain;
 pub mod engine;
 mod escape;

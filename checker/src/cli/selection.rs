@@ -1,5 +1,6 @@
 //! The selection of scopes and their bounds.
 
+use crate::default_scopes::is_default;
 use anyhow::Context;
 use clap::{
     Arg, ArgMatches, Command,
@@ -15,25 +16,6 @@ use model::{
 };
 use std::collections::BTreeMap;
 
-/// The scopes that are checked by default: about three minutes on two cores.
-const DEFAULT_SCOPES: &[&str] = &[
-    "elections",
-    "elections-4",
-    "older-term",
-    "split-writes",
-    "split-entries",
-    "pipelining",
-    "replication",
-    "quorum",
-    "reads",
-    "end-to-end",
-    "snapshots",
-    "snapshots-entries",
-    "crashes",
-    "elections-5",
-    "fail-over",
-    "sessions",
-];
 /// The scope for bounds without a scope.
 const BASE_SCOPE: &str = "crashes";
 
@@ -95,11 +77,6 @@ pub(crate) struct Selected {
     pub(crate) is_altered: bool,
 }
 
-/// Whether a scope is checked by default.
-pub(crate) fn is_default(name: &str) -> bool {
-    DEFAULT_SCOPES.contains(&name)
-}
-
 /// Parses the name of a scope, and suggests the nearest name if there is no such scope.
 pub(crate) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(Scope::catalog().into_iter().map(|scope| scope.name))
@@ -149,7 +126,7 @@ impl Selection {
             } else if self.bounds.is_given() {
                 name == BASE_SCOPE
             } else {
-                DEFAULT_SCOPES.contains(&name)
+                is_default(name)
             }
         };
         Scope::catalog()

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     catalog::{Method, Violates},
+    default_scopes::is_default,
     timed::TimedScenario,
 };
 use model::system::{Property, Scope, Witness, scope::BOUNDS};
@@ -23,7 +24,7 @@ pub(super) fn catalog() -> Value {
                 "bounds": bounds_of(scope),
                 "must_reach": scope.expected.iter().copied().map(Witness::name).collect::<Vec<_>>(),
                 "default": known.iter().any(|known| known.name == scope.name)
-                    && crate::cli::is_default_scope(&scope.name),
+                    && is_default(&scope.name),
                 "clients": scope.plans.len(),
             })
         })

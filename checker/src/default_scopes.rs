@@ -1,0 +1,26 @@
+//! The scopes that are checked when none is named.
+
+/// The scopes that are checked by default: about three minutes on two cores.
+const DEFAULT_SCOPES: &[&str] = &[
+    "elections",
+    "elections-4",
+    "older-term",
+    "split-writes",
+    "split-entries",
+    "pipelining",
+    "replication",
+    "quorum",
+    "reads",
+    "end-to-end",
+    "snapshots",
+    "snapshots-entries",
+    "crashes",
+    "elections-5",
+    "fail-over",
+    "sessions",
+];
+
+/// Whether a scope is checked by default.
+pub(crate) fn is_default(name: &str) -> bool {
+    DEFAULT_SCOPES.contains(&name)
+}
