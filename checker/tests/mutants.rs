@@ -37,6 +37,24 @@ fn book_of_rules_names_every_mutant() {
 }
 
 #[test]
+fn document_of_properties_has_the_definition_of_each() {
+    let document = include_str!("../../docs/properties.md").replace('`', "");
+    let rows = document.lines().filter(|line| line.starts_with("| "));
+    let found: Vec<(&str, &str)> = rows
+        .filter_map(|row| {
+            let mut cells = row.trim_matches('|').split(" | ").map(str::trim);
+            Some((cells.next()?, cells.next()?))
+        })
+        .skip(1)
+        .collect();
+    let expected: Vec<(&str, &str)> = Property::ALL
+        .iter()
+        .map(|property| (property.name(), property.summary().trim_end_matches('.')))
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn no_mutant_survives_and_the_quick_ones_are_found() {
     let mut slow = Vec::new();
     for entry in entries() {

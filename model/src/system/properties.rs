@@ -79,8 +79,8 @@ properties! {
     Linearizability = "Linearizability";
     /// Terms never decrease within a log.
     TermsOrderedInLog = "Terms never fall within a log";
-    /// A leader's match_index never exceeds the durable log of that server, and a server acknowledges
-    /// only entries on its disk.
+    /// A leader's match_index for a server never exceeds the durable log of that server, and a server
+    /// acknowledges only entries on its disk.
     MatchIsDurable = "match_index is durable";
     /// A server sends other servers only messages of a term that its disk has reached.
     TermIsDurable = "Sent terms are durable";

@@ -444,7 +444,7 @@ export default {
     'Las operaciones de los clientes parecen tener efecto una tras otra, entre su llamada y su respuesta.',
   'explore.about-property-termsneverfallwithinalog': 'Los mandatos nunca bajan dentro de un log.',
   'explore.about-property-matchindexisdurable':
-    'El match_index de un líder nunca supera lo que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
+    'El match_index de un líder para un servidor nunca supera lo que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
   'explore.about-property-senttermsaredurable':
     'Un servidor solo envía a otros servidores mensajes de un mandato al que su disco ha llegado.',
   'explore.about-property-commitsaredurableonamajority':
