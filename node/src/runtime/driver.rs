@@ -5,7 +5,9 @@
 //! into the next one: client requests become one event, messages are sent together, and one sync
 //! makes all writes durable.
 //!
-//! The [event loop](crate::runtime::event_loop) decides which thread runs a turn. No turn touches the disk.
+//! The [event loop](crate::runtime::event_loop) decides which thread runs a turn. No turn waits for the
+//! log on disk. Two writes to other files are part of a turn: `--trace` appends each step to the trace
+//! before its effects are executed, and a violated invariant writes a crash report.
 
 mod status_report;
 
