@@ -20,10 +20,10 @@
 //!  visited        4: packs the successor, drops it if it is known, stores it
 //! ```
 //!
-//! On this path a state returns to an earlier module at the four numbered places, and at no other. A
-//! change keeps that rule: a module gets a state once and passes its result on. So the search loop does
-//! not see successors, and only `visited` knows how states are packed, divided into shards and locked.
-//! `state_layout` and `permutations` are constants of a scope, and `hash` is pure: they do not count.
+//! Each module receives a state once and passes its result on. Only the four numbered calls return to an
+//! earlier module; a change must not add a fifth. Therefore the search loop does not see successors, and
+//! only `visited` packs states, divides them into shards and locks the shards. `state_layout` and
+//! `permutations` are constants of a scope and `hash` is pure, so the rule does not apply to them.
 //!
 //! * `interner` maps values and their orbits to ids;
 //! * `tables` holds the ids and the results of local steps, for all threads;

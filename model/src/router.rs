@@ -8,7 +8,7 @@
 //! [`Event::Timeout`].
 //!
 //! # Ids
-//! A proxy uses a random id towards the servers, so that two proxies never accept each other's
+//! A proxy uses a random id in its messages to the servers, so that two proxies never accept each other's
 //! responses. Clients on the network have the address of a proxy but not its id. The router responds
 //! to each of them under the id that it used.
 //!

@@ -19,7 +19,7 @@ use transport::{Endpoint, Inbox};
 /// The handle with which frontends use the driver.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    /// The id of the driver towards the servers and the frontends.
+    /// The id of the driver in its messages to the servers and the frontends.
     pub id: ProxyId,
     /// The counters and gauges of the driver.
     pub gauges: Arc<Gauges>,
