@@ -87,7 +87,7 @@ impl Arrived {
     }
 
     /// Adds a message with its encoded length. Returns false if there is no room. A bulk message
-    /// (more than a quarter of the byte capacity) does not count towards that capacity, but the
+    /// (more than a quarter of the byte capacity) does not count toward that capacity, but the
     /// queue holds only one.
     pub(crate) fn push(&mut self, message: Received, bytes: usize) -> bool {
         let bulk = bytes > self.bytes_capacity / 4;

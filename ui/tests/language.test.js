@@ -1,4 +1,4 @@
-// The languages of the page say the same, with the same word for the same thing.
+// The texts of the page agree in all languages, with one term for each thing.
 
 const FILES = [
   'shell',
@@ -11,7 +11,7 @@ const FILES = [
   'sift',
   'live',
 ];
-/** What the server says in English: only other languages have a text for it. */
+/** Texts that the server sends in English: only other languages have a translation. */
 const SERVED =
   /^diagnostic\.|^(stage\.(property|witness|cause|invariant|operation)|explore\.(mutant|predicate|scope|method|scenario|about-property)|live\.code)-/;
 

@@ -41,7 +41,7 @@ const PLAIN = {
 };
 /** The properties that children do not inherit. */
 const OWN = new Set(['opacity', 'text-decoration-line', 'dominant-baseline']);
-const COLOURS = new Set(['fill', 'stroke']);
+const COLORS = new Set(['fill', 'stroke']);
 const DROPPED = [
   'class',
   'style',
@@ -134,7 +134,7 @@ function computed(element) {
   const now = {};
   for (const name of PROPERTIES) {
     const value = style.getPropertyValue(name);
-    now[name] = COLOURS.has(name) ? colour(value) : value;
+    now[name] = COLORS.has(name) ? color(value) : value;
   }
   return now;
 }
@@ -147,7 +147,7 @@ const known = new Map();
  * @param {string} value
  * @returns {string}
  */
-export function colour(value) {
+export function color(value) {
   if (value === 'none' || value.startsWith('url(')) return value;
   const found = known.get(value) ?? pixel(value);
   known.set(value, found);
@@ -178,5 +178,5 @@ function pixel(value) {
  */
 function paint(value, place) {
   place.style.setProperty('color', value);
-  return colour(getComputedStyle(place).color);
+  return color(getComputedStyle(place).color);
 }

@@ -366,10 +366,10 @@ function curve(from, to, bend) {
 
 /**
  * @param {Spot} node
- * @param {Point} towards
+ * @param {Point} toward
  */
-function edge(node, towards, away = 2) {
-  const [dx, dy] = [towards.x - node.x, towards.y - node.y];
+function edge(node, toward, away = 2) {
+  const [dx, dy] = [toward.x - node.x, toward.y - node.y];
   const far = Math.hypot(dx, dy) || 1;
   let reach = node.r + 7 + away;
   if (node.kind === 'box')
