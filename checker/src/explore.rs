@@ -59,8 +59,8 @@ use serde_json::{Value, json};
 use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
-use traces::{AskedTraces, Part};
 pub use traces::{BadFiles, Input, Open};
+use traces::{AskedTraces, Part};
 use walk::{Refusal, Walk};
 use web::{
     Rejection,
@@ -305,11 +305,6 @@ struct Astray {
     name: String,
 }
 
-/// A response that browsers must not cache.
-fn fresh(answer: impl IntoResponse) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
-}
-
 /// Parses the JSON of a request.
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad(malformed(error)))
@@ -396,7 +391,7 @@ async fn app(State(explore): State<Arc<Explore>>) -> Response {
         Home::Explore => "explore",
         Home::Replay => "replay",
     };
-    fresh(Json(json!({
+    Json(json!({
         "app": "raft-checker",
         "version": env!("CARGO_PKG_VERSION"),
         "pages": ["explore", "replay", "tour"],
@@ -404,12 +399,13 @@ async fn app(State(explore): State<Arc<Explore>>) -> Response {
         // So that the page does not request traces that are not there.
         "traces_served": explore.served.is_some(),
         "trace_schema": crate::trace::SCHEMA,
-    })))
+    }))
+    .into_response()
 }
 
 /// `GET /api/catalog`
 async fn catalog() -> Response {
-    fresh(Json(offerings::catalog()))
+    Json(offerings::catalog()).into_response()
 }
 
 #[derive(Deserialize)]
@@ -444,7 +440,7 @@ async fn walk_along(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<
             }
         }
     });
-    Ok(fresh(Json::<Value>(answer.await?)))
+    Ok(Json::<Value>(answer.await?).into_response())
 }
 
 #[derive(Deserialize)]
@@ -470,7 +466,7 @@ async fn start_job(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<R
         explore.jobs.start(task)
     });
     let answer = Json(json!({"job": job.await?.to_string()}));
-    Ok((StatusCode::ACCEPTED, fresh(answer)).into_response())
+    Ok((StatusCode::ACCEPTED, answer).into_response())
 }
 
 /// `DELETE /api/jobs/{job}`
@@ -522,7 +518,9 @@ async fn job_events(
         let _ = &permit;
         event
     });
-    Ok(fresh(Sse::new(events).keep_alive(KeepAlive::default())))
+    Ok(Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response())
 }
 
 /// `POST /api/traces`
@@ -532,7 +530,7 @@ async fn read_traces(
 ) -> Result<Response, Problem> {
     let _one = explore.reading.acquire().await;
     let timeline = work(move || read::<AskedTraces>(&body)?.read()).await?;
-    Ok(fresh(as_json(timeline.into())))
+    Ok(as_json(timeline.into()))
 }
 
 /// `GET /api/traces/served`
@@ -545,13 +543,13 @@ async fn served_traces(
     };
     let Query(part) = part.map_err(|rejection| Problem::bad(malformed(rejection.body_text())))?;
     if part.is_whole() {
-        return Ok(fresh(as_json(served.timeline.clone())));
+        return Ok(as_json(served.timeline.clone()));
     }
     let _one = explore.reading.acquire().await;
     let timeline = work(move || {
         traces::timeline(&served.inputs, served.used_disks, part).map_err(Problem::bad)
     });
-    Ok(fresh(as_json(timeline.await?.into())))
+    Ok(as_json(timeline.await?.into()))
 }
 
 fn as_json(body: Bytes) -> Response {
@@ -594,7 +592,7 @@ async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Resp
         Format::Jsonl => "application/jsonl; charset=utf-8",
         Format::Script => "text/plain; charset=utf-8",
     };
-    Ok(fresh(([(header::CONTENT_TYPE, kind)], text.await?)))
+    Ok(([(header::CONTENT_TYPE, kind)], text.await?).into_response())
 }
 
 /// The walk as a trace. A trace ends with the first violation. If the last step violates a property and

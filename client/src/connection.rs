@@ -23,7 +23,6 @@ use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::Fut
 use model::{
     Address, Envelope, Message, NodeId, ProxyId,
     client::{Invocation, Outcome},
-    message::ResponseBody,
     proxy::ProxyConfig,
     router::{Event, Router, RouterConfig, Sender},
 };
@@ -267,10 +266,7 @@ async fn receive_from_proxy(pool: Pool, mut inbox: Inbox, rotation: Arc<Mutex<Ro
 
 fn is_useful(envelope: &Envelope) -> bool {
     match &envelope.message {
-        Message::ClientResponse(response) => !matches!(
-            response.body,
-            ResponseBody::Unavailable | ResponseBody::Overloaded
-        ),
+        Message::ClientResponse(response) => !response.body.is_given_up(),
         _ => false,
     }
 }

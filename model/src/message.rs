@@ -408,6 +408,13 @@ pub enum ResponseBody {
     Overloaded,
 }
 
+impl ResponseBody {
+    /// Whether a proxy that sends this response gave up the request.
+    pub const fn is_given_up(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::Overloaded)
+    }
+}
+
 /// The result of a query on one server's applied state, with the index of that state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FoundStale {

@@ -340,10 +340,7 @@ impl Router {
                 }
                 Message::ClientResponse(response) => {
                     let key = (response.client, response.id);
-                    let is_given_up = matches!(
-                        response.body,
-                        ResponseBody::Unavailable | ResponseBody::Overloaded
-                    );
+                    let is_given_up = response.body.is_given_up();
                     self.respond(key, envelope, is_given_up, context);
                 }
                 _ => {}

@@ -150,7 +150,6 @@ fn value(
 fn as_of(applied_index: LogIndex, mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(APPLIED_INDEX, HeaderValue::from(applied_index.get()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
 

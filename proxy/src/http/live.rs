@@ -10,7 +10,7 @@ use crate::{
 use axum::{
     Json,
     extract::{State, rejection::JsonRejection},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, StatusCode, Uri},
     response::{
         IntoResponse, Response, Sse,
         sse::{Event, KeepAlive},
@@ -34,13 +34,13 @@ pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
         "chaos": http.chaos.is_some(),
         "token": http.has_token,
     });
-    fresh(Json(body))
+    Json(body).into_response()
 }
 
 /// `GET /v1/status`
 pub(crate) async fn status(State(http): State<Arc<Http>>, uri: Uri) -> Result<Response, Problem> {
     Parameters::new(uri.query(), &[])?;
-    Ok(fresh(Json(http.cluster_view.status().await)))
+    Ok(Json(http.cluster_view.status().await).into_response())
 }
 
 /// `GET /v1/events`: a stream of states and events, beginning with the events after the id in
@@ -156,7 +156,7 @@ fn event(name: &str, data: &impl Serialize) -> Event {
 
 /// `GET /v1/chaos`
 pub(crate) async fn chaos(State(http): State<Arc<Http>>) -> Result<Response, Problem> {
-    Ok(fresh(Json(allowed(&http)?.status())))
+    Ok(Json(allowed(&http)?.status()).into_response())
 }
 
 /// `POST /v1/chaos`: executes one [`Action`]; the response lists the active faults.
@@ -176,7 +176,7 @@ pub(crate) async fn act(
     let (acting, chaos) = (Arc::clone(&chaos), chaos);
     let done = tokio::spawn(async move { acting.execute(action).await });
     match done.await {
-        Ok(Ok(())) => Ok(fresh(Json(chaos.status()))),
+        Ok(Ok(())) => Ok(Json(chaos.status()).into_response()),
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -209,8 +209,4 @@ impl From<ChaosError> for Problem {
         };
         Self::new(status, code, &error.to_string())
     }
-}
-
-fn fresh(body: impl IntoResponse) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], body).into_response()
 }
