@@ -50,7 +50,7 @@ use axum::{
 };
 use cache::Cache;
 use futures_util::{StreamExt, stream};
-use jobs::{AskedJob, Jobs};
+use jobs::{JobRequest, Jobs};
 use keys::{BadKey, Key};
 use model::system::Properties;
 use problem::Problem;
@@ -60,8 +60,8 @@ use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 pub use traces::{BadFiles, Input, Open};
-use traces::{AskedTraces, Part};
-use walk::{Refusal, Walk};
+use traces::{Part, TracesRequest};
+use walk::{StepRefusal, Walk};
 use web::{
     Rejection,
     body::{BodyError, Bounds},
@@ -69,7 +69,7 @@ use web::{
     shell::Shell,
     site::{Policy, SiteError},
 };
-use world::{Asked, World};
+use world::{World, WorldRequest};
 
 /// The maximum size in bytes of an ordinary request.
 const MAX_BODY: usize = 1 << 20;
@@ -133,7 +133,7 @@ model::diagnostics! {
         /// A step of the path is not a key.
         MalformedStep { step: usize, error: BadKey } = "step {step} of the path: {error}";
         /// A step of the path is impossible.
-        ImpossibleStep { step: usize, key: String, refusal: Refusal }
+        ImpossibleStep { step: usize, key: String, refusal: StepRefusal }
             = "step {step} ({key}) of this path is impossible: {refusal}";
         /// The walk continues after a violation, and a trace does not.
         AfterViolation { step: usize, property: &'static str }
@@ -409,9 +409,9 @@ async fn catalog() -> Response {
 }
 
 #[derive(Deserialize)]
-struct AskedWalk {
+struct WalkRequest {
     #[serde(flatten)]
-    world: Asked,
+    world: WorldRequest,
     #[serde(default)]
     path: Vec<String>,
     #[serde(default)]
@@ -420,7 +420,7 @@ struct AskedWalk {
 
 /// `POST /api/walk`
 async fn walk_along(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Response, Problem> {
-    let asked: AskedWalk = read(&body)?;
+    let asked: WalkRequest = read(&body)?;
     let answer = work(move || {
         let world = World::find(&asked.world)?;
         let path = read_path(&asked.path)?;
@@ -444,18 +444,18 @@ async fn walk_along(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<
 }
 
 #[derive(Deserialize)]
-struct AskedJobIn {
+struct JobAtStepRequest {
     #[serde(flatten)]
-    world: Asked,
+    world: WorldRequest,
     #[serde(default)]
     path: Vec<String>,
     #[serde(flatten)]
-    job: AskedJob,
+    job: JobRequest,
 }
 
 /// `POST /api/jobs`
 async fn start_job(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Response, Problem> {
-    let asked: AskedJobIn = read(&body)?;
+    let asked: JobAtStepRequest = read(&body)?;
     let job = work(move || {
         let world = World::find(&asked.world)?;
         let path = read_path(&asked.path)?;
@@ -529,7 +529,7 @@ async fn read_traces(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let _one = explore.reading.acquire().await;
-    let timeline = work(move || read::<AskedTraces>(&body)?.read()).await?;
+    let timeline = work(move || read::<TracesRequest>(&body)?.read()).await?;
     Ok(as_json(timeline.into()))
 }
 
@@ -557,9 +557,9 @@ fn as_json(body: Bytes) -> Response {
 }
 
 #[derive(Deserialize)]
-struct AskedExport {
+struct ExportRequest {
     #[serde(flatten)]
-    world: Asked,
+    world: WorldRequest,
     #[serde(default)]
     path: Vec<String>,
     format: Format,
@@ -574,7 +574,7 @@ enum Format {
 
 /// `POST /api/export`
 async fn export(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<Response, Problem> {
-    let asked: AskedExport = read(&body)?;
+    let asked: ExportRequest = read(&body)?;
     let format = asked.format;
     let text = work(move || {
         let world = World::find(&asked.world)?;
@@ -646,7 +646,7 @@ mod tests {
         keys::BadKey,
         script::NoScript,
         verdict::{Limit, NotConfirmed, SearchGoal, SearchResult},
-        walk::Refusal,
+        walk::StepRefusal,
         world::BadWorld,
     };
     use crate::{
@@ -682,7 +682,7 @@ mod tests {
             NoProgress::CODES,
             NoScript::CODES,
             NotConfirmed::CODES,
-            Refusal::CODES,
+            StepRefusal::CODES,
             ReplayStop::CODES,
             SearchGoal::CODES,
             SearchResult::CODES,

@@ -29,7 +29,7 @@ const FRUITLESS: u32 = 100;
 
 /// The parameters of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Simulation {
+pub struct RandomWalks {
     /// The seed that determines the whole simulation.
     pub seed: u64,
     /// The number of walks.
@@ -40,7 +40,7 @@ pub struct Simulation {
 
 /// The progress of a running simulation, for other threads.
 #[derive(Debug, Default)]
-pub struct SimulationProgress {
+pub struct RandomWalksProgress {
     /// Set this to end the simulation after the current walk, or to stop the shrinking of a violation.
     pub interrupt: AtomicBool,
     /// Walks completed.
@@ -51,7 +51,7 @@ pub struct SimulationProgress {
 
 /// The result of a simulation.
 #[derive(Clone, Debug)]
-pub struct SimulationReport {
+pub struct RandomWalksReport {
     /// Walks completed: fewer than requested after a violation or an interrupt.
     pub walks: u64,
     /// Steps completed.
@@ -80,10 +80,10 @@ pub struct ViolatingWalk {
 /// Walks until a property is violated, all walks are completed, or the simulation is interrupted.
 pub fn simulate(
     scope: &Scope,
-    simulation: &Simulation,
-    progress: &SimulationProgress,
-) -> SimulationReport {
-    let mut report = SimulationReport {
+    simulation: &RandomWalks,
+    progress: &RandomWalksProgress,
+) -> RandomWalksReport {
+    let mut report = RandomWalksReport {
         walks: 0,
         steps: 0,
         witnesses: Witnesses::default(),

@@ -3,7 +3,7 @@
 
 use checker::engine::{Explored, Limits, SearchProgress, check};
 use model::system::{
-    Budget, Limit, Reduction, Relabel, Relabelling, Scope, System, TransitionSystem,
+    Budget, Limit, Permutation, Reduction, Relabel, Scope, System, TransitionSystem,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ fn assert_classes_are_orbits(scope: &Scope) {
     }
     let reported = explore(scope, true).report.states;
     assert_eq!(classes.len() as u64, reported, "{}", scope.name);
-    let all = Relabelling::all(scope.servers as usize);
+    let all = Permutation::all(scope.servers as usize);
     let mut symmetric = 0;
     for (canonical, size) in classes {
         let renamed: Vec<System> = all.iter().map(|names| canonical.relabel(names)).collect();
@@ -148,7 +148,7 @@ proptest! {
         prop_assert_eq!(&canonical.canonical(), &canonical);
         let servers = system.processes.iter().filter_map(|process| process.server());
         let mut is_own = false;
-        for names in Relabelling::all(servers.count()) {
+        for names in Permutation::all(servers.count()) {
             prop_assert_eq!(&system.relabel(&names).canonical(), &canonical);
             is_own |= system.relabel(&names) == canonical;
         }

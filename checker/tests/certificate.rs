@@ -288,7 +288,7 @@ fn certificate_with_one_state_too_many_is_rejected() {
 #[test]
 fn certificate_with_a_state_that_is_not_canonical_is_rejected() {
     let mut parts = Parts::new(&SMALL);
-    let names = model::system::Relabelling::all(2);
+    let names = model::system::Permutation::all(2);
     let renamed = parts
         .systems()
         .map(|system| model::system::Relabel::relabel(&system, &names[1]).encode())

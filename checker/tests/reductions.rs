@@ -9,7 +9,7 @@ use checker::engine::{Limits, SearchOutcome, SearchProgress, check};
 use model::{
     Role,
     mutant::Mutant,
-    system::{Budget, Limit, Process, Reduction, Relabel, Relabelling, Scope, System},
+    system::{Budget, Limit, Permutation, Process, Reduction, Relabel, Scope, System},
 };
 use std::collections::{BTreeSet, HashSet};
 
@@ -82,7 +82,7 @@ fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeS
 fn least_named(system: &System, history: bool) -> Vec<String> {
     let servers = system.processes.iter();
     let servers = servers.filter(|process| process.server().is_some()).count();
-    let all = Relabelling::all(servers).into_iter();
+    let all = Permutation::all(servers).into_iter();
     let described = all.map(|names| {
         let system = system.relabel(&names);
         let mut parts: Vec<String> = system.processes.iter().map(without_hint).collect();

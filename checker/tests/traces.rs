@@ -5,7 +5,7 @@
 use checker::{
     engine::{self, Limits, SearchOutcome, SearchProgress},
     explain,
-    simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk},
+    simulate::{self, RandomWalks, RandomWalksProgress, RandomWalksReport, ViolatingWalk},
     trace::{Trace, concrete, read_jsonl},
 };
 use model::{
@@ -86,12 +86,12 @@ fn assert_same(one: &Trace, other: &Trace) {
 fn shrinking_that_is_interrupted_still_violates_the_property() {
     let mut scope = scope("elections", Mutant::VotesTwiceInATerm);
     scope.terms = 2;
-    let simulation = Simulation {
+    let simulation = RandomWalks {
         seed: 7,
         walks: 10_000,
         max_steps: 200,
     };
-    let report = simulate::simulate(&scope, &simulation, &SimulationProgress::default());
+    let report = simulate::simulate(&scope, &simulation, &RandomWalksProgress::default());
     let found = report.violation.expect("a walk that votes twice");
     assert!(found.is_shortest);
     let whole = simulate::walk(&scope, found.seed, simulation.max_steps);
@@ -214,16 +214,16 @@ fn a_trace_with_a_line_missing_or_repeated_is_refused() {
     }
 }
 
-fn simulated(scope: &Scope, seed: u64) -> SimulationReport {
-    let simulation = Simulation {
+fn simulated(scope: &Scope, seed: u64) -> RandomWalksReport {
+    let simulation = RandomWalks {
         seed,
         walks: 20_000,
         max_steps: 150,
     };
-    simulate::simulate(scope, &simulation, &SimulationProgress::default())
+    simulate::simulate(scope, &simulation, &RandomWalksProgress::default())
 }
 
-fn violation(report: SimulationReport) -> ViolatingWalk {
+fn violation(report: RandomWalksReport) -> ViolatingWalk {
     report.violation.expect("the walks find the bug")
 }
 
@@ -272,12 +272,12 @@ fn without_a_bug_no_walk_violates_a_property() {
     ] {
         let mut scope = scope(name, Mutant::VotesTwiceInATerm);
         scope.mutant = None;
-        let simulation = Simulation {
+        let simulation = RandomWalks {
             seed: 1,
             walks: 300,
             max_steps: 150,
         };
-        let report = simulate::simulate(&scope, &simulation, &SimulationProgress::default());
+        let report = simulate::simulate(&scope, &simulation, &RandomWalksProgress::default());
         if std::env::var("SHOW").is_ok() {
             println!(
                 "{name}: {} steps, {:?}",

@@ -136,7 +136,7 @@ impl Acknowledged {
 
 /// The reason why a run of a server does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Refusal {
+pub enum AdmissionRefusal {
     /// Another disk is recorded under its id.
     OtherDisk,
     /// Its disk is an old copy: a later start of it is recorded, or another boot for one of its
@@ -153,17 +153,17 @@ pub enum Refusal {
 }
 
 impl Standing {
-    const fn refusal(self) -> Option<Refusal> {
+    const fn refusal(self) -> Option<AdmissionRefusal> {
         match self {
             Self::Trusted => None,
-            Self::TwoDisks => Some(Refusal::TwoDisks),
-            Self::Forked => Some(Refusal::Forked),
-            Self::LostEntries => Some(Refusal::LostEntries),
+            Self::TwoDisks => Some(AdmissionRefusal::TwoDisks),
+            Self::Forked => Some(AdmissionRefusal::Forked),
+            Self::LostEntries => Some(AdmissionRefusal::LostEntries),
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for AdmissionRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OtherDisk => "its id is recorded with another disk",
@@ -235,13 +235,13 @@ pub enum Notice {
     /// A run of this server counts from now on.
     Admitted(NodeId),
     /// A run of this server does not count.
-    Refused(NodeId, Refusal),
+    Refused(NodeId, AdmissionRefusal),
     /// Another run of this server proved itself. It is admitted if the recorded run stays silent.
     Contested(NodeId),
     /// The recorded run of this server answered a request.
     Answered(NodeId),
     /// The table of that peer shows that this server does not count.
-    Suspended(NodeId, Refusal),
+    Suspended(NodeId, AdmissionRefusal),
 }
 
 /// Decides which runs of the servers count. See the module.
@@ -257,7 +257,7 @@ pub struct Admission {
     /// The number of nonces derived from it.
     drawn: u64,
     peers: BTreeMap<NodeId, Peer>,
-    suspended: Option<Refusal>,
+    suspended: Option<AdmissionRefusal>,
 }
 
 /// The knowledge of a peer in this run.
@@ -274,7 +274,7 @@ struct Peer {
     /// Starts after the recorded run, while that run may be alive.
     contest: Option<Contest>,
     /// The latest refused run.
-    refused: Option<(BootId, Refusal)>,
+    refused: Option<(BootId, AdmissionRefusal)>,
     /// Earlier starts that the admitted run proved to be its own.
     proven: BTreeMap<u64, BootId>,
     /// The nonce of the unanswered requests to its address.
@@ -374,12 +374,12 @@ impl Admission {
     }
 
     /// The reason why this server does not count, if it found that it does not.
-    pub fn suspended(&self) -> Option<Refusal> {
+    pub fn suspended(&self) -> Option<AdmissionRefusal> {
         self.suspended
     }
 
     /// The latest refused run of this server, if none was admitted since.
-    pub fn refused(&self, id: NodeId) -> Option<(BootId, Refusal)> {
+    pub fn refused(&self, id: NodeId) -> Option<(BootId, AdmissionRefusal)> {
         self.peers.get(&id)?.refused
     }
 
@@ -629,7 +629,7 @@ impl Admission {
         record.truncate();
         self.version += 1;
         for boot in boots {
-            self.refuse(id, boot, Refusal::Copy, effects);
+            self.refuse(id, boot, AdmissionRefusal::Copy, effects);
         }
     }
 
@@ -750,7 +750,13 @@ impl Admission {
         }
     }
 
-    fn refuse(&mut self, id: NodeId, boot: BootId, refusal: Refusal, effects: &mut Effects) {
+    fn refuse(
+        &mut self,
+        id: NodeId,
+        boot: BootId,
+        refusal: AdmissionRefusal,
+        effects: &mut Effects,
+    ) {
         let Some(peer) = self.peers.get_mut(&id) else {
             return;
         };
@@ -834,9 +840,9 @@ impl Admission {
         };
         let refusal = match record.standing.refusal() {
             Some(refusal) => refusal,
-            None if record.disk != self.own.disk => Refusal::OtherDisk,
-            None if is_copy => Refusal::Copy,
-            None if !record.starts.iter().all(is_explained) => Refusal::OldCopy,
+            None if record.disk != self.own.disk => AdmissionRefusal::OtherDisk,
+            None if is_copy => AdmissionRefusal::Copy,
+            None if !record.starts.iter().all(is_explained) => AdmissionRefusal::OldCopy,
             None => return,
         };
         if self.suspended.is_none() {
@@ -943,7 +949,7 @@ impl Admission {
         if let Some(copy) = ended.filter(|ended| is_copy(*ended)) {
             (peer.nonce, peer.challenge) = (None, None);
             peer.proven.clear();
-            return self.refuse(id, copy, Refusal::Copy, effects);
+            return self.refuse(id, copy, AdmissionRefusal::Copy, effects);
         }
         if peer.is_questioned {
             self.send_request(id, effects);
@@ -978,7 +984,13 @@ impl Admission {
     }
 
     /// Stops counting all runs of a server, permanently.
-    fn condemn(&mut self, id: NodeId, last: BootId, refusal: Refusal, effects: &mut Effects) {
+    fn condemn(
+        &mut self,
+        id: NodeId,
+        last: BootId,
+        refusal: AdmissionRefusal,
+        effects: &mut Effects,
+    ) {
         if let Some(peer) = self.peers.get_mut(&id) {
             let boot = peer.admitted.unwrap_or(last);
             peer.admitted = None;
@@ -1009,7 +1021,7 @@ impl Admission {
             let last = record.starts.values().next_back().copied();
             self.version += 1;
             if let Some(last) = last {
-                self.condemn(id, last, Refusal::LostEntries, effects);
+                self.condemn(id, last, AdmissionRefusal::LostEntries, effects);
             }
         }
     }
@@ -1218,12 +1230,12 @@ fn verify(
     proven: &BTreeMap<u64, BootId>,
     boot: BootId,
     response: &Response,
-) -> Result<Option<BTreeMap<u64, BootId>>, Refusal> {
+) -> Result<Option<BTreeMap<u64, BootId>>, AdmissionRefusal> {
     if let Some(refusal) = record.standing.refusal() {
         return Err(refusal);
     }
     if record.disk != response.disk {
-        return Err(Refusal::OtherDisk);
+        return Err(AdmissionRefusal::OtherDisk);
     }
     let own = |counter: &u64| {
         if *counter == response.counter {
@@ -1240,7 +1252,7 @@ fn verify(
     let mut is_whole = true;
     for (counter, copy) in &record.copies {
         match own(counter) {
-            Some(Some(own)) if own == *copy => return Err(Refusal::Copy),
+            Some(Some(own)) if own == *copy => return Err(AdmissionRefusal::Copy),
             Some(_) => {}
             None => is_whole = false,
         }
@@ -1250,7 +1262,7 @@ fn verify(
             Some(own) if own == Some(*recorded) => {
                 shown.insert(*counter, *recorded);
             }
-            Some(_) => return Err(Refusal::OldCopy),
+            Some(_) => return Err(AdmissionRefusal::OldCopy),
             None => is_whole = false,
         }
     }

@@ -37,7 +37,7 @@ pub use properties::{
     pair::Facet,
 };
 pub use reduction::{Reduction, Relevance};
-pub use relabel::{Relabel, Relabelling};
+pub use relabel::{Permutation, Relabel};
 pub use scope::{Budget, Limit, Scope, Usage};
 pub use stateright_model::RaftModel;
 pub use transition_system::TransitionSystem;
@@ -110,7 +110,7 @@ impl System {
             .processes
             .iter()
             .filter(|process| process.server().is_some());
-        Relabelling::all(servers.count())
+        Permutation::all(servers.count())
             .iter()
             .map(|names| self.relabel(names))
             .min()

@@ -3,12 +3,12 @@
 
 use crate::{
     addresses::AddressAlerts, observability::metrics::Metrics, storage::disk::DiskError,
-    storage::metadata::Keeper,
+    storage::metadata::MetadataWriter,
 };
 use model::{
     Address, AppendEntriesResponse, Envelope, NodeId,
     admission::{
-        self, Acknowledged, Admission, Effects, IdentityMessage, LogAt, Notice, Refusal,
+        self, Acknowledged, Admission, AdmissionRefusal, Effects, IdentityMessage, LogAt, Notice,
         SILENT_TICKS,
     },
     wire::BootId,
@@ -33,7 +33,7 @@ const SOURCES: usize = 64;
 pub(crate) struct Identities {
     id: NodeId,
     admission: Admission,
-    keeper: Keeper,
+    keeper: MetadataWriter,
     metrics: Arc<Metrics>,
     disk: String,
     /// An admitted run with a message within this time is alive.
@@ -48,7 +48,7 @@ pub(crate) struct Identities {
     /// When the last message of a refused run arrived.
     refused_at: BTreeMap<NodeId, Instant>,
     /// The refusals that the log already has: of each server, the last one.
-    reported: BTreeMap<NodeId, (BootId, Refusal)>,
+    reported: BTreeMap<NodeId, (BootId, AdmissionRefusal)>,
     /// Runs that are neither admitted nor refused, of servers with an admitted run.
     contested: BTreeMap<(NodeId, BootId), Contest>,
     /// The number of dropped datagrams of other voters, and the time of the last one.
@@ -91,7 +91,7 @@ impl Identities {
     pub(crate) fn new(
         id: NodeId,
         admission: Admission,
-        keeper: Keeper,
+        keeper: MetadataWriter,
         metrics: Arc<Metrics>,
         disk: String,
         heartbeat: Duration,
@@ -401,7 +401,7 @@ impl Identities {
 
     /// Handles the refusal of a run. The log gets each refusal once, and a copy once more after it
     /// was silent.
-    fn note_refused(&mut self, id: NodeId, refusal: Refusal, now: Instant) {
+    fn note_refused(&mut self, id: NodeId, refusal: AdmissionRefusal, now: Instant) {
         let refused = self.admission.refused(id);
         let record = self.admission.table().get(&id);
         let is_refused = |run: BootId| {
@@ -412,7 +412,7 @@ impl Identities {
             .retain(|(of, run), _| *of != id || !is_refused(*run));
         let refused = refused.map(|(run, _)| (run, refusal));
         let is_reported = refused.is_some() && self.reported.get(&id).copied() == refused;
-        if refusal == Refusal::Copy {
+        if refusal == AdmissionRefusal::Copy {
             if !self.was_refused_recently(id, now) {
                 warn!(peer = %id, "{}. Stop the later one, and leave it stopped", two_servers(id));
             }
@@ -441,7 +441,7 @@ impl Identities {
     }
 
     /// The peers with a refused run, and the reason.
-    fn refused(&self) -> impl Iterator<Item = (NodeId, Refusal)> {
+    fn refused(&self) -> impl Iterator<Item = (NodeId, AdmissionRefusal)> {
         let peers = self.admission.peers();
         peers.filter_map(|id| Some((id, self.admission.refused(id)?.1)))
     }
@@ -470,7 +470,7 @@ impl Identities {
                 alerts.push(alert(AlertKind::LostDisk, id, text));
             } else if self.was_refused_recently(id, now) {
                 let text = match refusal {
-                    Refusal::Copy => two_servers(id),
+                    AdmissionRefusal::Copy => two_servers(id),
                     _ => format!(
                         "two servers run as server {id}; one of them does not count: {refusal}"
                     ),

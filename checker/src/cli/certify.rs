@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    format::{counted, time},
+    format::{counted_grouped, time},
     interrupt::Interrupt,
     progress_bar,
     verdict::Verdict,
@@ -100,7 +100,7 @@ impl Certified {
             Self::Written(summary) => writeln!(
                 out,
                 "Certificate of {} in {}, root hash {}.",
-                counted(summary.states, "state"),
+                counted_grouped(summary.states, "state"),
                 file.display(),
                 verify::hex(&summary.root)
             )?,

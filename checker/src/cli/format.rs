@@ -17,7 +17,7 @@ pub(crate) fn grouped(number: u64) -> String {
 }
 
 /// A number and its noun, such as `1 term` or `2 terms`.
-pub(crate) fn counted(number: u64, what: &str) -> String {
+pub(crate) fn counted_grouped(number: u64, what: &str) -> String {
     format!("{} {}", grouped(number), noun(number, what))
 }
 
@@ -128,8 +128,8 @@ mod tests {
 
     #[test]
     fn nouns_agree_with_their_numbers() {
-        assert_eq!(counted(0, "term"), "0 terms");
-        assert_eq!(counted(1, "term"), "1 term");
-        assert_eq!(counted(1_000, "term"), "1,000 terms");
+        assert_eq!(counted_grouped(0, "term"), "0 terms");
+        assert_eq!(counted_grouped(1, "term"), "1 term");
+        assert_eq!(counted_grouped(1_000, "term"), "1,000 terms");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    format::{Size, counted, grouped, time},
+    format::{Size, counted_grouped, grouped, time},
     interrupt::Interrupt,
     progress_bar,
 };
@@ -161,8 +161,8 @@ fn print(
                 out,
                 "key {:?}: undecided after {} of {}: {cause}",
                 key.key,
-                counted(key.configurations, "configuration"),
-                counted(key.operations as u64, "operation")
+                counted_grouped(key.configurations, "configuration"),
+                counted_grouped(key.operations as u64, "operation")
             )?,
         }
     }
@@ -190,7 +190,7 @@ fn print(
         writeln!(
             out,
             "  in addition {}: outside the order, each compared with the known part of the log",
-            counted(figures.stale_reads as u64, "stale read")
+            counted_grouped(figures.stale_reads as u64, "stale read")
         )?;
     }
     writeln!(
@@ -201,7 +201,7 @@ fn print(
     writeln!(
         out,
         "  searched    {} in {}",
-        counted(figures.configurations, "configuration"),
+        counted_grouped(figures.configurations, "configuration"),
         time(took)
     )?;
     Ok(())

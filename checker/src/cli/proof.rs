@@ -5,7 +5,7 @@ mod samples;
 
 use super::{
     Exit,
-    format::{counted, time},
+    format::{counted_grouped, time},
     interrupt::Interrupt,
     progress_bar,
 };
@@ -213,7 +213,7 @@ fn answer_all<'a>(
             let finished = finished.load(Ordering::Relaxed);
             format!(
                 "{finished} of {} · {}",
-                counted(all as u64, "query"),
+                counted_grouped(all as u64, "query"),
                 time(elapsed)
             )
         },

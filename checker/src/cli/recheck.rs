@@ -1,7 +1,7 @@
 //! The recheck of an exhausted scope: its options, its notes and its JSON.
 
 use super::{
-    format::{counted, grouped, time},
+    format::{counted_grouped, grouped, time},
     interrupt::Interrupt,
     progress_bar,
     seed::random_seed,
@@ -80,7 +80,7 @@ pub(crate) fn summary<'a>(all: impl Iterator<Item = (&'a str, &'a Recheck)>) -> 
     let stored = passed.iter().map(|(_, one)| one.stored).sum();
     let of = match &passed[..] {
         [(name, _)] => (*name).to_owned(),
-        _ => counted(passed.len() as u64, "scope"),
+        _ => counted_grouped(passed.len() as u64, "scope"),
     };
     let bound = passed.iter().map(|(_, one)| one.upper_bound());
     let bound = bound.fold(0.0, f64::max);
@@ -131,7 +131,7 @@ pub(crate) fn note(name: &str, result: &Recheck) -> Option<String> {
         format!(
             "{name}: the recheck was interrupted, after {} of {}.",
             grouped(result.rechecked),
-            counted(result.stored, "state")
+            counted_grouped(result.stored, "state")
         )
     })
 }

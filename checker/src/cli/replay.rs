@@ -2,7 +2,7 @@
 
 use super::{
     Exit, explore,
-    format::{counted, grouped, time},
+    format::{counted_grouped, grouped, time},
     interrupt::Interrupt,
     progress_bar, verdict,
 };
@@ -321,7 +321,7 @@ fn print(out: &mut impl Write, report: &ReplayReport, took: Duration) -> anyhow:
         out,
         "  servers    {} ({})",
         report.servers,
-        counted(report.runs, "run")
+        counted_grouped(report.runs, "run")
     )?;
     writeln!(
         out,
@@ -341,7 +341,11 @@ fn print(out: &mut impl Write, report: &ReplayReport, took: Duration) -> anyhow:
         grouped(report.elections),
         report.highest_term
     )?;
-    writeln!(out, "  committed  {}", counted(report.committed, "entry"))?;
+    writeln!(
+        out,
+        "  committed  {}",
+        counted_grouped(report.committed, "entry")
+    )?;
     for place in &report.cut_short {
         writeln!(out, "  left out   {place}: truncated where its run ended")?;
     }
@@ -365,15 +369,15 @@ fn print_inside(
         "{} of {} steps, with all their causes, are within the bounds of {} with these settings, {} and no clients.",
         grouped(*inside),
         grouped(report.steps),
-        counted(servers as u64, "server"),
-        counted(*terms, "term"),
+        counted_grouped(servers as u64, "server"),
+        counted_grouped(*terms, "term"),
     )?;
     match searched {
         Searched::Not if *inside == 0 => {}
         Searched::Not => writeln!(out, "These bounds were not searched.")?,
         Searched::TooMany => writeln!(out, "There are too many servers for a search.")?,
         Searched::Ended(found) => {
-            let states = counted(found.states, "state");
+            let states = counted_grouped(found.states, "state");
             let took = time(found.elapsed);
             match &found.outcome {
                 SearchOutcome::Exhausted => writeln!(

@@ -2,7 +2,7 @@
 
 use super::{
     Exit,
-    format::{self, counted, grouped, rate},
+    format::{self, counted_grouped, grouped, rate},
     interrupt::Interrupt,
     progress_bar,
     seed::random_seed,
@@ -10,7 +10,7 @@ use super::{
     verdict::BoundsJson,
     violation::{self, report_trace},
 };
-use crate::simulate::{self, Simulation, SimulationProgress, SimulationReport, ViolatingWalk};
+use crate::simulate::{self, RandomWalks, RandomWalksProgress, RandomWalksReport, ViolatingWalk};
 use model::{
     mutant::Mutant,
     system::{Scope, Witness},
@@ -64,12 +64,12 @@ struct SimulationJson {
     seconds: f64,
     interrupted: bool,
     witnesses: Vec<&'static str>,
-    violation: Option<ViolationJson>,
+    violation: Option<WalkViolationJson>,
     exit_code: u8,
 }
 
 #[derive(Serialize)]
-struct ViolationJson {
+struct WalkViolationJson {
     property: &'static str,
     why: String,
     /// The number of the violating walk, from 0, and its steps.
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(file) = &args.trace {
         violation::try_file(file)?;
     }
-    let simulation = Simulation {
+    let simulation = RandomWalks {
         seed: args.seed.unwrap_or_else(random_seed),
         walks: args.walks,
         max_steps: args.steps as usize,
@@ -123,8 +123,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> SimulationReport {
-    let progress = SimulationProgress::default();
+fn walk(scope: &Scope, simulation: &RandomWalks, interrupt: &Interrupt) -> RandomWalksReport {
+    let progress = RandomWalksProgress::default();
     progress_bar::watch_line(
         &scope.name,
         || {
@@ -148,7 +148,7 @@ fn walk(scope: &Scope, simulation: &Simulation, interrupt: &Interrupt) -> Simula
 }
 
 /// Describes the violation, if there is one. Returns the file that contains it.
-fn tell(args: &Args, scope: &Scope, report: &SimulationReport) -> anyhow::Result<Option<PathBuf>> {
+fn tell(args: &Args, scope: &Scope, report: &RandomWalksReport) -> anyhow::Result<Option<PathBuf>> {
     let Some(found) = &report.violation else {
         return Ok(None);
     };
@@ -166,16 +166,16 @@ fn tell(args: &Args, scope: &Scope, report: &SimulationReport) -> anyhow::Result
 fn print(
     out: &mut impl Write,
     scope: &Scope,
-    simulation: &Simulation,
-    report: &SimulationReport,
+    simulation: &RandomWalks,
+    report: &RandomWalksReport,
     elapsed: Duration,
 ) -> anyhow::Result<()> {
     writeln!(
         out,
         "{} of {}, {} in {}; seed {}.",
         grouped(report.walks),
-        counted(simulation.walks, "walk"),
-        counted(report.steps, "step"),
+        counted_grouped(simulation.walks, "walk"),
+        counted_grouped(report.steps, "step"),
         format::time(elapsed),
         simulation.seed
     )?;
@@ -195,7 +195,7 @@ fn print(
             "Walk {} violated a property of {} after {}; shown above: {}.",
             found.walk,
             scope.name,
-            counted(found.steps as u64, "step"),
+            counted_grouped(found.steps as u64, "step"),
             kept(found)
         )?,
         None => {
@@ -228,7 +228,7 @@ fn kept(found: &ViolatingWalk) -> String {
     }
 }
 
-fn reached(report: &SimulationReport) -> Vec<&'static str> {
+fn reached(report: &RandomWalksReport) -> Vec<&'static str> {
     let all = Witness::ALL.iter().copied();
     all.filter(|witness| report.witnesses.contains(*witness))
         .map(Witness::name)
@@ -237,15 +237,15 @@ fn reached(report: &SimulationReport) -> Vec<&'static str> {
 
 fn as_json(
     scope: &Scope,
-    simulation: &Simulation,
-    report: &SimulationReport,
+    simulation: &RandomWalks,
+    report: &RandomWalksReport,
     elapsed: Duration,
     exit: Exit,
     trace: Option<PathBuf>,
 ) -> SimulationJson {
     let violation = report.violation.as_ref().and_then(|found| {
         let violation = found.trace.violation.as_ref()?;
-        Some(ViolationJson {
+        Some(WalkViolationJson {
             property: violation.property.name(),
             why: violation.cause.to_string(),
             walk: found.walk,

@@ -1,7 +1,7 @@
 //! The verdict on one scope: in the table, in notes below it, and as JSON.
 
 use super::{
-    format::{counted, grouped, time},
+    format::{counted_grouped, grouped, time},
     recheck::{self, RecheckJson},
     selection,
 };
@@ -291,7 +291,7 @@ impl Verdict {
             ),
             ProgressVerdict::Stuck(stuck) => format!(
                 "{name}: stuck: from the state shown above, no leader can commit a new entry without further faults ({} examined).",
-                counted(stuck.extension_states, "state")
+                counted_grouped(stuck.extension_states, "state")
             ),
             ProgressVerdict::Truncated(NoProgressClaim::OneServer) => {
                 format!("{name}: progress needs at least two servers: raise --servers.")
@@ -309,7 +309,7 @@ impl Verdict {
                         "covers only the states that the search found"
                     }
                 };
-                let after = counted(report.states_checked, "state");
+                let after = counted_grouped(report.states_checked, "state");
                 format!(
                     "{name}: the progress check {reason}, after {after}: no claim about progress."
                 )

@@ -82,7 +82,7 @@ pub(crate) struct Level {
     /// The number of states that a thread takes at once.
     piece: usize,
     /// The share of each thread.
-    shares: Vec<Share>,
+    shares: Vec<UnclaimedRange>,
     /// States that were taken and not expanded.
     returned: Mutex<Frontier>,
 }
@@ -94,7 +94,7 @@ impl Level {
         Self {
             piece: (len / threads / PIECES).clamp(TASK, MAX_PIECE),
             shares: (0..threads)
-                .map(|thread| Share::new(end(thread)..end(thread + 1)))
+                .map(|thread| UnclaimedRange::new(end(thread)..end(thread + 1)))
                 .collect(),
             frontier,
             returned: Mutex::default(),
@@ -136,9 +136,9 @@ impl Level {
 /// A range of the frontier that no thread has taken yet. Neighbors in the frontier share processes, also
 /// from one level to the next. So a thread that stays in its share loads less into its step cache.
 #[repr(align(128))]
-struct Share(AtomicU64);
+struct UnclaimedRange(AtomicU64);
 
-impl Share {
+impl UnclaimedRange {
     fn new(positions: Range<usize>) -> Self {
         Self(AtomicU64::new(Self::packed(positions)))
     }

@@ -1,6 +1,6 @@
 //! Small ids for large values.
 
-use model::system::{Relabel, Relabelling};
+use model::system::{Permutation, Relabel};
 use rustc_hash::FxHashMap;
 use std::{hash::Hash, sync::Arc};
 
@@ -118,19 +118,19 @@ impl<T: Eq + Hash> Orbits<T> {
 /// The symmetry group of the servers; the identity is the first.
 #[derive(Debug)]
 pub(crate) struct PermutationGroup {
-    pub(crate) all: Vec<Relabelling>,
+    pub(crate) all: Vec<Permutation>,
     /// `composed[a][b]` is the permutation "first a, then b".
     composed: Vec<Vec<u32>>,
 }
 
 impl PermutationGroup {
     pub(crate) fn new(servers: usize, symmetric: bool) -> Self {
-        let mut all = Relabelling::all(servers);
+        let mut all = Permutation::all(servers);
         if !symmetric {
             all.truncate(1);
         }
-        let compose = |first: &Relabelling, second: &Relabelling| {
-            let is_both = |permutation: &Relabelling| {
+        let compose = |first: &Permutation, second: &Permutation| {
+            let is_both = |permutation: &Permutation| {
                 (0..servers)
                     .all(|index| permutation.image(index) == second.image(first.image(index)))
             };

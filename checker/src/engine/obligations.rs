@@ -26,7 +26,7 @@ use claims::Claim;
 use model::{
     Envelope, Message,
     system::{
-        Local, Obligation, Obligations, Process, Relabelling, Relevance, System, Unmet,
+        Local, Obligation, Obligations, Permutation, Process, Relevance, System, Unmet,
         obligation::LeaderLog,
     },
 };
@@ -40,7 +40,7 @@ use std::sync::{
 const PERMUTED_STEPS: u32 = 16;
 
 /// The checks so far, and the graph of processes.
-pub(crate) struct Ledger<'a> {
+pub(crate) struct ObligationChecks<'a> {
     tables: &'a Tables,
     /// Set when the search must end; the remaining checks are then skipped.
     interrupt: &'a AtomicBool,
@@ -84,7 +84,7 @@ struct Edge {
     is_crash: bool,
 }
 
-impl<'a> Ledger<'a> {
+impl<'a> ObligationChecks<'a> {
     pub(crate) fn new(tables: &'a Tables, interrupt: &'a AtomicBool) -> Self {
         Self {
             tables,
@@ -205,7 +205,7 @@ impl<'a> Ledger<'a> {
             }
             if permutes {
                 let permutations = &tables.permutations().all;
-                let permutations: &Relabelling =
+                let permutations: &Permutation =
                     &permutations[1 + process as usize % (permutations.len() - 1)];
                 let commutes = self.obligations.commutes(&state, local, permutations);
                 self.note(Obligation::Symmetry, &state, event, commutes);

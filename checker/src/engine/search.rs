@@ -7,7 +7,7 @@
 use super::{
     control::{Limits, SearchProgress},
     frontier::{Frontier, Level, TASK},
-    obligations::{Checked, Ledger},
+    obligations::{Checked, ObligationChecks},
     report::{SearchOutcome, SearchReport, StopCause},
     state_layout,
     successors::Worker,
@@ -157,7 +157,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut workers: Vec<Worker<'a, S>> = (0..self.limits.threads.max(1))
             .map(|_| Worker::new(self.tables))
             .collect();
-        let mut ledger = Ledger::new(self.tables, &self.progress.interrupt);
+        let mut ledger = ObligationChecks::new(self.tables, &self.progress.interrupt);
         self.insert_root(&mut workers[0]);
         // Normalization already removed messages of the first state. Their obligations are checked too.
         let mut complete = self.tables.scope().clone();
@@ -227,7 +227,7 @@ impl<'a, const S: usize> Search<'a, S> {
         &self,
         frontier: &Frontier,
         worker: &mut Worker<'a, S>,
-        ledger: &mut Ledger<'a>,
+        ledger: &mut ObligationChecks<'a>,
     ) {
         let step = (frontier.len() / PERMUTED_STATES).max(1);
         for number in frontier.numbers(0..frontier.len()).step_by(step) {

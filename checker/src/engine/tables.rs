@@ -16,7 +16,7 @@ use super::{
 use model::{
     Envelope, Message,
     system::{
-        Facet, History, Process, Relabel, Relabelling, Scope, System, TransitionSystem, Usage,
+        Facet, History, Permutation, Process, Relabel, Scope, System, TransitionSystem, Usage,
         Violation, properties,
     },
 };
@@ -56,7 +56,7 @@ struct Shared {
 }
 
 impl Relabel for Shared {
-    fn relabel(&self, permutations: &Relabelling) -> Self {
+    fn relabel(&self, permutations: &Permutation) -> Self {
         Self {
             spent: self.spent,
             history: self.history.relabel(permutations),

@@ -8,7 +8,7 @@ use super::{
 use model::{
     Message, Term,
     system::{
-        Action, Budget, Limit, Local, Reduction, Relabel, Relabelling, Scope, System, Witness,
+        Action, Budget, Limit, Local, Permutation, Reduction, Relabel, Scope, System, Witness,
         Witnesses,
     },
 };
@@ -223,7 +223,7 @@ fn steps_beyond_the_budget_bear_no_witness() {
 struct Beside<'a, const S: usize> {
     tables: &'a Tables,
     worker: Worker<'a, S>,
-    permutations: Vec<Relabelling>,
+    permutations: Vec<Permutation>,
     symmetry: bool,
     witnesses: Witnesses,
 }
@@ -233,7 +233,7 @@ impl<'a, const S: usize> Beside<'a, S> {
         Self {
             tables,
             worker: Worker::new(tables),
-            permutations: Relabelling::all(tables.layout().servers),
+            permutations: Permutation::all(tables.layout().servers),
             symmetry,
             witnesses: Witnesses::default(),
         }

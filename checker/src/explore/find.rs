@@ -11,7 +11,7 @@
 //!
 //! No property is checked: with a planted bug, a state after a violation can also be found.
 
-use super::walk::{Refusal, Walk};
+use super::walk::{StepRefusal, Walk};
 use crate::{
     engine::{SearchProgress, StopCause},
     trace,
@@ -45,7 +45,7 @@ model::diagnostics! {
         /// The decisions have no run over the unreduced network.
         NoRealRun { error: String } = "the path found is not a real run: {error}";
         /// The walk refuses a step of the run.
-        StepRefused { refusal: Refusal } = "the walk cannot follow the path found: {refusal}";
+        StepRefused { refusal: StepRefusal } = "the walk cannot follow the path found: {refusal}";
         /// The goal does not hold at the end.
         GoalMissed = "the walk along the path found ends in another state";
     }

@@ -73,7 +73,7 @@ model::diagnostics! {
 
 /// The request for a job.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct AskedJob {
+pub(super) struct JobRequest {
     kind: JobKind,
     /// For a check: the only property to check.
     #[serde(default)]
@@ -102,7 +102,7 @@ pub(super) enum Task {
     Witness(Box<Walk>, Witness),
 }
 
-impl AskedJob {
+impl JobRequest {
     /// The task, in a world along a path.
     pub(super) fn task(
         &self,

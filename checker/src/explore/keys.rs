@@ -15,7 +15,7 @@ pub(super) enum Key {
         /// The number of the process, counted from 1.
         process: u32,
         /// The event.
-        what: What,
+        what: StepKind,
     },
     /// A message is dropped.
     Drop(u32),
@@ -23,7 +23,7 @@ pub(super) enum Key {
 
 /// An event at a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum What {
+pub(super) enum StepKind {
     /// An event without a parameter: [`PLAIN`] lists them.
     Plain(char),
     /// A message is delivered.
@@ -68,7 +68,7 @@ const PLAIN: &[(char, Local)] = &[
     ('t', Local::ClientTimeout),
 ];
 
-impl What {
+impl StepKind {
     /// The event. Returns `None` for a delivery, because only the path contains the message.
     pub(super) fn local(self) -> Option<Local> {
         match self {
@@ -111,13 +111,13 @@ impl fmt::Display for Key {
             Self::Step { process, what } => {
                 write!(f, "{process}")?;
                 match what {
-                    What::Plain(letter) => write!(f, "{letter}"),
-                    What::Deliver { message, ask: None } => write!(f, "d{message}"),
-                    What::Deliver {
+                    StepKind::Plain(letter) => write!(f, "{letter}"),
+                    StepKind::Deliver { message, ask: None } => write!(f, "d{message}"),
+                    StepKind::Deliver {
                         message,
                         ask: Some(ask),
                     } => write!(f, "d{message}-{ask}"),
-                    What::ProxyTimeout { client, id, ask } => write!(f, "p{client}-{id}-{ask}"),
+                    StepKind::ProxyTimeout { client, id, ask } => write!(f, "p{client}-{id}-{ask}"),
                 }
             }
         }
@@ -152,7 +152,7 @@ fn parse(text: &str) -> Option<Key> {
                 None => (rest, None),
                 Some((message, ask)) => (message, Some(NodeId::new(number(ask)?.into()))),
             };
-            What::Deliver {
+            StepKind::Deliver {
                 message: number(message)?,
                 ask,
             }
@@ -160,7 +160,7 @@ fn parse(text: &str) -> Option<Key> {
         'p' => {
             let mut parts = rest.split('-').map(number);
             let mut next = || parts.next().flatten().map(u64::from);
-            let what = What::ProxyTimeout {
+            let what = StepKind::ProxyTimeout {
                 client: ClientId::new(next()?),
                 id: RequestId::new(next()?),
                 ask: NodeId::new(next()?),
@@ -172,7 +172,7 @@ fn parse(text: &str) -> Option<Key> {
         }
         letter if rest.is_empty() => {
             PLAIN.iter().find(|(known, _)| *known == letter)?;
-            What::Plain(letter)
+            StepKind::Plain(letter)
         }
         _ => return None,
     };

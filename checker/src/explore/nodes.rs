@@ -216,7 +216,7 @@ enum Happened<'a> {
     Crash,
     Restart,
     Deliver { envelope: Envelope, ask: Option<()> },
-    Requests(Vec<Asked<'a>>),
+    Requests(Vec<ReceivedRequest<'a>>),
     ElectionTimeout,
     HeartbeatTimeout,
     QuorumTimeout,
@@ -225,7 +225,7 @@ enum Happened<'a> {
 }
 
 #[derive(Serialize)]
-struct Asked<'a> {
+struct ReceivedRequest<'a> {
     from: &'a Address,
     request: &'a ClientRequest,
 }
@@ -250,7 +250,7 @@ fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
         }
         Event::Requests(requests) => {
             let asked = requests.iter();
-            let asked = asked.map(|(from, request)| Asked { from, request });
+            let asked = asked.map(|(from, request)| ReceivedRequest { from, request });
             let text = match requests.len() {
                 1 => format!("{who} receives a request"),
                 many => format!("{who} receives {many} requests at once"),

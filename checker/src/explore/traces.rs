@@ -51,7 +51,7 @@ model::diagnostics! {
 
 /// `POST /api/traces`
 #[derive(Deserialize)]
-pub(super) struct AskedTraces {
+pub(super) struct TracesRequest {
     files: Vec<File>,
     #[serde(default)]
     used_disks: bool,
@@ -115,7 +115,7 @@ impl Input {
     }
 }
 
-impl AskedTraces {
+impl TracesRequest {
     pub(super) fn read(self) -> Result<String, Problem> {
         let files = self.files.into_iter();
         let inputs: Vec<_> = files

@@ -13,7 +13,7 @@ use super::{
     find::NoContinuation,
     predicates::PREDICATES,
     view,
-    walk::{Effect, Refusal, Walk},
+    walk::{Effect, StepRefusal, Walk},
     world::World,
 };
 use crate::{
@@ -146,7 +146,7 @@ model::diagnostics! {
         /// The path has no run over the unreduced network.
         NoRun { error: String } = "{error}";
         /// The walk refuses a step of the run.
-        WalkRefused { refusal: Refusal } = "the walk cannot take one of its steps: {refusal}";
+        WalkRefused { refusal: StepRefusal } = "the walk cannot take one of its steps: {refusal}";
         /// The last step of the walk does not violate the property.
         NotViolated = "the walk along it does not end with a violation of this property";
     }
@@ -340,7 +340,7 @@ fn found(
 /// Continues a walk without faults, up to a number of steps or until there is no further event. Disks
 /// sync, servers that are down restart, new messages are delivered, and heartbeat timers fire. Election
 /// timers fire only if there is no leader. Stops before an entry is committed.
-fn go_on(walk: &mut Walk, steps: usize) -> Result<(), Refusal> {
+fn go_on(walk: &mut Walk, steps: usize) -> Result<(), StepRefusal> {
     let from = walk.steps.len();
     let committed = walk.committed();
     while walk.steps.len() < from + steps {

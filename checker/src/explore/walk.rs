@@ -11,7 +11,7 @@
 //! that are cut off. The cost of one more step does not depend on the length of the walk.
 
 use super::{
-    keys::{Key, What},
+    keys::{Key, StepKind},
     world::World,
 };
 use crate::{explain, trace};
@@ -126,7 +126,7 @@ pub(super) struct Choice {
     pub(super) action: Option<Action>,
     pub(super) message: Option<u32>,
     /// The effect of the action.
-    pub(super) outcome: Result<Effect, Refusal>,
+    pub(super) outcome: Result<Effect, StepRefusal>,
 }
 
 /// Whether a step has an effect.
@@ -138,7 +138,7 @@ pub(super) enum Effect {
 
 model::diagnostics! {
     /// The reason why a step is impossible.
-    pub(super) enum Refusal {
+    pub(super) enum StepRefusal {
         /// The world has no such process.
         NoProcess { process: usize, processes: usize }
             = "there is no process {process}: this world has {processes}";
@@ -344,7 +344,7 @@ impl Walk {
     }
 
     /// Takes a step. Returns the reason if it is impossible.
-    pub(super) fn take(&mut self, key: Key) -> Result<(), Refusal> {
+    pub(super) fn take(&mut self, key: Key) -> Result<(), StepRefusal> {
         match key {
             Key::Drop(message) => self.drop_message(key, message),
             Key::Step { process, what } => {
@@ -356,8 +356,8 @@ impl Walk {
     }
 
     /// Takes a step of the model.
-    pub(super) fn take_action(&mut self, action: &Action) -> Result<Key, Refusal> {
-        let key = self.key(action).ok_or(Refusal::NotSent)?;
+    pub(super) fn take_action(&mut self, action: &Action) -> Result<Key, StepRefusal> {
+        let key = self.key(action).ok_or(StepRefusal::NotSent)?;
         self.take(key)?;
         Ok(key)
     }
@@ -366,7 +366,7 @@ impl Walk {
     pub(super) fn key(&self, action: &Action) -> Option<Key> {
         Some(Key::Step {
             process: action.process as u32 + 1,
-            what: What::from_local(&action.local, |envelope| self.number(envelope))?,
+            what: StepKind::from_local(&action.local, |envelope| self.number(envelope))?,
         })
     }
 
@@ -431,7 +431,7 @@ impl Walk {
         {
             let key = Key::Step {
                 process: index as u32 + 1,
-                what: What::Plain('e'),
+                what: StepKind::Plain('e'),
             };
             choices.push(Choice {
                 key,
@@ -455,7 +455,7 @@ impl Walk {
         }
         for (number, sent) in mine() {
             let outcome = match sent.dropped_at() {
-                Some(step) => Err(Refusal::DroppedAlready { step }),
+                Some(step) => Err(StepRefusal::DroppedAlready { step }),
                 None => Ok(Effect::Nothing),
             };
             choices.push(Choice {
@@ -469,7 +469,7 @@ impl Walk {
 
     fn choice(&self, index: usize, local: Local, message: Option<u32>) -> Choice {
         let what =
-            What::from_local(&local, |_| message).expect("a delivery has its message's number");
+            StepKind::from_local(&local, |_| message).expect("a delivery has its message's number");
         let action = Action {
             process: index,
             local,
@@ -499,20 +499,20 @@ impl Walk {
         }
     }
 
-    fn action(&self, index: usize, what: What) -> Result<Action, Refusal> {
+    fn action(&self, index: usize, what: StepKind) -> Result<Action, StepRefusal> {
         let process = self.system.processes.get(index);
-        let process = process.ok_or_else(|| Refusal::NoProcess {
+        let process = process.ok_or_else(|| StepRefusal::NoProcess {
             process: index.wrapping_add(1),
             processes: self.system.processes.len(),
         })?;
         let local = match what {
-            What::Deliver { message, ask } => {
+            StepKind::Deliver { message, ask } => {
                 let sent = self
                     .message(message)
-                    .ok_or(Refusal::NoMessage { message })?;
+                    .ok_or(StepRefusal::NoMessage { message })?;
                 let envelope = Envelope::clone(&sent.envelope);
                 if envelope.to != process.address() {
-                    return Err(Refusal::WrongReceiver {
+                    return Err(StepRefusal::WrongReceiver {
                         message,
                         receiver: envelope.to.to_string(),
                         process: process.address().to_string(),
@@ -522,11 +522,11 @@ impl Walk {
                 let is_way = matches!(&local, Local::Deliver { envelope, .. }
                     if self.real.deliveries(envelope).contains(&local));
                 if !is_way {
-                    return Err(Refusal::WrongDelivery { message });
+                    return Err(StepRefusal::WrongDelivery { message });
                 }
                 local
             }
-            other => other.local().ok_or(Refusal::NoEvent)?,
+            other => other.local().ok_or(StepRefusal::NoEvent)?,
         };
         Ok(Action {
             process: index,
@@ -535,9 +535,9 @@ impl Walk {
     }
 
     /// The result of a step, if it is possible.
-    fn allowed(&self, action: &Action) -> Result<LocalStep, Refusal> {
+    fn allowed(&self, action: &Action) -> Result<LocalStep, StepRefusal> {
         let process = &self.system.processes[action.process];
-        let not_enabled = || Refusal::NotEnabled {
+        let not_enabled = || StepRefusal::NotEnabled {
             process: process.address().to_string(),
         };
         match &action.local {
@@ -545,7 +545,7 @@ impl Walk {
                 let number = self.number(envelope);
                 let sent = number.and_then(|number| self.message(number));
                 if let Some(step) = sent.and_then(Sent::dropped_at) {
-                    return Err(Refusal::Dropped { step });
+                    return Err(StepRefusal::Dropped { step });
                 }
             }
             Local::ElectionTimeout if self.at_last_term(process) => return Err(self.last_term()),
@@ -557,7 +557,7 @@ impl Walk {
         }
         let step = self.generous.local_step(process, &action.local);
         let step = step.ok_or_else(|| match process.server() {
-            Some(server) if server.running.is_none() => Refusal::Down {
+            Some(server) if server.running.is_none() => StepRefusal::Down {
                 process: process.address().to_string(),
             },
             _ => not_enabled(),
@@ -576,14 +576,14 @@ impl Walk {
         })
     }
 
-    fn last_term(&self) -> Refusal {
-        Refusal::LastTerm {
+    fn last_term(&self) -> StepRefusal {
+        StepRefusal::LastTerm {
             term: self.real.scope().last_term(),
         }
     }
 
     /// The part of the cost that exceeds the budget.
-    fn lacking(&self, cost: &Usage) -> Option<Refusal> {
+    fn lacking(&self, cost: &Usage) -> Option<StepRefusal> {
         let after = self.system.spent.plus(cost);
         let Budget {
             entries,
@@ -600,21 +600,21 @@ impl Walk {
         counts
             .into_iter()
             .find_map(|(budget, after, limit)| match limit {
-                Limit::Never if after > 0 => Some(Refusal::NoBudget { budget }),
+                Limit::Never if after > 0 => Some(StepRefusal::NoBudget { budget }),
                 Limit::AtMost(limit) if after > limit => {
-                    Some(Refusal::BudgetSpent { budget, limit })
+                    Some(StepRefusal::BudgetSpent { budget, limit })
                 }
                 _ => None,
             })
     }
 
-    fn act(&mut self, key: Key, action: Action) -> Result<(), Refusal> {
+    fn act(&mut self, key: Key, action: Action) -> Result<(), StepRefusal> {
         let step = self.allowed(&action)?;
         let text = explain::describe_action(&action, &self.system);
         let (spent, mut history, witnesses, mut violation) = self
             .real
             .record(&self.system.spent, &self.system.history, &step)
-            .ok_or(Refusal::OutOfBounds)?;
+            .ok_or(StepRefusal::OutOfBounds)?;
         violation = violation.or_else(|| self.check_pairs(&action, &step.next, Properties::ALL));
         let mut all = Vec::new();
         if violation.is_some() {
@@ -720,18 +720,18 @@ impl Walk {
         Property::ALL.iter().filter_map(check).collect()
     }
 
-    fn drop_message(&mut self, key: Key, message: u32) -> Result<(), Refusal> {
+    fn drop_message(&mut self, key: Key, message: u32) -> Result<(), StepRefusal> {
         let sent = self
             .message(message)
-            .ok_or(Refusal::NoMessage { message })?;
+            .ok_or(StepRefusal::NoMessage { message })?;
         if let Some(step) = sent.dropped_at() {
-            return Err(Refusal::DroppedAlready { step });
+            return Err(StepRefusal::DroppedAlready { step });
         }
         let to = sent.envelope.to;
         let mut processes = self.system.processes.iter();
         let process = processes
             .position(|process| process.address() == to)
-            .ok_or(Refusal::NoReceiver)?;
+            .ok_or(StepRefusal::NoReceiver)?;
         let text = format!(
             "the network drops {} from {} to {to}",
             explain::message(&sent.envelope.message),

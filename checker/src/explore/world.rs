@@ -57,8 +57,8 @@ model::diagnostics! {
 
 /// A request for a world.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Asked {
-    scope: AskedScope,
+pub(super) struct WorldRequest {
+    scope: ScopeRequest,
     #[serde(default)]
     mutant: Option<String>,
     #[serde(default)]
@@ -67,7 +67,7 @@ pub(super) struct Asked {
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AskedScope {
+struct ScopeRequest {
     name: String,
     #[serde(default)]
     bounds: BTreeMap<String, BoundValue>,
@@ -113,7 +113,7 @@ pub(super) struct World {
 
 impl World {
     /// The world that a request selects.
-    pub(super) fn find(asked: &Asked) -> Result<Self, Problem> {
+    pub(super) fn find(asked: &WorldRequest) -> Result<Self, Problem> {
         let name = &asked.scope.name;
         let named = scopes()
             .iter()

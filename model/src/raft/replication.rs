@@ -186,7 +186,7 @@ impl Raft {
             Flow::Pipeline if planted!(self.config, WindowNotKept) => limit,
             Flow::Pipeline => limit.min(progress.window.saturating_sub(progress.in_flight())),
         };
-        let entries = within(
+        let entries = prefix_within(
             self.log.slice(progress.next_index, limit),
             self.config.max_bytes_per_append,
         )
@@ -617,7 +617,7 @@ fn size_of(entries: &[Entry]) -> usize {
 }
 
 /// The longest prefix of `entries` of at most `bytes` bytes, and at least one entry.
-fn within(entries: &[Entry], bytes: usize) -> &[Entry] {
+fn prefix_within(entries: &[Entry], bytes: usize) -> &[Entry] {
     let mut left = bytes;
     let fits = |entry: &&Entry| {
         let size = entry.payload.size();

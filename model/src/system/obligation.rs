@@ -15,7 +15,7 @@ use super::{
     process::{Local, LocalStep, Process},
     properties::{history::Observation, pair::Facet},
     reduction::Reduction,
-    relabel::{Relabel, Relabelling},
+    relabel::{Permutation, Relabel},
     scope::{Scope, Usage},
     transition_system::TransitionSystem,
 };
@@ -274,7 +274,7 @@ impl Obligations {
     ///
     /// # Errors
     /// The difference.
-    pub fn commutes(&self, process: &Process, local: &Local, names: &Relabelling) -> Checked {
+    pub fn commutes(&self, process: &Process, local: &Local, names: &Permutation) -> Checked {
         let renamed = self
             .reduced
             .local_step(&process.relabel(names), &local.relabel(names));

@@ -14,9 +14,9 @@ use alloc::{vec, vec::Vec};
 
 /// A permutation of the servers 1..=n.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Relabelling(Vec<u64>);
+pub struct Permutation(Vec<u64>);
 
-impl Relabelling {
+impl Permutation {
     /// All permutations of `count` servers, the identity first.
     pub fn all(count: usize) -> Vec<Self> {
         let mut found = Vec::new();
@@ -51,9 +51,9 @@ impl Relabelling {
     }
 }
 
-fn permute(names: &mut Vec<u64>, fixed: usize, found: &mut Vec<Relabelling>) {
+fn permute(names: &mut Vec<u64>, fixed: usize, found: &mut Vec<Permutation>) {
     if fixed == names.len() {
-        found.push(Relabelling(names.clone()));
+        found.push(Permutation(names.clone()));
         return;
     }
     for index in fixed..names.len() {
@@ -67,11 +67,11 @@ fn permute(names: &mut Vec<u64>, fixed: usize, found: &mut Vec<Relabelling>) {
 pub trait Relabel {
     /// Applies a permutation to all server ids.
     #[must_use]
-    fn relabel(&self, names: &Relabelling) -> Self;
+    fn relabel(&self, names: &Permutation) -> Self;
 }
 
 impl Relabel for Message {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let Self::ClientResponse(ClientResponse { client, id, body }) = self else {
             return self.clone();
         };
@@ -92,7 +92,7 @@ impl Relabel for Message {
 }
 
 impl Relabel for Envelope {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         Self {
             from: names.address(self.from),
             to: names.address(self.to),
@@ -102,7 +102,7 @@ impl Relabel for Envelope {
 }
 
 impl Relabel for Write {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let mut write = self.clone();
         if let Some(hard_state) = &mut write.hard_state {
             hard_state.voted_for = hard_state.voted_for.map(|id| names.node(id));
@@ -112,7 +112,7 @@ impl Relabel for Write {
 }
 
 impl Relabel for Durable {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let mut durable = self.clone();
         durable.hard_state.voted_for = durable.hard_state.voted_for.map(|id| names.node(id));
         durable
@@ -120,7 +120,7 @@ impl Relabel for Durable {
 }
 
 impl Relabel for Raft {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let mut raft = self.clone();
         raft.id = names.node(self.id);
         raft.voted_for = self.voted_for.map(|id| names.node(id));
@@ -162,7 +162,7 @@ impl Relabel for Raft {
 }
 
 impl Relabel for Server {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         Self {
             id: names.node(self.id),
             disk: self.disk.relabel(names),
@@ -179,7 +179,7 @@ impl Relabel for Server {
 }
 
 impl Relabel for Proxy {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let mut proxy = self.clone();
         proxy.leader = proxy.leader.map(|id| names.node(id));
         proxy.overloaded = proxy.overloaded.map(|id| names.node(id));
@@ -191,7 +191,7 @@ impl Relabel for Proxy {
 }
 
 impl Relabel for Process {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         match self {
             Self::Server(server) => Self::Server(server.relabel(names)),
             Self::Proxy(proxy) => Self::Proxy(proxy.relabel(names)),
@@ -201,7 +201,7 @@ impl Relabel for Process {
 }
 
 impl Relabel for Local {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         match self {
             Self::Deliver { envelope, ask } => Self::Deliver {
                 envelope: envelope.relabel(names),
@@ -218,7 +218,7 @@ impl Relabel for Local {
 }
 
 impl Relabel for History {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let mut history = self.clone();
         for election in history.elected.values_mut() {
             election.leader = names.node(election.leader);
@@ -228,7 +228,7 @@ impl Relabel for History {
 }
 
 impl Relabel for Observation {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let mut observation = self.clone();
         if let Self::Elected { leader, .. } = &mut observation {
             *leader = names.node(*leader);
@@ -238,7 +238,7 @@ impl Relabel for Observation {
 }
 
 impl Relabel for System {
-    fn relabel(&self, names: &Relabelling) -> Self {
+    fn relabel(&self, names: &Permutation) -> Self {
         let servers = self
             .processes
             .iter()

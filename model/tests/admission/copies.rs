@@ -1,7 +1,7 @@
 //! Copies of a disk.
 
 use crate::{SECOND, SERVERS, World, id};
-use model::admission::{Notice, Refusal};
+use model::admission::{AdmissionRefusal, Notice};
 use std::collections::BTreeSet;
 
 #[test]
@@ -18,9 +18,9 @@ fn old_copy_is_refused_however_often_it_is_started() {
         world.settle();
         for other in [1, 2] {
             assert!(!world.admits(other, 3), "{starts} starts");
-            assert_eq!(world.refusal(other, 3), Some(Refusal::OldCopy));
+            assert_eq!(world.refusal(other, 3), Some(AdmissionRefusal::OldCopy));
         }
-        assert_eq!(world.suspended(3), Some(Refusal::OldCopy));
+        assert_eq!(world.suspended(3), Some(AdmissionRefusal::OldCopy));
     }
 }
 
@@ -41,7 +41,7 @@ fn copy_beside_the_original_does_not_count_and_learns_it() {
                 assert!(!world.admits(other, 3 + SECOND));
                 assert!(world.servers[&3].admission.is_known());
                 // Without keys it gets no response, because its address is not configured.
-                let refusal = has_keys.then_some(Refusal::Copy);
+                let refusal = has_keys.then_some(AdmissionRefusal::Copy);
                 assert_eq!(world.refusal(other, 3), refusal);
                 assert_eq!(world.suspended(3 + SECOND), refusal);
                 assert!(!world.servers[&(3 + SECOND)].admission.is_known());
@@ -71,9 +71,9 @@ fn copy_that_was_seen_beside_the_original_never_counts() {
         world.settle();
         for other in [1, 2] {
             assert!(!world.admits(other, 3));
-            assert_eq!(world.refusal(other, 3), Some(Refusal::Copy));
+            assert_eq!(world.refusal(other, 3), Some(AdmissionRefusal::Copy));
         }
-        assert_eq!(world.suspended(3), Some(Refusal::Copy));
+        assert_eq!(world.suspended(3), Some(AdmissionRefusal::Copy));
         assert!(world.admits(1, 2) && world.admits(2, 1));
     }
 }
@@ -125,7 +125,7 @@ fn third_server_that_admitted_a_copy_clears_nothing_and_is_corrected() {
     world.settle();
     assert!(world.all_admit_all());
     assert_eq!(world.suspended(3), None);
-    assert_eq!(world.suspended(3 + SECOND), Some(Refusal::Copy));
+    assert_eq!(world.suspended(3 + SECOND), Some(AdmissionRefusal::Copy));
 }
 
 /// Server 2 admitted an old copy, which still responds, before it learned about the later starts.
@@ -149,5 +149,5 @@ fn old_copy_does_not_turn_the_later_starts_into_copies() {
         let record = &world.servers[&other].disk.table[&id(3)];
         assert_eq!(record.copies, BTreeSet::new());
     }
-    assert_eq!(world.suspended(3), Some(Refusal::OldCopy));
+    assert_eq!(world.suspended(3), Some(AdmissionRefusal::OldCopy));
 }

@@ -4,8 +4,8 @@ use crate::{ACKNOWLEDGED, SERVERS, World, boot, id};
 use model::{
     AppendEntriesResponse, AppendOutcome, LogIndex, Term,
     admission::{
-        DiskId, EntryAt, Event, IdentityMessage, LogAt, Record, Refusal, Request, Response,
-        Standing, Table,
+        AdmissionRefusal, DiskId, EntryAt, Event, IdentityMessage, LogAt, Record, Request,
+        Response, Standing, Table,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,7 +101,7 @@ fn follower_that_lost_entries_is_refused_for_good() {
     for at in [1, 2] {
         assert!(!world.admits(at, 3));
     }
-    assert_eq!(world.suspended(3), Some(Refusal::LostEntries));
+    assert_eq!(world.suspended(3), Some(AdmissionRefusal::LostEntries));
     assert!(world.admits(1, 2) && world.admits(2, 1));
 }
 

@@ -3,7 +3,9 @@
 use crate::{ACKNOWLEDGED, SECOND, SERVERS, Sent, World, boot, id};
 use model::{
     Address, Envelope, Message,
-    admission::{DiskId, Event, IdentityMessage, Notice, Record, Refusal, SILENT_TICKS, Standing},
+    admission::{
+        AdmissionRefusal, DiskId, Event, IdentityMessage, Notice, Record, SILENT_TICKS, Standing,
+    },
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,16 +88,16 @@ fn server_with_an_empty_disk_is_refused_and_learns_it() {
     world.settle();
     for other in [1, 2] {
         assert!(!world.admits(other, 3));
-        assert_eq!(world.refusal(other, 3), Some(Refusal::OtherDisk));
+        assert_eq!(world.refusal(other, 3), Some(AdmissionRefusal::OtherDisk));
     }
-    assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
+    assert_eq!(world.suspended(3), Some(AdmissionRefusal::OtherDisk));
     assert!(world.admits(1, 2) && world.admits(2, 1));
     // The same if all servers restart.
     for number in SERVERS {
         world.restart(number);
     }
     world.settle();
-    assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
+    assert_eq!(world.suspended(3), Some(AdmissionRefusal::OtherDisk));
     assert!(world.admits(1, 2) && world.admits(2, 1));
 }
 
@@ -155,7 +157,7 @@ fn server_learns_of_a_peers_disk_from_others() {
         }
     }
     assert!(!world.admits(2, 3));
-    assert_eq!(world.suspended(3), Some(Refusal::OtherDisk));
+    assert_eq!(world.suspended(3), Some(AdmissionRefusal::OtherDisk));
 }
 
 fn heard_by(envelope: &Envelope, servers: [u64; 2]) -> bool {

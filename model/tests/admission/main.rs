@@ -9,8 +9,8 @@ mod random;
 use model::{
     Address, Envelope, LogIndex, Message, NodeId, Term,
     admission::{
-        Acknowledged, Admission, DiskId, Effects, Event, IdentityMessage, LogAt, Notice, OwnDisk,
-        Record, Refusal, Standing, Table,
+        Acknowledged, Admission, AdmissionRefusal, DiskId, Effects, Event, IdentityMessage, LogAt,
+        Notice, OwnDisk, Record, Standing, Table,
     },
     wire::BootId,
 };
@@ -380,11 +380,11 @@ impl World {
         pairs.all(|(at, from)| at == from || self.admits(at, from))
     }
 
-    fn suspended(&self, number: u64) -> Option<Refusal> {
+    fn suspended(&self, number: u64) -> Option<AdmissionRefusal> {
         self.servers[&number].admission.suspended()
     }
 
-    fn refusal(&self, at: u64, of: u64) -> Option<Refusal> {
+    fn refusal(&self, at: u64, of: u64) -> Option<AdmissionRefusal> {
         let (_, refusal) = self.servers[&at].admission.refused(id(of))?;
         Some(refusal)
     }

@@ -40,7 +40,7 @@ impl Server {
         let mut random = StdRng::seed_from_u64(1);
         let metadata = Metadata::open(&files, &config, &mut random).unwrap();
         drop(files);
-        let keeper = Keeper::new(metadata, Waker::noop().clone(), &config.environment);
+        let keeper = MetadataWriter::new(metadata, Waker::noop().clone(), &config.environment);
         let table = Table::from([
             (OTHER, record(DiskId::new(2), &[(1, boot(21))])),
             (PEER, record(DISK, &[(1, ORIGINAL)])),

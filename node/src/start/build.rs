@@ -16,7 +16,7 @@ use crate::{
     },
     storage::{
         disk::{Disk, DiskError},
-        metadata::{Keeper, Metadata},
+        metadata::{Metadata, MetadataWriter},
         wal::{Files, Identity, Wal},
         writer::Writer,
     },
@@ -121,7 +121,7 @@ pub(super) fn build<F: Files>(
     let own_disk = metadata.own_disk();
     let disk_id = own_disk.disk.to_string();
     let admission = Admission::new(config.id, &voters, own_disk, metadata.table().clone());
-    let keeper = Keeper::new(metadata, waker.clone(), environment);
+    let keeper = MetadataWriter::new(metadata, waker.clone(), environment);
     let identities = Identities::new(
         config.id,
         admission,

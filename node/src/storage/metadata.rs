@@ -6,7 +6,7 @@
 //! directory. So a complete version always exists. The file exists before the log does, and each start
 //! is durable in it before the first datagram of that start leaves.
 //!
-//! After the start, only the table of peers changes. [`Keeper`] writes it on background threads, so
+//! After the start, only the table of peers changes. [`MetadataWriter`] writes it on background threads, so
 //! that no heartbeat waits for the disk.
 
 use crate::{
@@ -282,7 +282,7 @@ impl Metadata {
 
 /// Writes new versions of the table, each on a background thread, one at a time. If several versions
 /// are pending, it writes the latest only.
-pub(crate) struct Keeper {
+pub(crate) struct MetadataWriter {
     shared: Arc<Shared>,
     threads: Arc<dyn Threads>,
 }
@@ -315,7 +315,7 @@ struct Lease {
     is_started: bool,
 }
 
-impl Keeper {
+impl MetadataWriter {
     /// Takes over the metadata. Each report calls `waker`.
     pub(crate) fn new(metadata: Metadata, waker: Waker, environment: &Environment) -> Self {
         let state = State {
@@ -387,7 +387,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for MetadataWriter {
     /// Waits for the thread. After this call, this process writes nothing to the directory.
     fn drop(&mut self) {
         let mut state = self.shared.lock();

@@ -211,7 +211,7 @@ export class Timeline {
     );
     const before = history.snapshots.at(-1) ?? null;
     if (step.state) {
-      if (this.source === 'nodes') step.state = whole(before, step.state);
+      if (this.source === 'nodes') step.state = applyDelta(before, step.state);
       history.at.push(n);
       history.snapshots.push(step.state);
     }
@@ -489,7 +489,7 @@ function memo(holder, name, value) {
  * @param {any} state
  * @returns {Snapshot}
  */
-function whole(before, state) {
+function applyDelta(before, state) {
   if (!before) return state;
   /** @param {any} old @param {any} now */
   const part = (old, now) => {

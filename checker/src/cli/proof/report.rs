@@ -1,7 +1,7 @@
 //! The answers of the solvers as tables and as JSON.
 
 use super::{
-    super::{Exit, format::counted},
+    super::{Exit, format::counted_grouped},
     Answered,
 };
 use crate::solver::Answer;
@@ -168,7 +168,7 @@ fn print_mutations(
     writeln!(
         out,
         "{confirmed} of {} as expected.",
-        counted(mutations.len() as u64, "variant")
+        counted_grouped(mutations.len() as u64, "variant")
     )?;
     Ok(())
 }

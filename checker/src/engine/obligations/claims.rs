@@ -1,6 +1,6 @@
 //! Claims: conditions that must hold at a process and at all its successors.
 
-use super::{Edge, Ledger};
+use super::{Edge, ObligationChecks};
 use crate::engine::tables::{Delivery, OWN};
 use crate::explain::words;
 use model::{
@@ -54,7 +54,7 @@ pub(super) const NO_LOG: u32 = u32::MAX;
 /// Stands for a response that is a refusal.
 const REFUSAL: u32 = u32::MAX;
 
-impl Ledger<'_> {
+impl ObligationChecks<'_> {
     /// Adds the claims about a message that a reduction removes or changes.
     pub(super) fn claim(&mut self, node: u32, from: u8, message: u32, delivery: &Delivery) {
         let relevance = delivery.relevance;

@@ -3,7 +3,7 @@
 //! These checks need the complete tables, so they run at the end of the search.
 
 use super::{
-    Ledger, ProcessNode,
+    ObligationChecks, ProcessNode,
     checked::Checked,
     claims::{Claim, NO_LOG},
 };
@@ -46,7 +46,7 @@ struct Revealed {
     other: Message,
 }
 
-impl Ledger<'_> {
+impl ObligationChecks<'_> {
     /// Checks the obligations that need the complete tables.
     pub(crate) fn finish(&mut self, threads: usize) {
         self.advance();

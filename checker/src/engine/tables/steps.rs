@@ -4,7 +4,7 @@ use super::{Shared, Tables};
 use model::{
     Envelope, Role,
     system::{
-        Flaw, Local, LocalStep, Observation, Process, Relabel, Relabelling, Relevance, Usage,
+        Flaw, Local, LocalStep, Observation, Permutation, Process, Relabel, Relevance, Usage,
         Violation, Witness, Witnesses,
     },
 };
@@ -28,7 +28,7 @@ pub(super) struct Effect {
 impl Relabel for Effect {
     /// The text about a violation keeps its server ids: the path to it is also one up to a
     /// permutation.
-    fn relabel(&self, permutations: &Relabelling) -> Self {
+    fn relabel(&self, permutations: &Permutation) -> Self {
         let observed = self.observed.iter();
         Self {
             observed: observed.map(|seen| seen.relabel(permutations)).collect(),

@@ -37,8 +37,8 @@ fn open_with(config: &Config) -> Result<Metadata, MetadataError> {
     Metadata::open(&files, config, &mut random)
 }
 
-fn keeper(metadata: Metadata) -> Keeper {
-    Keeper::new(metadata, Waker::noop().clone(), &Environment::system())
+fn keeper(metadata: Metadata) -> MetadataWriter {
+    MetadataWriter::new(metadata, Waker::noop().clone(), &Environment::system())
 }
 
 /// Creates the first segment and its record, as a start of the log would.
@@ -217,7 +217,7 @@ fn thread_that_cannot_be_spawned_wakes_nothing_and_counts_as_a_slow_disk() {
         threads,
         ..Environment::system()
     };
-    let keeper = Keeper::new(metadata, waker, &environment);
+    let keeper = MetadataWriter::new(metadata, waker, &environment);
     keeper.save(7, table());
     let begun = Instant::now();
     assert!(keeper.take_report().is_none());
@@ -231,7 +231,7 @@ fn panic_of_the_thread_is_reported() {
     let mut metadata = open(dir.path()).unwrap();
     metadata.replace = Box::new(|_| panic!("planted"));
     let (waker, wakes) = counted();
-    let keeper = Keeper::new(metadata, waker, &Environment::system());
+    let keeper = MetadataWriter::new(metadata, waker, &Environment::system());
     keeper.save(7, table());
     wakes.recv_timeout(Duration::from_secs(30)).unwrap();
     keeper.take_report().unwrap().unwrap_err();

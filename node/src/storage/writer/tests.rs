@@ -7,12 +7,12 @@ use std::{
 };
 
 /// A disk that reports each write to the test, and waits for the result that the test supplies.
-struct Asked {
+struct ScriptedDisk {
     began: Sender<Vec<u64>>,
     verdicts: Receiver<Result<(), DiskError>>,
 }
 
-impl Disk for Asked {
+impl Disk for ScriptedDisk {
     fn write(&mut self, writes: &[Write]) -> Result<(), DiskError> {
         let ids = writes.iter().map(|write| write.id.get()).collect();
         self.began.send(ids).unwrap();
@@ -60,7 +60,7 @@ fn busy() -> Busy {
     let (began, begun) = channel();
     let (verdict, verdicts) = channel();
     let (sender, reports) = channel();
-    let disk = Box::new(Asked { began, verdicts });
+    let disk = Box::new(ScriptedDisk { began, verdicts });
     let writer = Arc::new(writer(disk, asleep()));
     assert!(writer.begin().is_none(), "there is nothing to write");
     writer.write(write(1));
@@ -153,7 +153,7 @@ fn closing_writes_what_waits_and_tells_of_a_failure() {
     let (began, _begun) = channel();
     let (verdict, verdicts) = channel();
     verdict.send(Err(DiskError::Failed)).unwrap();
-    let disk = Box::new(Asked { began, verdicts });
+    let disk = Box::new(ScriptedDisk { began, verdicts });
     let writer = writer(disk, asleep());
     writer.write(write(1));
     assert!(matches!(writer.close(), Err(DiskError::Failed)));
