@@ -42,11 +42,11 @@ pub(crate) struct SegmentHeader {
     pub(crate) tag: u64,
     /// Whether its first frame is a snapshot with the state that follows it, so that no earlier
     /// segment is needed.
-    pub(crate) begins_anew: bool,
+    pub(crate) starts_with_snapshot: bool,
 }
 
-/// The offset of the `begins_anew` flag: behind the longest cluster name.
-const BEGINS_ANEW: usize = 320;
+/// The offset of the `starts_with_snapshot` flag: behind the longest cluster name.
+const STARTS_WITH_SNAPSHOT: usize = 320;
 
 /// The reason why a header cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl SegmentHeader {
         bytes.extend_from_slice(&(cluster.len() as u64).to_le_bytes());
         bytes.extend_from_slice(cluster);
         bytes.resize(HEADER, 0);
-        bytes[BEGINS_ANEW] = self.begins_anew.into();
+        bytes[STARTS_WITH_SNAPSHOT] = self.starts_with_snapshot.into();
         let checksum = header_checksum(&bytes);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -112,7 +112,7 @@ impl SegmentHeader {
             first_sequence: u64_at(bytes, 32),
             size: u64_at(bytes, 40),
             tag: u64_at(bytes, 48),
-            begins_anew: match bytes[BEGINS_ANEW] {
+            starts_with_snapshot: match bytes[STARTS_WITH_SNAPSHOT] {
                 0 => false,
                 1 => true,
                 _ => return Err(BadHeader::Damaged("its header has an invalid flag")),

@@ -129,7 +129,7 @@ impl<F: Files> Wal<F> {
                     first_sequence: found.next_sequence,
                     size: segment_bytes,
                     tag,
-                    begins_anew: false,
+                    starts_with_snapshot: false,
                 };
                 oldest = 1;
                 (
@@ -191,7 +191,7 @@ impl<F: Files> Wal<F> {
             if !before.is_empty() {
                 self.append(before)?;
             }
-            self.begin_anew(&rest[0])?;
+            self.begin_with_snapshot(&rest[0])?;
             writes = &rest[1..];
         }
         if writes.is_empty() {
@@ -236,7 +236,7 @@ impl<F: Files> Wal<F> {
 
     /// Starts a segment with a snapshot, which needs no earlier segment, and releases the earlier
     /// ones.
-    fn begin_anew(&mut self, write: &Write) -> Result<(), DiskError> {
+    fn begin_with_snapshot(&mut self, write: &Write) -> Result<(), DiskError> {
         let whole = Write {
             hard_state: Some(write.hard_state.unwrap_or(self.hard_state)),
             truncate_from: None,
@@ -281,7 +281,7 @@ impl<F: Files> Wal<F> {
                 });
             } else {
                 // No fsync of the directory: if the name reappears after a crash, the segment precedes the
-                // last one that begins anew, and recovery removes it.
+                // last one that starts with a snapshot, and recovery removes it.
                 self.files
                     .remove(&name)
                     .map_err(|source| DiskError::from_io("remove", &name, source))?;
@@ -326,14 +326,14 @@ impl<F: Files> Wal<F> {
         Ok(((name, file), size))
     }
 
-    fn next_header(&self, size: u64, begins_anew: bool) -> SegmentHeader {
+    fn next_header(&self, size: u64, starts_with_snapshot: bool) -> SegmentHeader {
         SegmentHeader {
             identity: self.identity.clone(),
             number: self.segment.number + 1,
             first_sequence: self.next_sequence,
             size,
             tag: self.tag,
-            begins_anew,
+            starts_with_snapshot,
         }
     }
 

@@ -4,8 +4,8 @@
 //! after it proves that the frame was once complete. Proofs are a later frame (written only after
 //! the sync of this one), a seal, and a later segment. With such a proof, the frame is damaged.
 //!
-//! Recovery starts at the last segment that begins anew, or at the first one. Earlier segments are
-//! left over from a process that ended while it removed them; recovery removes them.
+//! Recovery reads from the last segment that starts with a snapshot, or from the first one. Earlier
+//! segments are left over from a process that ended while it removed them; recovery removes them.
 //!
 //! A readable frame is not necessarily durable: the sync of the previous process may have been
 //! interrupted or may have failed. The following are proven durable:
@@ -96,14 +96,14 @@ pub(super) fn recover<F: Files>(
         let reader = reader.get_or_insert(Reader {
             tag: header.tag,
             durable: Durable::default(),
-            next_sequence: if header.begins_anew {
+            next_sequence: if header.starts_with_snapshot {
                 header.first_sequence
             } else {
                 1
             },
         });
         let is_next = header.number == *number && *number == oldest + nth as u64;
-        let is_begun = !is_first || header.begins_anew || *number == 1;
+        let is_begun = !is_first || header.starts_with_snapshot || *number == 1;
         if !is_next || !is_begun || header.tag != reader.tag {
             return Err(damaged(
                 0,
@@ -122,12 +122,12 @@ pub(super) fn recover<F: Files>(
                 "a write does not follow from those before it",
             )
         })?;
-        if header.begins_anew && reader.durable.snapshot.is_none() {
+        if header.starts_with_snapshot && reader.durable.snapshot.is_none() {
             // The segment got its name only after its first frame was durable.
             let what = "the snapshot at its start cannot be read";
             return Err(damaged(HEADER as u64, what));
         }
-        if header.begins_anew
+        if header.starts_with_snapshot
             && let Decoded::Frame { next, .. } = format::read_at(&bytes, HEADER, reader.tag)
         {
             recovered.snapshot_bytes = (next - HEADER) as u64;
@@ -192,7 +192,7 @@ fn repair_end<F: Files>(
         let proven = match frames.last {
             _ if sealed => used,
             // The snapshot, which the name of the segment proves durable.
-            HEADER if header.begins_anew => used,
+            HEADER if header.starts_with_snapshot => used,
             last => last,
         };
         settle(&mut file, bytes, proven, used).map_err(io_error("write", &name))?;
@@ -273,7 +273,7 @@ fn refuse_unrecorded<F: Files>(
     })
 }
 
-/// The index of the last segment that begins anew, or 0 if none does.
+/// The index of the last segment that starts with a snapshot, or 0 if none does.
 fn first_needed<F: Files>(
     files: &F,
     numbers: &[u64],
@@ -284,7 +284,7 @@ fn first_needed<F: Files>(
         let bytes = files
             .read_start(&name, HEADER)
             .map_err(io_error("read", &name))?;
-        if read_header(files, &name, &bytes, identity)?.begins_anew {
+        if read_header(files, &name, &bytes, identity)?.starts_with_snapshot {
             return Ok(index);
         }
     }

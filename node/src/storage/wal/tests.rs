@@ -479,9 +479,9 @@ pub(super) fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
     })
 }
 
-/// A log that began anew with a snapshot and the next entry, in segment 2, followed by three frames
+/// A log that starts with a snapshot and the next entry, in segment 2, followed by three frames
 /// and a seal; its contents; and the boundaries of those frames.
-pub(super) fn log_begun_anew() -> (Memory, Durable, Vec<usize>) {
+pub(super) fn log_from_snapshot() -> (Memory, Durable, Vec<usize>) {
     let files = Memory::default();
     let (mut wal, mut durable) = open(files.clone()).unwrap();
     for number in 0..8 {

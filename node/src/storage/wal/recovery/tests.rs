@@ -8,7 +8,7 @@ use crate::storage::wal::{
     blocks::BLOCK,
     files::Files as _,
     format::{RECORDS, encode_record},
-    tests::{Fate, Fault, Memory, fate, log_begun_anew, log_of, open, recovered, snapshot, write},
+    tests::{Fate, Fault, Memory, fate, log_from_snapshot, log_of, open, recovered, snapshot, write},
 };
 use model::{Durable, Write};
 use proptest::prelude::*;
@@ -279,7 +279,7 @@ fn second_crash_at_any_moment_of_the_recovery_loses_nothing_seen() {
 
 #[test]
 fn only_segment_that_was_removed_is_missed() {
-    for (files, number) in [(log_of(3).0, 1), (log_begun_anew().0, 2)] {
+    for (files, number) in [(log_of(3).0, 1), (log_from_snapshot().0, 2)] {
         files.remove(&segment_name(number)).unwrap();
         assert!(files.has(SPARES[0]), "the spare is there");
         for _ in 0..2 {
@@ -330,7 +330,7 @@ fn copy_of_a_directory_that_nobody_synced_is_durable_once_the_server_started() {
 /// Without a readable record, a missing last segment would not be noticed.
 #[test]
 fn log_without_its_record_is_refused() {
-    let two = log_begun_anew().0;
+    let two = log_from_snapshot().0;
     for files in [log_of(6).0, log_of(1).0, two] {
         for record in [&b""[..], b"RAFT-END", &encode_record(0), &[0; RECORDS]] {
             files.set_record(record);

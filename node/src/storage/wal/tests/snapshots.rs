@@ -1,6 +1,6 @@
 //! Snapshots in the log.
 
-use super::{Content, Memory, log_begun_anew, log_of, open, recovered, snapshot, write};
+use super::{Content, Memory, log_from_snapshot, log_of, open, recovered, snapshot, write};
 use crate::storage::{
     file_names::{SPARES, segment_name},
     wal::{Disk, DiskError, files::Files},
@@ -62,7 +62,7 @@ fn snapshot_in_a_batch_keeps_its_place() {
 
 #[test]
 fn segments_left_over_before_a_snapshot_are_removed_whatever_they_hold() {
-    let (files, durable, _) = log_begun_anew();
+    let (files, durable, _) = log_from_snapshot();
     // As if the process had ended before it removed the first segment.
     let (old, _) = log_of(5);
     {
@@ -84,7 +84,7 @@ fn segments_left_over_before_a_snapshot_are_removed_whatever_they_hold() {
 
 #[test]
 fn damaged_snapshot_is_refused_and_never_replaced_by_nothing() {
-    let (files, durable, offsets) = log_begun_anew();
+    let (files, durable, offsets) = log_from_snapshot();
     for at in 0..offsets[1] {
         for bit in 0..8 {
             let damaged = files.crash(|_| false);
@@ -115,7 +115,7 @@ fn damaged_snapshot_is_refused_and_never_replaced_by_nothing() {
 
 #[test]
 fn last_frame_behind_a_snapshot_cut_at_every_byte_is_forgotten_whole() {
-    let (files, durable, offsets) = log_begun_anew();
+    let (files, durable, offsets) = log_from_snapshot();
     let mut before = durable.clone();
     before.log.pop();
     for cut in offsets[3]..offsets[4] {
