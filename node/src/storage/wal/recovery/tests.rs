@@ -8,7 +8,9 @@ use crate::storage::wal::{
     blocks::BLOCK,
     files::Files as _,
     format::{RECORDS, encode_record},
-    tests::{Fate, Fault, Memory, fate, log_from_snapshot, log_of, open, recovered, snapshot, write},
+    tests::{
+        Fate, Fault, Memory, fate, log_from_snapshot, log_of, open, recovered, snapshot, write,
+    },
 };
 use model::{Durable, Write};
 use proptest::prelude::*;
