@@ -301,7 +301,7 @@ impl Raft {
             Event::Persisted(write) => self.persisted(write, &mut buffer),
             Event::Compact => self.compact(&mut buffer),
         }
-        self.into_effects(buffer)
+        self.take_effects(buffer)
     }
 
     /// This server's id.

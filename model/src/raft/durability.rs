@@ -98,7 +98,7 @@ pub(crate) struct HeldMessage {
 
 impl Raft {
     /// Completes a step: numbers its write and decides which sends must wait.
-    pub(super) fn into_effects(&mut self, buffer: StepBuffer) -> Effects {
+    pub(super) fn take_effects(&mut self, buffer: StepBuffer) -> Effects {
         let write = self.take_write(&buffer);
         let mut term_writes = self.pending.iter().rev();
         let term_write = term_writes
