@@ -220,7 +220,7 @@ fn certificate_of_each_kind_of_scope_is_verified() {
 fn header_is_what_the_document_draws() {
     let drawn = [
         b"RAFTCERT".as_slice(),
-        &[3, 0],
+        &[4, 0],
         &[2, 1, 0, 0, 1, 0, 1],
         &[64, 0],
         &[0, 0, 0b000],

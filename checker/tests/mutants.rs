@@ -134,7 +134,10 @@ fn write_acknowledged_without_a_majority_of_disks_is_caught() {
 #[test]
 fn witness_of_a_repeated_write_is_its_answer() {
     for (planted, is_reached) in [(None, true), (Some(Mutant::AnswerNotRetained), false)] {
-        let scope = scope_of(Mutant::AnswerNotRetained, planted, Properties::NONE);
+        let scope = Scope {
+            servers: 1,
+            ..scope_of(Mutant::AnswerNotRetained, planted, Properties::NONE)
+        };
         let limits = Limits {
             max_states: None,
             ..LIMITS

@@ -181,12 +181,20 @@ impl Walk {
         let real = trace::real_system(&world.scope);
         let mut start = real.start();
         let network = std::mem::take(&mut start.network);
+        let budget = real.scope().budget;
         let generous = TransitionSystem::new(Scope {
             budget: Budget {
                 entries: u8::MAX,
                 reads: u8::MAX,
-                crashes: Limit::AtMost(u8::MAX),
-                snapshots: Limit::AtMost(u8::MAX),
+                // A crash is always offered, if need be with the reason that forbids it.
+                crashes: match budget.crashes {
+                    Limit::Any => Limit::Any,
+                    Limit::Never | Limit::AtMost(_) => Limit::AtMost(u8::MAX),
+                },
+                snapshots: match budget.snapshots {
+                    Limit::AtMost(_) => Limit::AtMost(u8::MAX),
+                    limit => limit,
+                },
             },
             ..real.scope().clone()
         });
@@ -418,7 +426,7 @@ impl Walk {
 
     fn choices_of(&self, index: usize, choices: &mut Vec<Choice>) {
         let process = &self.system.processes[index];
-        let locals = self.real.local_events(process);
+        let locals = self.generous.local_events(process);
         let run = Local::ElectionTimeout;
         let has_run = locals.contains(&run);
         for local in locals {
@@ -550,7 +558,7 @@ impl Walk {
             }
             Local::ElectionTimeout if self.at_last_term(process) => return Err(self.last_term()),
             local => {
-                if !self.real.local_events(process).contains(local) {
+                if !self.generous.local_events(process).contains(local) {
                     return Err(not_enabled());
                 }
             }

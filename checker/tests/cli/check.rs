@@ -76,7 +76,7 @@ fn check_suggestions_after_a_limit_go_farther_or_smaller() {
     );
     assert_eq!(follow(directory.path(), &first), 0);
     let output = run_with(LARGE, &["--max-states", "5"]);
-    let smaller = "check --scope crashes --terms 2 --entries 1 --threads 1";
+    let smaller = "check --scope crashes --terms 2 --entries 1 --crashes 1 --threads 1";
     assert_eq!(suggestions(&output)[1], words(smaller));
 }
 
@@ -145,7 +145,7 @@ fn check_json_is_one_object_for_each_scope_and_one_for_all() {
     assert_eq!(lines[0]["scope"], "elections");
     assert_eq!(lines[0]["verdict"], "exhausted");
     assert_eq!(lines[0]["bounds"]["terms"], 1);
-    assert_eq!(lines[0]["properties"]["hold"], 12);
+    assert_eq!(lines[0]["properties"]["hold"], 15);
     assert_eq!(lines[0]["witnesses"]["required"], false);
     assert_eq!(lines[1]["scope"], "elections-4");
     assert_eq!(lines[2]["type"], "summary");
