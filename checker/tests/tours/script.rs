@@ -6,7 +6,7 @@ use model::{
     Address, ClientId, Envelope, Message, NodeId, ProxyId, RequestId,
     mutant::Mutant,
     system::{
-        Action, Local, Reduction, Scope, System,
+        Action, Local, Properties, Property, Reduction, Scope, System,
         scope::{Bound, BoundValue},
     },
 };
@@ -41,6 +41,10 @@ pub(crate) struct Part {
     pub(crate) steps: Option<String>,
     #[serde(default)]
     pub(crate) mutant: Option<String>,
+    /// The only property to check. A run ends at a violation, and another property may be violated
+    /// earlier.
+    #[serde(default)]
+    pub(crate) only_property: Option<String>,
     pub(crate) cards: Vec<Card>,
 }
 
@@ -105,6 +109,13 @@ pub(crate) fn scope(part: &Part) -> Result<Scope> {
     if let Some(name) = &part.mutant {
         let found = Mutant::ALL.iter().find(|mutant| mutant.name() == name);
         scope.mutant = Some(*found.with_context(|| format!("there is no mutant {name}"))?);
+    }
+    if let Some(name) = &part.only_property {
+        let found = Property::ALL
+            .iter()
+            .find(|property| property.name() == name);
+        let property = found.with_context(|| format!("there is no property {name}"))?;
+        scope.properties = Properties::only(*property);
     }
     scope.validate()?;
     Ok(scope)
