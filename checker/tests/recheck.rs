@@ -90,6 +90,8 @@ fn flawed(flaw: Flaw) -> Explored {
     let explored = searched(
         &scope("elections", |scope| {
             scope.terms = 2;
+            // With a count, a state has fewer predecessors, so a dropped successor is lost more often.
+            scope.budget.crashes = Limit::AtMost(2);
             scope.flaw = Some(flaw);
         }),
         true,
