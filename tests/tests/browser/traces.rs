@@ -22,8 +22,10 @@ fn recorded_run_is_replayed_and_shows_where_a_property_is_violated() {
     browser.go(server.origin());
     let verdict = browser.see_text(".replay-verdict", "violated");
     assert!(verdict.contains("Leader Completeness"), "{verdict}");
-    // The run opens at its violation.
+    // The run opens at its first violation; the next one is the property of the trace.
     let steps = jsonl(run).len() - 1;
+    browser.see_text(".replay-side", "Leaders commit in their own term");
+    browser.type_keys("l");
     browser.see_text(".replay-side", "Leader Completeness");
     until_address(&browser, &format!("step={steps}"));
     browser.picture("replay-violation");
