@@ -127,7 +127,7 @@ struct HaltSignal {
 }
 
 impl HaltSignal {
-    /// A violation replaces any other reason: it holds whatever the rest of the level is.
+    /// A violation replaces any other reason: the rest of the level cannot refute it.
     fn set(&self, halt: Halt) {
         let mut reason = self.reason.lock();
         if reason.is_none() || matches!(halt, Halt::Violation(..)) {
