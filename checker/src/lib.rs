@@ -21,6 +21,7 @@ pub mod replay;
 pub mod simulate;
 pub mod solver;
 pub mod stateright_engine;
+pub mod step_guard;
 pub mod timed;
 pub mod trace;
 pub mod verify;

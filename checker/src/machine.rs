@@ -83,6 +83,24 @@ pub fn cpu_time() -> Duration {
     duration(usage.ru_utime) + duration(usage.ru_stime)
 }
 
+/// The number of the calling thread, for [`thread_cpu_time`], if the system reports it.
+pub fn thread_number() -> Option<u64> {
+    let link = fs::read_link("/proc/thread-self").ok()?;
+    link.file_name()?.to_str()?.parse().ok()
+}
+
+/// The CPU time of a thread of this process, if the thread runs and the system reports it. It counts in
+/// steps of 10 ms.
+pub fn thread_cpu_time(thread: u64) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+    // The second field is a name in parentheses, and may contain anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let user: u64 = fields.nth(11)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    // Linux reports these times to programs in hundredths of a second, on every platform.
+    Some(Duration::from_millis((user + system) * 10))
+}
+
 /// The peak resident memory of this process in bytes.
 pub fn peak_resident_bytes() -> u64 {
     let peak = u64::try_from(resource_usage().ru_maxrss).unwrap_or(0);

@@ -35,6 +35,7 @@
 use crate::{
     engine::{Explored, SearchOutcome},
     plural::counted,
+    step_guard,
 };
 use model::{
     Address, AppendEntriesRequest, Envelope, LogIndex, Message, NodeId, Raft, RequestVoteRequest,
@@ -269,6 +270,8 @@ impl Search<'_> {
             if is_strict && action.local == Local::ElectionTimeout {
                 continue;
             }
+            let process = &frame.system.processes[action.process];
+            let _running = step_guard::enter(process, &action.local);
             let Some((next, _)) = self.extension.next(&frame.system, &action) else {
                 continue;
             };

@@ -15,7 +15,7 @@
 //!
 //! Every event of a scenario is a step of the model, so the run is a [`Trace`] like any other.
 
-use crate::{plural::counted, trace::Trace};
+use crate::{plural::counted, step_guard, trace::Trace};
 use model::{
     Address, ClientId, Envelope, Message, NodeId, Raft, RequestId, Role, Term, Timer,
     client::Invocation,
@@ -890,6 +890,7 @@ impl<'a> TimedRun<'a> {
     fn act_at(&mut self, process: usize, local: Local) {
         let mut next = Some(local);
         while let Some(local) = next.take() {
+            let _running = step_guard::enter(&self.system.processes[process], &local);
             let Some(step) = self
                 .transitions
                 .local_step(&self.system.processes[process], &local)

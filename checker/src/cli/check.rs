@@ -16,6 +16,7 @@ use crate::{
     machine,
     progress::{ProgressReport, ProgressVerdict, check_progress},
     stateright_engine::{self, Order},
+    step_guard,
 };
 use anyhow::ensure;
 use clap::ValueEnum;
@@ -159,6 +160,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let interrupt = Interrupt::install()?;
     let limits = args.limits();
+    step_guard::configure(step_guard::Settings {
+        json: args.json,
+        max_memory: limits.max_memory,
+    });
     let sample = args.recheck.sample();
     let mut verdicts = Vec::new();
     let mut not_run = Vec::new();

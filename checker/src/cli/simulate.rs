@@ -10,7 +10,10 @@ use super::{
     verdict::BoundsJson,
     violation::{self, report_trace},
 };
-use crate::simulate::{self, RandomWalks, RandomWalksProgress, RandomWalksReport, ViolatingWalk};
+use crate::{
+    simulate::{self, RandomWalks, RandomWalksProgress, RandomWalksReport, ViolatingWalk},
+    step_guard,
+};
 use model::{
     mutant::Mutant,
     system::{Scope, Witness},
@@ -98,6 +101,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         max_steps: args.steps as usize,
     };
     let interrupt = Interrupt::install()?;
+    step_guard::configure(step_guard::Settings {
+        json: args.json,
+        max_memory: None,
+    });
     if !args.json {
         // Printed before the walks, so that they can be repeated even if the process fails.
         writeln!(io::stdout(), "{}: seed {}", scope.name, simulation.seed)?;

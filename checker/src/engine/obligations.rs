@@ -20,7 +20,7 @@ use super::{
     permutations::SlotPermutations,
     tables::{Delivery, OWN, Tables},
 };
-use crate::explain::words;
+use crate::{explain::words, step_guard};
 pub use checked::Checked;
 use claims::Claim;
 use model::{
@@ -192,6 +192,7 @@ impl<'a> ObligationChecks<'a> {
             self.permutations.count() > 1 && message % PERMUTED_STEPS == process % PERMUTED_STEPS;
         let mut merges = false;
         for local in &locals {
+            let _running = step_guard::enter(&state, local);
             let event = || words::event(local);
             if forgets {
                 let unneeded = self.obligations.needs_no_hint(&state, local);

@@ -14,7 +14,7 @@
 use super::walk::{StepRefusal, Walk};
 use crate::{
     engine::{SearchProgress, StopCause},
-    trace,
+    step_guard, trace,
 };
 use model::system::{Action, Properties, System, TransitionSystem, Witnesses};
 use rustc_hash::FxHashSet;
@@ -126,6 +126,8 @@ fn search(
             }
             let system = System::decode(bytes).expect("it was encoded here");
             for (number, action) in transitions.actions(&system).into_iter().enumerate() {
+                let process = &system.processes[action.process];
+                let _running = step_guard::enter(process, &action.local);
                 let Some((reached, witnesses)) = transitions.next(&system, &action) else {
                     continue;
                 };

@@ -14,7 +14,7 @@ use super::{
     keys::{Key, StepKind},
     world::World,
 };
-use crate::{explain, trace};
+use crate::{explain, step_guard, trace};
 use model::{
     Envelope, Term,
     system::{
@@ -563,6 +563,7 @@ impl Walk {
                 }
             }
         }
+        let _running = step_guard::enter(process, &action.local);
         let step = self.generous.local_step(process, &action.local);
         let step = step.ok_or_else(|| match process.server() {
             Some(server) if server.running.is_none() => StepRefusal::Down {

@@ -1,7 +1,7 @@
-//! Wrong reductions and wrong searches that tests can plant.
+//! Wrong reductions, wrong searches and wrong steps that tests can plant.
 
-/// A wrong reduction, or a wrong search, that a test can plant. An obligation must detect a wrong
-/// reduction. The expected counts or the recheck must detect a wrong search.
+/// A wrong reduction, a wrong search, or a step without a result, that a test can plant. An obligation
+/// must detect a wrong reduction. The expected counts or the recheck must detect a wrong search.
 #[cfg(feature = "mutants")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Flaw {
@@ -29,6 +29,10 @@ pub enum Flaw {
     DropsSuccessors(u64),
     /// In the search, only leaders crash.
     OnlyLeadersCrash,
+    /// The step of a heartbeat timeout panics.
+    StepPanics,
+    /// The step of a heartbeat timeout does not end, and allocates memory.
+    StepNeverEnds,
 }
 
 /// Whether this wrong reduction is planted. Always false without the feature `mutants`.

@@ -5,8 +5,12 @@
 //! the readable model on whole states, the fast search through tables.
 
 use super::{
+    flaw::flawed,
     process::{Local, LocalStep, Process},
-    properties::linearizability::{self, Call},
+    properties::{
+        Cause, Property,
+        linearizability::{self, Call},
+    },
     transition_system::TransitionSystem,
 };
 use crate::{
@@ -15,7 +19,13 @@ use crate::{
     message::{RequestBody, ResponseBody},
     store::{Answer, Found, Operation},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::{any::Any, panic::AssertUnwindSafe};
+use std::panic::catch_unwind;
 
 mod answers;
 mod client;
@@ -63,14 +73,47 @@ impl TransitionSystem {
         }
     }
 
-    /// Executes an event at a process. Returns `None` if the event is not enabled.
+    /// Executes an event at a process. Returns `None` if the event is not enabled. A panic is a violation:
+    /// it would stop a deployed process.
     pub fn local_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
+        let step = AssertUnwindSafe(|| self.unguarded_step(process, local));
+        catch_unwind(step).unwrap_or_else(|panic| {
+            let mut step = LocalStep::new(process.clone());
+            let verdict = self
+                .scope
+                .properties
+                .require(Property::Invariants, false, || Cause::StepPanicked {
+                    process: process.address().to_string(),
+                    message: panic_message(&*panic),
+                });
+            step.record_verdict(verdict);
+            Some(step)
+        })
+    }
+
+    fn unguarded_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
+        if *local == Local::HeartbeatTimeout {
+            assert!(!flawed!(self.scope, StepPanics), "the flaw is planted");
+            if flawed!(self.scope, StepNeverEnds) {
+                let mut endless = Vec::new();
+                loop {
+                    endless.push(local.clone());
+                }
+            }
+        }
         match process {
             Process::Server(server) => self.server_step(server, local),
             Process::Proxy(proxy) => self.proxy_step(proxy, local),
             Process::Client(process) => self.client_step(process, local),
         }
     }
+}
+
+/// The text of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a text").into()
 }
 
 pub(super) fn call_of(body: &RequestBody) -> Call {

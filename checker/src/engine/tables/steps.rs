@@ -1,6 +1,7 @@
 //! The results of local steps, in ids.
 
 use super::{Shared, Tables};
+use crate::step_guard;
 use model::{
     Envelope, Role,
     system::{
@@ -113,9 +114,11 @@ impl Tables {
         };
         let mut eager: Vec<Envelope> = Vec::new();
         for local in &locals {
+            let running = step_guard::enter(&state, local);
             let Some(step) = self.transitions.local_step(&state, local) else {
                 continue;
             };
+            drop(running);
             if self.scope().reduction.send_early && self.transitions.is_eager(&step, &state) {
                 delivery.eager_count += 1;
                 delivery.eager_witnesses.add_all(step.witnesses);

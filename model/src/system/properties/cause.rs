@@ -154,6 +154,9 @@ causes! {
     /// The log of a server is not the result of its writes.
     LogDiffersFromWrites { server: NodeId }
         = "the log of server {server} is not the result of its writes";
+    /// A step panicked.
+    StepPanicked { process: String, message: String }
+        = "the step of {process} panicked: {message}";
     /// An invariant of one server does not hold after a step.
     InvariantViolated { server: NodeId, invariant: Invariant }
         = "after this step of server {server}: {invariant}";
@@ -195,6 +198,7 @@ impl Parameter for LogIndex {
 impl Parameter for Term {}
 impl Parameter for SessionId {}
 impl Parameter for u64 {}
+impl Parameter for String {}
 impl Parameter for HardState {}
 impl Parameter for Invariant {}
 impl Parameter for Vec<Operation> {}

@@ -79,6 +79,7 @@ export default {
     'la entrada {index} es del mandato {term}, detrás de una del mandato {earlier_term}',
   'diagnostic.LogDiffersFromWrites':
     'el log del servidor {server} no es el resultado de sus escrituras',
+  'diagnostic.StepPanicked': 'el paso de {process} terminó con un error del programa: {message}',
   'diagnostic.InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
 
   // Bounds and worlds.
