@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of `.ci/cycles` and `.ci/seams`: inputs that they must reject, and inputs that they must accept."""
+"""Tests of the scripts in `.ci`: inputs that they must reject, and inputs that they must accept."""
 
 import importlib.machinery
 import importlib.util
@@ -21,7 +21,7 @@ def load(name):
     return module
 
 
-cycles, seams = load("cycles"), load("seams")
+commits, cycles, prose, seams = (load(name) for name in ("commits", "cycles", "prose", "seams"))
 
 
 def run_in_repository(script, files):
@@ -252,6 +252,141 @@ class Seams(unittest.TestCase):
         self.assertIn("web/src/page.rs:2 uses files of the system: fn f() { std::fs::read(p) }", output)
         del files["transport/src/key.rs"], files["web/src/page.rs"]
         self.assertEqual(run_in_repository("seams", files)[0], 1)
+
+
+class Commits(unittest.TestCase):
+    def test_subjects(self):
+        for subject, is_right in (
+            ("node: write the trace first", True),
+            ("client, proxy: embed the page", True),
+            ("a-b/c: pass", True),
+            ("node: " + "a" * 66, True),
+            ("node: " + "a" * 67, False),
+            ("node: writes the trace", False),
+            ("node: renamed a file", False),
+            ("node: renaming a file", False),
+            ("node: write.", False),
+            ("Node: write", False),
+            ("node write", False),
+            ("node:", False),
+        ):
+            with self.subTest(subject):
+                self.assertEqual(commits.subject_problem(subject) is None, is_right)
+
+    def run_git(self, directory, *arguments):
+        identity = ["-c", "user.name=n", "-c", "user.email=e", "-c", "commit.gpgsign=false"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True).stdout.strip()
+
+    def check(self, directory, *arguments):
+        command = [sys.executable, "-B", str(CI / "commits"), *arguments]
+        done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    def commit(self, directory, lines, *message):
+        pathlib.Path(directory, "a.rs").write_text("x\n" * lines, encoding="utf-8")
+        self.run_git(directory, "add", ".")
+        arguments = [part for text in message for part in ("-m", text)]
+        self.run_git(directory, "commit", "-q", *arguments)
+        return self.run_git(directory, "rev-parse", "HEAD")
+
+    def test_history(self):
+        with tempfile.TemporaryDirectory() as parent:
+            full = pathlib.Path(parent, "full")
+            full.mkdir()
+            self.run_git(full, "init", "-q")
+            first = self.commit(full, 1000, "Started without a rule")
+            self.commit(full, 1030, "a: add a few lines")
+            self.assertEqual(self.check(full, first), (0, "1 commits, 0 wrong\n"))
+            second = self.commit(full, 1100, "a: add lines", "They are needed.")
+            self.assertEqual(self.check(full, first), (0, "2 commits, 0 wrong\n"))
+            # The revisions of this project are unknown here.
+            self.assertEqual(self.check(full)[0], 1)
+
+            # The oldest commit of a shallow clone seems to add every line.
+            shallow = pathlib.Path(parent, "shallow")
+            self.run_git(parent, "clone", "-q", "--depth", "2", full.as_uri(), str(shallow))
+            self.assertEqual(self.check(shallow), (0, "2 commits, 0 wrong\n"))
+            self.assertEqual(self.check(shallow, second), (0, "0 commits, 0 wrong\n"))
+
+            self.commit(full, 1200, "a: add more lines")
+            code, output = self.check(full, second)
+            self.assertEqual(code, 1)
+            self.assertIn("a: add more lines: 100 changed lines of programs and no body", output)
+            self.commit(full, 1201, "One more line")
+            self.assertIn("One more line: not of the form", self.check(full, second)[1])
+
+
+class Locations(unittest.TestCase):
+    FILES = {
+        "ARCHITECTURE.md": "## Where to look\n\n| topic | file | names |\n|---|---|---|\n| a | `a/x.rs` | `X` |\n",
+        "docs/glossary.md": "# Glossary\n",
+        "a/x.rs": "struct X;\n#[arg(long)]\nsome_flag: u8,\n#[arg(long = \"other\")]\n",
+        "docs/b.md": "# One `two` three\n\n## Again\n## Again\n",
+    }
+
+    def run_with(self, text):
+        return run_in_repository("locations", self.FILES | {"docs/a.md": text})
+
+    def test_accepts(self):
+        for text in (
+            "See [b](b.md#one-two-three), [again](b.md#again-1) and `a/x.rs`.",
+            "`docs/b.md#again` and `--some-flag 5`, `--other`",
+            "The option `--release` of cargo: `cargo build --release`",
+            "`{target}/x`, `https://x.org/a/b`, `/v1/kv`, and `a/*.rs`",
+            "```\ncargo run --no-such-flag\n```\n",
+        ):
+            with self.subTest(text):
+                self.assertEqual(self.run_with(text), (0, "1 rows, 0 wrong\n"))
+
+    def test_rejects(self):
+        for text, problem in (
+            ("[b](b.md#two)", "b.md has no heading #two"),
+            ("[b](#none)", "a.md has no heading #none"),
+            ("`docs/b.md#none`", "b.md has no heading #none"),
+            ("`docs/missing`", "there is no docs/missing"),
+            ("`a/y.py`", "there is no a/y.py"),
+            ("`--missing-flag`", "no program has the option --missing-flag"),
+            ("`raft-node --missing-flag 5`", "no program has the option --missing-flag"),
+            ("[c](c.md)", "there is no c.md"),
+            ("`y.rs`", "there is no file y.rs"),
+        ):
+            with self.subTest(text):
+                code, output = self.run_with(text)
+                self.assertEqual(code, 1)
+                self.assertIn(problem, output)
+
+
+class Prose(unittest.TestCase):
+    def kinds_of(self, name, text):
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return {kind: " ".join(text.split()) for kind, text in prose.texts_of(path)}
+
+    def test_html(self):
+        page = "<!-- a\ncomment --><p title=\"a tip\">some <b>text</b></p><script>code</script><style>x</style>"
+        kinds = self.kinds_of("a.html", page)
+        self.assertEqual(kinds, {"HTML text": "a tip some text", "comments": "a comment"})
+
+    def test_docstrings(self):
+        for name in ("a.py", "script"):
+            source = '#!/usr/bin/env python3\n"""The file."""\n\ndef f():\n    """A function."""\n    return """data"""\n'
+            kinds = self.kinds_of(name, source)
+            self.assertEqual(kinds["docstrings"], "The file. A function.")
+
+    def test_spanish(self):
+        script = "export default { 'a.b': 'Lo que dice el servidor {name}', 'c': `cada uno` };"
+        kinds = self.kinds_of("lang/es/a.js", script)
+        self.assertEqual(kinds["Spanish page strings"], "Lo que dice el servidor cada uno")
+
+    def test_spanish_patterns(self):
+        text = "Nadie sabe lo que dice el servidor. Lo que hace falta. Alguien pregunta."
+        files = {"lang/es/a.js": f"export default {{ 'a': '{text}' }};"}
+        code, output = run_in_repository("prose", files)
+        self.assertEqual(code, 1)
+        self.assertIn("lang/es/a.js: ", output)
 
 
 if __name__ == "__main__":

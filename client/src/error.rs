@@ -11,7 +11,7 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The operation was not executed and never will be. A read has no effect in any case.
-    #[error("nothing was done: {}", describe(*.0))]
+    #[error("nothing was done: {0}")]
     NotDone(NotDone),
     /// The write would make the state larger than its quota. Nothing changed.
     #[error(
@@ -26,7 +26,7 @@ pub enum Error {
     Overflow,
     /// The outcome of a write is unknown: it may have been executed, may still be executed, or may
     /// never be executed. It is executed at most once.
-    #[error("the outcome is unknown: {}. Read the key to find out", describe_unknown(*.0))]
+    #[error("the outcome is unknown: {0}. Read the key to find out")]
     Unknown(Unknown),
     /// The response to a read does not match the request. A read has no effect.
     #[error(
@@ -41,6 +41,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the write may have been executed, or may still be. All other errors report that the
+    /// operation had no effect and never will.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::Mismatch)
+    }
+
     /// Whether nothing was done because the service was unreachable, overloaded or full. A retry may
     /// succeed.
     pub fn is_unavailable(&self) -> bool {
@@ -48,36 +54,6 @@ impl Error {
             Self::NotDone(reason) => !matches!(reason, NotDone::OutsideLimits(_)),
             Self::QuotaExceeded | Self::MismatchedRead => true,
             Self::NotANumber | Self::Overflow | Self::Unknown(_) | Self::Mismatch => false,
-        }
-    }
-}
-
-fn describe(reason: NotDone) -> String {
-    let text = match reason {
-        NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
-            "no server responded within the timeout (--timeout). Check that a proxy runs at the endpoint, that a majority of the servers is up, and that cluster name and key are correct"
-        }
-        NotDone::QueueFull => {
-            "too many operations wait for a session of this client. Lower the concurrency, or raise max_sessions"
-        }
-        NotDone::Overloaded | NotDone::ShuttingDown => {
-            "the cluster is overloaded, or the proxy has as many requests in flight as it accepts. Try again in a moment, or with fewer requests at once"
-        }
-        NotDone::SessionsInUse => {
-            "all client sessions of the cluster are in use. Close clients or lower their concurrency, or raise --max-sessions of the servers"
-        }
-        NotDone::OutsideLimits(error) => return error.to_string(),
-    };
-    text.to_owned()
-}
-
-fn describe_unknown(reason: Unknown) -> &'static str {
-    match reason {
-        Unknown::NotConfirmed => {
-            "no leader confirmed the write within the timeout (--timeout). It may have taken effect, or may yet, at most once"
-        }
-        Unknown::Forgotten => {
-            "the cluster reports that it no longer has the session of the write. The write may have taken effect before, at most once"
         }
     }
 }

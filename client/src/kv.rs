@@ -173,6 +173,18 @@ pub trait KeyValue: Sync {
     }
 }
 
+/// A function that executes an invocation, such as `|invocation| node.execute(invocation)` for a
+/// server in the same process.
+impl<F, O> KeyValue for F
+where
+    F: Fn(Invocation) -> O + Sync,
+    O: Future<Output = Outcome> + Send,
+{
+    async fn execute(&self, invocation: Invocation) -> Outcome {
+        self(invocation).await
+    }
+}
+
 fn scan(prefix: Key, after: Option<Key>, limit: u32) -> Query {
     Query::Scan {
         prefix,

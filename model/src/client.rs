@@ -12,9 +12,10 @@
 //! first opens one; that is a separate request with its own attempts.
 //!
 //! A refusal (`NotLeader`, `Interrupted`, `Overloaded`, `Unavailable`) concerns one copy of the
-//! request. Other copies may be in flight, so a refusal decides nothing. The exception is
-//! `Overloaded` from a proxy that each copy reaches at most once ([`ClientConfig::is_in_process`]):
-//! it refused the only copy and forwarded none. A refusal does not trigger an early retry either: a
+//! request. Other copies may be in flight, so a refusal decides nothing. The exception is the first
+//! attempt to a proxy or server that each copy reaches at most once
+//! ([`ClientConfig::is_in_process`]): its `Overloaded` or `NotLeader` refuses the only copy, which
+//! was not forwarded. A refusal does not trigger an early retry either: a
 //! proxy that refuses has already tried the servers or is overloaded, and an immediate retry helps
 //! in neither case. The timer sets the pace. Only a refusal of the last attempt ends the wait
 //! early. The driver's timeout should exceed the time that a proxy needs for all of its attempts.
@@ -56,12 +57,13 @@
 //! session between clients, and keeping a session open while idle.
 
 use crate::{
-    Address, ClientId, ClientRequest, Envelope, Message, RequestId, SessionId,
+    Address, ClientId, ClientRequest, Envelope, Message, NodeId, RequestId, SessionId,
     message::{FoundStale, RequestBody, ResponseBody},
     mutant::planted,
     store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::{vec, vec::Vec};
+use core::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The configuration of one client.
@@ -74,8 +76,8 @@ pub struct ClientConfig {
     pub max_attempts: u32,
     /// The number of refusals to open a session that ends an operation. 0 counts as 1.
     pub max_refusals: u32,
-    /// Whether the proxy is in the same process, so that each copy of a request reaches it at most
-    /// once. A network may duplicate a copy.
+    /// Whether the proxy or server is in the same process, so that each copy of a request reaches
+    /// it at most once. A network may duplicate a copy.
     pub is_in_process: bool,
     /// The bug planted in this client, in checker builds.
     #[cfg(feature = "mutants")]
@@ -189,13 +191,53 @@ pub enum NotDone {
     NoServer,
     /// A key or a value exceeds a limit.
     OutsideLimits(LimitError),
-    /// Refused because the cluster or the proxy is overloaded. No copy of a write reached a server.
+    /// Refused because the cluster or the proxy is overloaded. No copy of a write was forwarded or
+    /// appended to a log.
     Overloaded,
     /// Too many operations are queued for a session ([`crate::session_pool`]). The operation was
     /// never sent.
     QueueFull,
     /// The service that accepts operations is shutting down. The operation was never sent.
     ShuttingDown,
+    /// The server of this process does not lead, and refused the only copy.
+    NotLeader {
+        /// The leader, as far as the server knows.
+        hint: Option<NodeId>,
+    },
+}
+
+/// The cause, and an action that may help. Not that nothing was done: the caller adds this.
+impl fmt::Display for NotDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let action = "check that a majority of the servers is up, and that addresses, cluster name and key are correct";
+        match self {
+            Self::NoLeader => write!(f, "no leader answered in time: {action}"),
+            Self::NoServer => f.write_str(
+                "no server answered in time: check that a server is up, and that addresses, cluster name and key are correct",
+            ),
+            Self::NoSession => write!(
+                f,
+                "no session could be opened, because no leader answered in time: {action}"
+            ),
+            Self::SessionsInUse => f.write_str(
+                "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers",
+            ),
+            Self::QueueFull => f.write_str(
+                "too many operations wait for a session: try again in a moment, lower the concurrency, or raise the maximum number of sessions or of queued operations",
+            ),
+            Self::Overloaded => f.write_str(
+                "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment",
+            ),
+            Self::ShuttingDown => f.write_str("the service is shutting down: try again in a moment"),
+            Self::OutsideLimits(error) => error.fmt(f),
+            Self::NotLeader { hint: Some(leader) } => {
+                write!(f, "this server does not lead: execute it at server {leader}")
+            }
+            Self::NotLeader { hint: None } => {
+                f.write_str("this server does not lead, and knows no leader: try again in a moment")
+            }
+        }
+    }
 }
 
 /// The reason why the outcome of a write is unknown.
@@ -206,6 +248,19 @@ pub enum Unknown {
     /// The store no longer has the session or the answer. If the write has had no effect by now, it
     /// never will.
     Forgotten,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotConfirmed => {
+                "no leader confirmed the write in time; it may have taken effect, or may yet, at most once"
+            }
+            Self::Forgotten => {
+                "the cluster no longer has the session of the write, which may have taken effect before, at most once"
+            }
+        })
+    }
 }
 
 /// The work that a step leaves to the driver.
@@ -461,12 +516,22 @@ impl Client {
             // This result does not answer the current task. In particular, a stale result never
             // answers a linearizable read.
             ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
+            // A proxy never sends this, so the refused copy was not forwarded.
+            ResponseBody::NotLeader { hint } if self.has_one_copy() => {
+                self.finish(Outcome::NotDone(NotDone::NotLeader { hint }))
+            }
             // Concerns one copy, not the request: see the module. The timer is running.
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
             | ResponseBody::Unavailable => self.handle_refusal(),
             ResponseBody::Overloaded => self.handle_overload(),
         }
+    }
+
+    /// Whether the request has only one copy, and its destination has received it.
+    fn has_one_copy(&self) -> bool {
+        let is_first = |in_flight: &InFlight| in_flight.attempts == 1;
+        self.config.is_in_process && self.in_flight.as_ref().is_some_and(is_first)
     }
 
     /// Handles the refusal of one copy of the request; other copies may be in flight.
@@ -485,7 +550,7 @@ impl Client {
         };
         let is_last = in_flight.attempts >= self.config.max_attempts;
         match in_flight.task {
-            Task::Write { .. } if self.config.is_in_process && in_flight.attempts == 1 => {
+            Task::Write { .. } if self.has_one_copy() => {
                 self.finish(Outcome::NotDone(NotDone::Overloaded))
             }
             Task::Write { .. } => self.handle_refusal(),
@@ -531,6 +596,15 @@ impl Client {
             }
             // No copy was applied before the eviction, and none will be, so a new write is safe.
             (Task::Write { operation, .. }, Answer::NotApplied) => {
+                let operation = operation.clone();
+                self.session = None;
+                self.begin_write(operation)
+            }
+            // The store was given the only copy and did not apply it. A proxy may send several
+            // copies to servers.
+            (Task::Write { operation, .. }, Answer::SessionExpired)
+                if self.has_one_copy() && matches!(self.config.proxy, Address::Node(_)) =>
+            {
                 let operation = operation.clone();
                 self.session = None;
                 self.begin_write(operation)

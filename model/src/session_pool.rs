@@ -249,19 +249,6 @@ impl SessionPool {
         self.index_of(address).is_some()
     }
 
-    /// The operation that this client executes, unless it is abandoned.
-    pub fn operation_of(&self, address: Address) -> Option<Ticket> {
-        match self.sessions[self.index_of(address)?].running {
-            Some(Running::Operation { ticket, .. }) => ticket,
-            _ => None,
-        }
-    }
-
-    /// Whether the operation is queued.
-    pub fn is_queued(&self, ticket: Ticket) -> bool {
-        self.waiting.contains_key(&ticket)
-    }
-
     /// The queued operations, in order.
     pub fn queued(&self) -> impl Iterator<Item = Ticket> {
         self.waiting.keys().copied()

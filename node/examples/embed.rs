@@ -8,11 +8,9 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows its results")]
 
-use model::{
-    NodeId,
-    store::{Condition, Found, Operation, Query},
-};
-use node::{Config, Node, ProposeError};
+use client::{Error, KeyValue as _};
+use model::{NodeId, client::NotDone};
+use node::{Config, Node};
 use std::time::Duration;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,27 +20,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.voters = [NodeId::new(1)].into();
     let node = Node::start(config).await?;
 
-    let put = Operation::Put {
-        key: b"greeting".to_vec(),
-        value: b"hello".to_vec().into(),
-        condition: Condition::Always,
-    };
-    // A server that does not lead yet did nothing, so the same operation can be proposed again. Any
-    // other error needs a decision: `Unknown` may have been executed.
-    let answer = loop {
-        match node.propose(put.clone()).await {
-            Err(ProposeError::NotLeader { .. }) => {
+    let store = |invocation| node.execute(invocation);
+    // A server that does not lead yet did nothing, so the operation can be repeated. Other errors
+    // need a decision: after `Error::Unknown` the write may have been executed, or may still be.
+    let version = loop {
+        match store.put("greeting", "hello").await {
+            Err(Error::NotDone(NotDone::NotLeader { .. })) => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             done => break done?,
         }
     };
-    println!("written: {answer:?}");
-
-    let query = Query::Get {
-        key: b"greeting".to_vec(),
-    };
-    if let Found::Value(Some(found)) = node.read(query).await? {
+    println!("written: version {version}");
+    if let Some(found) = store.get("greeting").await? {
         println!("read: {}", String::from_utf8_lossy(&found.value));
     }
     node.stop().await?;

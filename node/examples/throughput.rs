@@ -12,6 +12,7 @@
 
 use model::{
     NodeId,
+    client::{Invocation, Outcome},
     store::{Condition, Operation},
 };
 use node::{Config, Node};
@@ -105,10 +106,10 @@ async fn measure(
                     condition: Condition::Always,
                 };
                 let begun = Instant::now();
-                match leader.propose(operation).await {
-                    Ok(_) if counting.load(Relaxed) => took.push(begun.elapsed()),
-                    Ok(_) => {}
-                    Err(_) => {
+                match leader.execute(Invocation::Write(operation)).await {
+                    Outcome::Done(_) if counting.load(Relaxed) => took.push(begun.elapsed()),
+                    Outcome::Done(_) => {}
+                    Outcome::NotDone(_) | Outcome::Unknown(_) => {
                         failed.fetch_add(1, Relaxed);
                     }
                 }

@@ -1,10 +1,10 @@
-//! The errors of a server: it did not start, it failed, or it refused an operation.
+//! The errors of a server: it did not start, or it failed.
 
 use crate::{
     config::ConfigError,
     storage::{disk::DiskError, metadata::MetadataError},
 };
-use model::{NodeId, store::LimitError};
+use model::NodeId;
 use std::{io, net::SocketAddr, path::PathBuf};
 
 /// The reason why a server did not start.
@@ -107,36 +107,4 @@ pub enum Failure {
     /// One of the server's threads panicked.
     #[error("a thread of the server panicked, which is a bug; see the log")]
     Panicked,
-}
-
-/// The reason why an operation was not executed, or why its outcome is unknown.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProposeError {
-    /// Nothing was done. Send it to the leader.
-    #[error("this server does not lead; nothing was done")]
-    NotLeader {
-        /// The leader, as far as is known.
-        leader: Option<NodeId>,
-    },
-    /// Nothing was done: the queue is full.
-    #[error("too many operations are queued; nothing was done")]
-    Overloaded,
-    /// Nothing was done: all client sessions of the cluster are in use, and this server has none.
-    #[error("all client sessions of the cluster are in use; nothing was done")]
-    SessionsInUse,
-    /// Nothing was done: a key or a value exceeds the limits.
-    #[error("{0}; nothing was done")]
-    OutsideLimits(LimitError),
-    /// Nothing was done: the cluster did not respond in time.
-    #[error("the cluster did not respond in time; nothing was done")]
-    Unavailable,
-    /// Nothing was done: the session was evicted to make room for others. Retry.
-    #[error("the session expired; nothing was done, and a retry opens another session")]
-    SessionExpired,
-    /// The write may have taken effect, may still do so, or never will; at most once.
-    #[error("the outcome is unknown: the operation may have been executed once, or may still be")]
-    Unknown,
-    /// The server has stopped. A write in progress may have taken effect, or may still do so.
-    #[error("the server has stopped; operations in progress may have been executed")]
-    Stopped,
 }

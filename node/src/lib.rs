@@ -40,7 +40,7 @@ mod start;
 mod storage;
 
 pub use config::{Config, ConfigError};
-pub use error::{Failure, ProposeError, StartError};
+pub use error::{Failure, StartError};
 pub use node::Node;
 pub use observability::log_excerpt::TAIL;
 pub use observability::status_query::StatusQuery;

@@ -1,7 +1,7 @@
 //! The handle of a running server.
 
 use crate::{
-    error::{Failure, ProposeError},
+    error::Failure,
     observability::{metrics::Metrics, status_query::StatusQuery},
     runtime::{
         driver::{DriverCommand, Liveness},
@@ -9,9 +9,8 @@ use crate::{
     },
 };
 use model::{
-    Address, FoundStale, NodeId,
-    client::{Done, Invocation},
-    store::{Answer, Found, Operation, Query},
+    Address, NodeId,
+    client::{Invocation, NotDone, Outcome, Unknown},
 };
 use status::Status;
 use std::{
@@ -103,57 +102,35 @@ impl Node {
         answer.await.ok()
     }
 
-    /// Executes a write exactly once, and returns the store's answer. After 5 s without a write, it
-    /// first renews its session, which costs one more entry of the log.
+    /// Executes an operation and returns its outcome. A write is executed exactly once; after 5 s
+    /// without a write, it first renews its session, which costs one more entry of the log. A
+    /// linearizable read needs a majority of the servers; a stale read needs only this one.
     ///
-    /// Dropping the future abandons the wait, not the operation.
+    /// `|invocation| node.execute(invocation)` is a `client::KeyValue`, which has a function for each
+    /// operation.
     ///
-    /// # Errors
-    /// See [`ProposeError`]: only `Unknown` and `Stopped` leave the outcome open.
-    pub async fn propose(&self, operation: Operation) -> Result<Answer, ProposeError> {
-        match self.execute(Invocation::Write(operation)).await? {
-            Done::Answered(answer) => Ok(answer),
-            _ => Err(ProposeError::Unknown),
-        }
-    }
-
-    /// Executes a linearizable read.
-    ///
-    /// # Errors
-    /// See [`ProposeError`]. A read changes nothing.
-    pub async fn read(&self, query: Query) -> Result<Found, ProposeError> {
-        match self.execute(Invocation::Read(query)).await? {
-            Done::Found(found) => Ok(found),
-            _ => Err(ProposeError::Unavailable),
-        }
-    }
-
-    /// Reads the state that this server has applied, without a leader or a majority. The result may be
-    /// old, but it is the state after a prefix of the log. The last entry of this prefix is returned.
-    ///
-    /// # Errors
-    /// See [`ProposeError`]. A read changes nothing.
-    pub async fn read_stale(&self, query: Query) -> Result<FoundStale, ProposeError> {
-        match self.execute(Invocation::StaleRead(query)).await? {
-            Done::FoundStale(found) => Ok(found),
-            _ => Err(ProposeError::Unavailable),
-        }
-    }
-
-    async fn execute(&self, invocation: Invocation) -> Result<Done, ProposeError> {
-        let (reply, answer) = oneshot::channel();
-        match self
-            .inner
-            .commands
-            .try_send(DriverCommand::Execute { invocation, reply })
-        {
-            Ok(()) => {
-                self.inner.waker.0.wake_by_ref();
-                answer.await.unwrap_or(Err(ProposeError::Stopped))
+    /// The outcome is `NotDone(NotLeader)` if this server does not lead. The outcome of a read is never
+    /// unknown. Dropping the future abandons the wait, not the operation.
+    pub async fn execute(&self, invocation: Invocation) -> Outcome {
+        let is_write = matches!(
+            invocation,
+            Invocation::Write(_) | Invocation::WriteAfterIdle(_)
+        );
+        let (reply, outcome) = oneshot::channel();
+        let command = DriverCommand::Execute { invocation, reply };
+        match self.inner.commands.try_send(command) {
+            Ok(()) => self.inner.waker.0.wake_by_ref(),
+            Err(mpsc::error::TrySendError::Full(_)) => return Outcome::NotDone(NotDone::QueueFull),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Outcome::NotDone(NotDone::ShuttingDown);
             }
-            Err(mpsc::error::TrySendError::Full(_)) => Err(ProposeError::Overloaded),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(ProposeError::Stopped),
         }
+        // A server that stops drops the channel, and may have executed a write before.
+        outcome.await.unwrap_or(if is_write {
+            Outcome::Unknown(Unknown::NotConfirmed)
+        } else {
+            Outcome::NotDone(NotDone::ShuttingDown)
+        })
     }
 
     /// The status of the server, without log entries and events; `None` once it has stopped.

@@ -1,10 +1,8 @@
 //! Real servers on the loopback interface, with real disks, in one process.
 
-use model::{
-    NodeId,
-    store::{Answer, Condition, Found, Operation, Query},
-};
-use node::{Config, EventKind, Node, ProposeError, Role, Status, StatusQuery};
+use client::{Error, KeyValue};
+use model::{NodeId, client::NotDone};
+use node::{Config, EventKind, Node, Role, Status, StatusQuery};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -83,25 +81,23 @@ impl Cluster {
     }
 
     /// Sends a put to the leader, and retries until its outcome is certain.
-    async fn put(&self, key: &str, value: &str) -> Answer {
+    async fn put(&self, key: &str, value: &str) {
         poll("a put to be done", async || {
             for node in self.running() {
-                match node.propose(put(key, value)).await {
-                    Ok(answer) => return Some(answer),
-                    // Executing a put of the same value twice is harmless.
-                    Err(_) => continue,
+                // Executing a put of the same value twice is harmless.
+                if store(node).put(key, value).await.is_ok() {
+                    return Some(());
                 }
             }
             None
         })
-        .await
+        .await;
     }
 
     async fn get(&self, key: &str) -> Option<String> {
         poll("a read to be answered", async || {
             for node in self.running() {
-                let query = Query::Get { key: key.into() };
-                if let Ok(Found::Value(found)) = node.read(query).await {
+                if let Ok(found) = store(node).get(key).await {
                     return Some(
                         found.map(|found| String::from_utf8(found.value.to_vec()).unwrap()),
                     );
@@ -138,12 +134,9 @@ fn quick(id: u64, dir: &Path) -> Config {
     config
 }
 
-fn put(key: &str, value: &str) -> Operation {
-    Operation::Put {
-        key: key.into(),
-        value: value.into(),
-        condition: Condition::Always,
-    }
+/// The key-value operations at this server.
+fn store(node: &Node) -> impl KeyValue {
+    move |invocation| node.execute(invocation)
 }
 
 async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
@@ -162,8 +155,7 @@ async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T
 async fn three_servers_elect_a_leader_and_commit() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
-    let answer = leader.propose(put("a", "1")).await.unwrap();
-    assert!(matches!(answer, Answer::Written { .. }), "{answer:?}");
+    store(&leader).put("a", "1").await.unwrap();
     assert_eq!(cluster.get("a").await.as_deref(), Some("1"));
     let statuses = cluster.settle().await;
     assert!(statuses.iter().all(|status| status.syncs > 0));
@@ -174,9 +166,11 @@ async fn follower_asked_names_the_leader_and_does_nothing() {
     let cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let follower = cluster.running().find(|n| n.id() != leader.id()).unwrap();
-    let refused = follower.propose(put("a", "1")).await;
     let hint = Some(leader.id());
-    assert_eq!(refused, Err(ProposeError::NotLeader { leader: hint }));
+    let refusal = Error::NotDone(NotDone::NotLeader { hint });
+    // Neither a write nor a linearizable read has another copy that another server could execute.
+    assert_eq!(store(follower).put("a", "1").await, Err(refusal));
+    assert_eq!(store(follower).get("a").await, Err(refusal));
     assert_eq!(cluster.get("a").await, None);
 }
 
@@ -256,7 +250,7 @@ async fn follower_away_for_a_thousand_entries_catches_up() {
     let mut puts = tokio::task::JoinSet::new();
     for number in 0..1000 {
         let leader = leader.clone();
-        puts.spawn(async move { leader.propose(put(&format!("key {number}"), "value")).await });
+        puts.spawn(async move { store(&leader).put(format!("key {number}"), "value").await });
     }
     while let Some(done) = puts.join_next().await {
         done.unwrap().unwrap();
@@ -272,10 +266,8 @@ async fn stopped_server_refuses_and_frees_its_directory() {
     cluster.put("a", "1").await;
     let node = cluster.nodes[0].take().unwrap();
     node.stop().await.unwrap();
-    assert_eq!(
-        node.propose(put("a", "2")).await,
-        Err(ProposeError::Stopped)
-    );
+    let refused = store(&node).put("a", "2").await;
+    assert_eq!(refused, Err(Error::NotDone(NotDone::ShuttingDown)));
     assert!(node.has_ended());
     // The old handle still exists, but does not hold the directory.
     cluster.start_node(0).await;
@@ -331,7 +323,9 @@ async fn killed_servers_lose_nothing_they_acknowledged() {
         let mut puts = tokio::task::JoinSet::new();
         for number in 0..64 {
             let (leader, key) = (leader.clone(), format!("{round}/{number}"));
-            puts.spawn(async move { (leader.propose(put(&key, "value")).await.is_ok(), key) });
+            puts.spawn(
+                async move { (store(&leader).put(key.clone(), "value").await.is_ok(), key) },
+            );
         }
         // The kill interrupts puts in progress; in round 1 it ends a paused leader.
         if let Some(first) = puts.join_next().await {

@@ -1,10 +1,10 @@
 //! The operators' view of a server: HTTP, traces, and its end after a failure.
 
+use client::{Error, KeyValue};
 use model::{
     Address, AppendEntriesRequest, Config as ModelConfig, Durable, Entry, Envelope, Event,
     LogIndex, Message, NodeId, Payload, Raft, Term,
     admission::{DiskId, IdentityMessage, Response},
-    store::{Condition, Operation},
     wire::VotersDigest,
 };
 use node::{Config, Node, StartError};
@@ -40,12 +40,9 @@ fn lonely(dir: &Path) -> Config {
     config
 }
 
-fn put(key: &str) -> Operation {
-    Operation::Put {
-        key: key.into(),
-        value: "value".into(),
-        condition: Condition::Always,
-    }
+/// The key-value operations at this server.
+fn store(node: &Node) -> impl KeyValue {
+    move |invocation| node.execute(invocation)
 }
 
 async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
@@ -61,7 +58,7 @@ async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T
 }
 
 async fn put_until_done(node: &Node, key: &str) {
-    poll("a put", async || node.propose(put(key)).await.ok()).await;
+    poll("a put", async || store(node).put(key, "value").await.ok()).await;
 }
 
 async fn get(node: &Node, path: &str, header: &str) -> (u16, String) {
@@ -137,11 +134,8 @@ async fn status_without_a_token_shows_no_keys_and_values() {
     let node = Node::start(config(dir.path())).await.unwrap();
     put_until_done(&node, "hush").await;
     poll("an increment", async || {
-        let increment = Operation::Increment {
-            key: "hush".into(),
-            by: 77,
-        };
-        node.propose(increment).await.ok()
+        let result = store(&node).increment("hush", 77).await;
+        (result == Err(Error::NotANumber)).then_some(())
     })
     .await;
     let (code, status) = get(&node, "/status", "").await;

@@ -7,9 +7,9 @@
 //! unknown outcome.
 
 use crate::metrics::{Metrics, Verb};
-use client::{Error, KeyValue, pool::Pool};
+use client::{KeyValue, pool::Pool};
 use model::{
-    client::{Done, Invocation, NotDone, Outcome, Unknown},
+    client::{Done, Invocation, NotDone, Outcome},
     store::{Answer, MAX_KEY_BYTES, MAX_VALUE_BYTES},
 };
 use std::sync::Arc;
@@ -33,63 +33,12 @@ const LIMITS: Limits = Limits {
     listing: 1000,
 };
 
-/// Describes a failure for a client of the proxy, with its meaning for the outcome. A response that
-/// does not match its request leaves the outcome of a write unknown; a read has no effect.
-pub(crate) fn message(error: Error) -> String {
-    let reason = reason(error);
-    match error {
-        Error::NotDone(NotDone::OutsideLimits(_)) => reason,
-        Error::Unknown(_) | Error::Mismatch => {
-            format!("the outcome is unknown: {reason}; read the key to find out")
-        }
-        _ => format!("{reason}; nothing was done"),
-    }
-}
-
-/// The reason of a failure, without its meaning for the outcome.
-pub(crate) fn reason(error: Error) -> String {
-    let text = match error {
-        Error::NotDone(reason) => match reason {
-            NotDone::NoLeader => "no leader answered in time: is a majority of the servers up?",
-            NotDone::NoServer => "no server answered in time: is any of the servers up?",
-            NotDone::NoSession => {
-                "no session could be opened, as no leader answered in time: is a majority of the servers up?"
-            }
-            NotDone::SessionsInUse => {
-                "all client sessions of the cluster are in use: try again in a moment, lower the number of clients, or raise --max-sessions of the servers"
-            }
-            NotDone::QueueFull => {
-                "the queue of the proxy is full (--max-waiting): try again in a moment"
-            }
-            NotDone::Overloaded => {
-                "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment"
-            }
-            NotDone::ShuttingDown => "the proxy is shutting down: try again in a moment",
-            NotDone::OutsideLimits(error) => return error.to_string(),
-        },
-        Error::MismatchedRead => {
-            "the response does not match the request: the proxy and the servers may have different versions"
-        }
-        Error::QuotaExceeded => {
-            "the state has reached its quota: delete keys, or raise --state-quota of the servers"
-        }
-        // The words of Redis.
-        Error::NotANumber => "value is not an integer or out of range",
-        Error::Overflow => "increment or decrement would overflow",
-        Error::Unknown(Unknown::NotConfirmed) | Error::Mismatch => {
-            "no leader confirmed the write in time; it may have taken effect, or may yet, at most once"
-        }
-        Error::Unknown(Unknown::Forgotten) => {
-            "the cluster no longer has the session of the write, which may have taken effect before, at most once"
-        }
-    };
-    text.to_owned()
-}
-
 /// The machine-readable code of a reason. A violated limit has its own codes.
 pub(crate) fn code(reason: NotDone) -> &'static str {
     match reason {
-        NotDone::NoLeader | NotDone::NoServer | NotDone::NoSession => "unavailable",
+        NotDone::NoLeader | NotDone::NoServer | NotDone::NoSession | NotDone::NotLeader { .. } => {
+            "unavailable"
+        }
         NotDone::SessionsInUse => "sessions_in_use",
         NotDone::QueueFull | NotDone::Overloaded => "overloaded",
         NotDone::ShuttingDown => "shutting_down",

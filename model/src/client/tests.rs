@@ -1,3 +1,5 @@
+mod in_process;
+
 use super::*;
 use crate::{ClientResponse, LogIndex, NodeId, ProxyId, store::Condition};
 use alloc::collections::BTreeSet;
@@ -230,53 +232,6 @@ fn refusal_leaves_the_pace_to_the_timer() {
         client.step(Event::Timeout);
         let effects = client.step(response(1, refusal));
         assert_eq!(outcome(effects), NOT_CONFIRMED);
-    }
-}
-
-#[test]
-fn overload_is_definite_for_what_reached_no_server() {
-    let in_process = |max_attempts| {
-        let mut client = with_session(max_attempts);
-        client.config.is_in_process = true;
-        client
-    };
-    let overloaded = || response(1, ResponseBody::Overloaded);
-    // The only copy was refused.
-    let mut client = in_process(2);
-    client.step(write());
-    assert_eq!(
-        outcome(client.step(overloaded())),
-        Outcome::NotDone(NotDone::Overloaded)
-    );
-    assert_eq!(sent(client.step(write())), (2, write_body(SESSION, 2)));
-    // Another copy may have been forwarded.
-    let mut client = in_process(2);
-    client.step(write());
-    client.step(Event::Timeout);
-    assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
-    // A network may deliver the refused copy again.
-    let mut client = with_session(1);
-    client.step(write());
-    assert_eq!(outcome(client.step(overloaded())), NOT_CONFIRMED);
-    // A read changes nothing, and without a session the write was never sent. Each waits for
-    // its last attempt.
-    for (mut client, invocation) in [
-        (with_session(2), read()),
-        (with_session(2), stale_read()),
-        (Client::new(ID, config(2)), write()),
-        (
-            with_session(2),
-            Event::Invoke(Invocation::WriteAfterIdle(put())),
-        ),
-        (with_session(2), Event::Invoke(Invocation::CloseSession)),
-    ] {
-        client.step(invocation);
-        assert_eq!(client.step(overloaded()), Effects::default());
-        client.step(Event::Timeout);
-        assert_eq!(
-            outcome(client.step(overloaded())),
-            Outcome::NotDone(NotDone::Overloaded)
-        );
     }
 }
 
@@ -519,7 +474,8 @@ fn outcome_is_honest_whatever_arrives() {
                         NotDone::OutsideLimits(_)
                         | NotDone::SessionsInUse
                         | NotDone::QueueFull
-                        | NotDone::ShuttingDown,
+                        | NotDone::ShuttingDown
+                        | NotDone::NotLeader { .. },
                     )
                     | Outcome::Done(Done::SessionClosed),
                 ) => panic!("no event leads to this outcome"),

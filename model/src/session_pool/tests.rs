@@ -379,7 +379,6 @@ fn operations_over_the_sessions_wait_in_order_and_over_the_queue_are_refused() {
         assert_eq!(request.body, RequestBody::Read { query });
         let client = Address::Client(request.client);
         assert!(world.pool.owns(client));
-        assert_eq!(world.pool.operation_of(client), Some(ticket));
         let answer = world.server.answer(&request);
         world.step(Event::Receive(answer));
         assert_eq!(world.outcomes[&ticket], found_nothing());

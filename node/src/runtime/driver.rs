@@ -31,7 +31,7 @@ use model::{
     Address, AppendEntriesResponse, ClientRequest, Effects, Envelope, Event, Message, NodeId, Raft,
     Role, WriteId,
     admission::{Acknowledged, IdentityMessage, LogAt},
-    client::Invocation,
+    client::{Invocation, NotDone, Outcome},
     invariants::{self, Watermarks},
 };
 use rand::{RngExt as _, rngs::StdRng};
@@ -606,7 +606,7 @@ impl Driver {
         for command in commands.drain(..) {
             match command {
                 DriverCommand::Execute { reply, .. } if self.buffers.stop_by.is_some() => {
-                    let _ = reply.send(Err(crate::ProposeError::Stopped));
+                    let _ = reply.send(Outcome::NotDone(NotDone::ShuttingDown));
                 }
                 DriverCommand::Execute { invocation, reply } => {
                     self.local

@@ -1,17 +1,13 @@
 //! Operations requested within this process, over a
 //! [`model::session_pool::SessionPool`] of local sessions.
 //!
-//! A local request reaches the core exactly once, through a call instead of a datagram. There is
-//! never a second copy of it, so a refusal is definite: an outcome that a network client must treat
-//! as unknown is known here.
+//! A local request reaches the core exactly once, through a call instead of a datagram. The pool
+//! therefore treats a refusal as definite ([`PoolConfig::is_in_process`]).
 
-use crate::error::ProposeError;
 use model::{
     Address, ClientId, ClientRequest, Envelope, Message, NodeId,
-    client::{Done, Invocation, NotDone, Outcome},
-    message::ResponseBody,
+    client::{Invocation, NotDone, Outcome},
     session_pool::{self, PoolConfig, SessionPool, Ticket},
-    store::Answer,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::{
@@ -20,8 +16,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// The channel for the result of an operation.
-pub(crate) type Reply = oneshot::Sender<Result<Done, ProposeError>>;
+/// The channel for the outcome of an operation.
+pub(crate) type Reply = oneshot::Sender<Outcome>;
 
 /// The local sessions.
 pub(crate) struct Local {
@@ -101,7 +97,7 @@ impl Local {
             invocation,
             new_client: ClientId::new(self.random.random()),
         };
-        self.step(submitted, now, None, requests);
+        self.step(submitted, now, requests);
     }
 
     /// Processes the core's response to a request.
@@ -111,17 +107,7 @@ impl Local {
         now: Instant,
         requests: &mut Vec<(Address, ClientRequest)>,
     ) {
-        let refusal = match &envelope.message {
-            Message::ClientResponse(response) => definite_refusal(&response.body),
-            _ => None,
-        };
-        let refused = self.pool.operation_of(envelope.to).zip(refusal);
-        self.step(
-            session_pool::Event::Receive(envelope),
-            now,
-            refused,
-            requests,
-        );
+        self.step(session_pool::Event::Receive(envelope), now, requests);
     }
 
     /// Times out operations whose deadline has passed.
@@ -132,36 +118,25 @@ impl Local {
             && first.deadline <= now
         {
             let ticket = *ticket;
-            let refused = self
-                .pool
-                .is_queued(ticket)
-                .then_some((ticket, ProposeError::Overloaded));
-            self.step(session_pool::Event::Abandon(ticket), now, refused, requests);
+            self.step(session_pool::Event::Abandon(ticket), now, requests);
         }
-        self.step(session_pool::Event::Timeout, now, None, requests);
+        self.step(session_pool::Event::Timeout, now, requests);
     }
 
     /// Rejects operations that have not started.
     pub(crate) fn refuse_waiting(&mut self, now: Instant) {
         let queued: Vec<_> = self.pool.queued().collect();
         for ticket in queued {
-            let refused = Some((ticket, ProposeError::Stopped));
-            self.step(
-                session_pool::Event::Abandon(ticket),
-                now,
-                refused,
-                &mut Vec::new(),
-            );
+            self.report(ticket, Outcome::NotDone(NotDone::ShuttingDown));
+            self.step(session_pool::Event::Abandon(ticket), now, &mut Vec::new());
         }
     }
 
-    /// Steps the pool, passes requests to the core and outcomes to the callers. `refused` names an
-    /// operation and the reason to report if it ends in this step without a result.
+    /// Steps the pool, passes requests to the core and outcomes to the callers.
     fn step(
         &mut self,
         event: session_pool::Event,
         now: Instant,
-        mut refused: Option<(Ticket, ProposeError)>,
         requests: &mut Vec<(Address, ClientRequest)>,
     ) {
         let effects = self.pool.step(now.duration_since(self.start), event);
@@ -171,41 +146,15 @@ impl Local {
             }
         }
         for (ticket, outcome) in effects.outcomes {
-            let refusal = refused.take_if(|(refused, _)| *refused == ticket);
-            let result = match (outcome, refusal) {
-                (Outcome::Done(done), _) => Ok(done),
-                (_, Some((_, refusal))) => Err(refusal),
-                (Outcome::NotDone(reason), None) => Err(match reason {
-                    NotDone::SessionsInUse => ProposeError::SessionsInUse,
-                    NotDone::OutsideLimits(error) => ProposeError::OutsideLimits(error),
-                    NotDone::Overloaded | NotDone::QueueFull => ProposeError::Overloaded,
-                    NotDone::ShuttingDown => ProposeError::Stopped,
-                    NotDone::NoSession | NotDone::NoLeader | NotDone::NoServer => {
-                        ProposeError::Unavailable
-                    }
-                }),
-                (Outcome::Unknown(_), None) => Err(ProposeError::Unknown),
-            };
-            if let Some(operation) = self.operations.remove(&ticket) {
-                // The caller may have dropped its future.
-                let _ = operation.reply.send(result);
-            }
+            self.report(ticket, outcome);
         }
     }
-}
 
-/// The definite meaning of a refusal, given that there is only one copy of the request.
-fn definite_refusal(body: &ResponseBody) -> Option<ProposeError> {
-    match body {
-        ResponseBody::NotLeader { hint } => Some(ProposeError::NotLeader { leader: *hint }),
-        ResponseBody::Applied(Answer::SessionExpired) => Some(ProposeError::SessionExpired),
-        ResponseBody::OutsideLimits(error) => Some(ProposeError::OutsideLimits(*error)),
-        ResponseBody::Overloaded => Some(ProposeError::Overloaded),
-        ResponseBody::Interrupted { .. }
-        | ResponseBody::Unavailable
-        | ResponseBody::Applied(_)
-        | ResponseBody::Found(_)
-        | ResponseBody::FoundStale(_) => None,
+    fn report(&mut self, ticket: Ticket, outcome: Outcome) {
+        if let Some(operation) = self.operations.remove(&ticket) {
+            // The caller may have dropped its future.
+            let _ = operation.reply.send(outcome);
+        }
     }
 }
 
@@ -240,12 +189,11 @@ mod tests {
         requests.clear();
         local.expire(start + TIMEOUT, &mut requests);
         assert!(requests.is_empty(), "{requests:?}");
-        let [first, second] = results.map(|mut result| result.try_recv().unwrap());
-        assert!(matches!(first, Err(ProposeError::Unavailable)), "{first:?}");
-        assert!(
-            matches!(second, Err(ProposeError::Overloaded)),
-            "{second:?}"
-        );
+        // The first one has only opened a session, so it was not sent either.
+        let not_sent = Outcome::NotDone(NotDone::NoSession);
+        for mut result in results {
+            assert_eq!(result.try_recv().as_ref(), Ok(&not_sent));
+        }
         assert!(local.is_idle());
     }
 }

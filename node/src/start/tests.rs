@@ -6,7 +6,6 @@ mod simulated_stack;
 
 use super::*;
 use crate::{
-    error::ProposeError,
     runtime::driver::{Driver, DriverCommand},
     storage::{
         disk::{Disk, DiskError},
@@ -14,10 +13,8 @@ use crate::{
         wal::{Identity, Wal},
     },
 };
-use model::{
-    Durable, NodeId, Write,
-    store::{Operation, Query},
-};
+use client::{Error, KeyValue};
+use model::{Durable, NodeId, Write, client::NotDone};
 use rand::{SeedableRng as _, rngs::StdRng};
 use std::{net::SocketAddr, task::Waker, time::Duration};
 use tokio::sync::mpsc;
@@ -54,24 +51,18 @@ async fn failing_disk_stops_the_server_and_says_why() {
     };
     let node = Node::start_with(config, open).await.unwrap();
     // The writes: its vote, its no-op entry, and then the client session for this operation.
-    let operation = Operation::Increment {
-        key: b"n".to_vec(),
-        by: 1,
-    };
+    let kv = store(&node);
     let failure = loop {
         tokio::select! {
             ended = node.ended() => break ended.unwrap_err(),
-            _ = node.propose(operation.clone()) => tokio::task::yield_now().await,
+            _ = kv.increment("n", 1) => tokio::task::yield_now().await,
         }
     };
     let Failure::Disk(DiskError::Full { .. }) = &*failure else {
         panic!("{failure}");
     };
-    assert_eq!(
-        node.propose(operation).await,
-        Err(ProposeError::Stopped),
-        "nothing is acknowledged any more"
-    );
+    let stopped = Err(Error::NotDone(NotDone::ShuttingDown));
+    assert_eq!(kv.increment("n", 1).await, stopped);
     assert!(node.stop().await.is_err());
 }
 
@@ -114,16 +105,14 @@ async fn timers_and_questions_are_served_while_the_disk_hangs() {
         Ok((Box::new(disk), Durable::default()))
     };
     let node = Node::start_with(config, open).await.unwrap();
-    let operation = Operation::Increment {
-        key: b"n".to_vec(),
-        by: 1,
-    };
     let asking = tokio::spawn({
-        let (node, operation) = (node.clone(), operation.clone());
+        let node = node.clone();
         async move {
             loop {
-                match node.propose(operation.clone()).await {
-                    Err(ProposeError::NotLeader { .. }) => tokio::task::yield_now().await,
+                match store(&node).increment("n", 1).await {
+                    Err(Error::NotDone(NotDone::NotLeader { .. })) => {
+                        tokio::task::yield_now().await
+                    }
                     done => return done,
                 }
             }
@@ -210,7 +199,7 @@ async fn three_servers(dir: &std::path::Path, gates: [&Arc<Gate>; 3]) -> (Vec<No
     let leader = tokio::time::timeout(PATIENCE, async {
         loop {
             for node in &nodes {
-                if node.propose(increment()).await.is_ok() {
+                if store(node).increment("n", 1).await.is_ok() {
                     return node.clone();
                 }
             }
@@ -221,11 +210,9 @@ async fn three_servers(dir: &std::path::Path, gates: [&Arc<Gate>; 3]) -> (Vec<No
     (nodes, leader)
 }
 
-fn increment() -> Operation {
-    Operation::Increment {
-        key: b"n".to_vec(),
-        by: 1,
-    }
+/// The key-value operations at this server.
+fn store(node: &Node) -> impl KeyValue {
+    move |invocation| node.execute(invocation)
 }
 
 /// A leader whose own disk is stuck commits on the disks of its followers, up to a limit of its
@@ -240,31 +227,24 @@ async fn leader_whose_disk_is_far_behind_refuses_writes_and_answers_reads() {
     gate.set(true);
     let filled = tokio::time::timeout(PATIENCE, async {
         loop {
-            let put = Operation::Put {
-                key: b"large".to_vec(),
-                value: vec![0; model::store::MAX_VALUE_BYTES].into(),
-                condition: model::store::Condition::Always,
-            };
-            if let Err(refused) = leader.propose(put).await {
+            let value = vec![0; model::store::MAX_VALUE_BYTES];
+            if let Err(refused) = store(&leader).put("large", value).await {
                 return refused;
             }
         }
     });
-    assert_eq!(filled.await, Ok(ProposeError::Overloaded));
-    assert_eq!(
-        leader.propose(increment()).await,
-        Err(ProposeError::Overloaded)
-    );
-    let query = || Query::Get { key: b"n".to_vec() };
-    leader.read(query()).await.expect("a read needs no disk");
-    let stale = leader.read_stale(query()).await;
-    stale.expect("a stale read needs no disk");
+    let overloaded = Error::NotDone(NotDone::Overloaded);
+    assert_eq!(filled.await, Ok(overloaded));
+    let kv = store(&leader);
+    assert_eq!(kv.increment("n", 1).await, Err(overloaded));
+    kv.get("n").await.expect("a read needs no disk");
+    kv.get_stale("n").await.expect("a stale read needs no disk");
     let status = leader.status().await.unwrap();
     assert_eq!((status.role, status.term), (elected.role, elected.term));
     gate.set(false);
     let caught_up = async {
-        while let Err(refused) = leader.propose(increment()).await {
-            assert_eq!(refused, ProposeError::Overloaded);
+        while let Err(refused) = kv.increment("n", 1).await {
+            assert_eq!(refused, overloaded);
             tokio::task::yield_now().await;
         }
     };
@@ -326,7 +306,7 @@ async fn hanging_disk_is_reported_until_it_responds() {
     gate.set(true);
     let writing = tokio::spawn({
         let node = node.clone();
-        async move { node.propose(increment()).await }
+        async move { store(&node).increment("n", 1).await }
     });
     let hangs = "[-] disk: a write has been in progress for ";
     expect(&node, "/readyz", &["503 Service", hangs]).await;
@@ -416,7 +396,7 @@ async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
     gate.set(true);
     let writing = tokio::spawn({
         let leader = leader.clone();
-        async move { leader.propose(increment()).await }
+        async move { store(&leader).increment("n", 1).await }
     });
     let blocked = async {
         while gate.poller() < 3 {
@@ -425,8 +405,8 @@ async fn leader_stays_and_answers_reads_while_every_disk_is_blocked() {
         // Many times longer than a leader leads without a quorum.
         let until = tokio::time::Instant::now() + 10 * Duration::from_millis(400);
         while tokio::time::Instant::now() < until {
-            let query = Query::Get { key: b"n".to_vec() };
-            leader.read(query).await.expect("a read waits for no disk");
+            let read = store(&leader).get("n").await;
+            read.expect("a read waits for no disk");
         }
         leader.status().await.unwrap()
     };
@@ -457,7 +437,7 @@ async fn fill_three_segments(config: Config) {
     let node = Node::start(config).await.unwrap();
     let filled = tokio::time::timeout(PATIENCE, async {
         while !third.exists() {
-            if node.propose(increment()).await.is_err() {
+            if store(&node).increment("n", 1).await.is_err() {
                 tokio::task::yield_now().await;
             }
         }

@@ -1,10 +1,8 @@
 //! Voters, empty disks and copies of disks.
 
-use crate::{Cluster, dropped, get, poll, put};
-use model::{
-    NodeId,
-    store::{Found, Query},
-};
+use crate::{Cluster, dropped, get, poll, store};
+use client::KeyValue as _;
+use model::NodeId;
 use node::{AlertKind, Config, Failure, MetadataError, Node, Role, StartError};
 use std::{fs, path::Path, time::Duration};
 use tempfile::TempDir;
@@ -26,7 +24,7 @@ async fn start_with_other_voters_is_refused_and_loses_nothing() {
         config
     };
     let node = Node::start(with(&[1])).await.unwrap();
-    poll("a put", async || node.propose(put("a")).await.ok()).await;
+    poll("a put", async || store(&node).put("a", "value").await.ok()).await;
     node.stop().await.unwrap();
     for voters in [&[1, 2, 3][..], &[1, 2], &[1, 2, 3, 4, 5]] {
         let error = Node::start(with(voters)).await.map(|_| ()).unwrap_err();
@@ -34,9 +32,8 @@ async fn start_with_other_voters_is_refused_and_loses_nothing() {
         assert!(is_right, "{error}");
     }
     let node = Node::start(with(&[1])).await.unwrap();
-    let query = Query::Get { key: "a".into() };
-    let found = poll("a read", async || node.read(query.clone()).await.ok()).await;
-    assert!(matches!(found, Found::Value(Some(_))));
+    let found = poll("a read", async || store(&node).get("a").await.ok()).await;
+    assert!(found.is_some());
 }
 
 /// A new server with another list of voters neither becomes leader nor disturbs the others.
@@ -139,7 +136,7 @@ async fn server_with_an_empty_disk_is_not_counted_and_is_seen() {
     let other = 3 - leader - lost;
     cluster.stop(other).await;
     poll("the leader to step down", async || {
-        let refused = cluster.node(leader).propose(put("c")).await;
+        let refused = store(cluster.node(leader)).put("c", "value").await;
         assert!(
             refused.is_err(),
             "a majority that is none acknowledged a write"

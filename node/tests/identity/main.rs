@@ -4,9 +4,9 @@
 mod disks;
 mod forgery;
 
+use client::KeyValue;
 use model::{
     NodeId,
-    store::{Condition, Found, Operation, Query},
     wire::{BootId, Header},
 };
 use node::{AlertKind, Config, Node, Role, Status};
@@ -38,12 +38,9 @@ async fn poll<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T
     }
 }
 
-fn put(key: &str) -> Operation {
-    Operation::Put {
-        key: key.into(),
-        value: "value".into(),
-        condition: Condition::Always,
-    }
+/// The key-value operations at this server.
+fn store(node: &Node) -> impl KeyValue {
+    move |invocation| node.execute(invocation)
 }
 
 struct Cluster {
@@ -156,7 +153,7 @@ impl Cluster {
     async fn put(&self, key: &str) {
         poll("a put to be done", async || {
             for node in self.running() {
-                if node.propose(put(key)).await.is_ok() {
+                if store(node).put(key, "value").await.is_ok() {
                     return Some(());
                 }
             }
@@ -168,8 +165,7 @@ impl Cluster {
     async fn has(&self, key: &str) -> bool {
         poll("a read to be answered", async || {
             for node in self.running() {
-                let query = Query::Get { key: key.into() };
-                if let Ok(Found::Value(found)) = node.read(query).await {
+                if let Ok(found) = store(node).get(key).await {
                     return Some(found.is_some());
                 }
             }

@@ -1,9 +1,11 @@
 //! Errors as JSON: `{"error": {"code": "...", "message": "...", ...}}`.
 //!
 //! `code` is for programs and stable; `message` is for people and may change. Errors of reads and
-//! writes state the outcome in `outcome`: `not_done` or `unknown`.
+//! writes state the outcome in `outcome`: `not_done` or `unknown`. `not_done` is an operation that had
+//! no effect and never will. This includes a write that the store executed without an effect, for
+//! example because its condition did not hold.
 
-use crate::kv_service::{code, message};
+use crate::kv_service::code;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -65,33 +67,21 @@ impl IntoResponse for Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let message = message(error);
-        match error {
-            Error::NotDone(NotDone::OutsideLimits(error)) => error.into(),
-            Error::NotDone(reason) => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, code(reason), &message)
-                    .with("outcome", "not_done")
-            }
-            Error::MismatchedRead => {
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &message)
-                    .with("outcome", "not_done")
-            }
+        let (status, code) = match error {
+            Error::NotDone(NotDone::OutsideLimits(error)) => return error.into(),
+            Error::NotDone(reason) => (StatusCode::SERVICE_UNAVAILABLE, code(reason)),
+            Error::MismatchedRead => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
-            Error::Unknown(_) | Error::Mismatch => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "outcome_unknown", &message)
-                    .with("outcome", "unknown")
-            }
-            Error::NotANumber | Error::Overflow => Self::new(
-                StatusCode::BAD_REQUEST,
-                "not_a_number",
-                "the key holds no decimal number, or the sum would overflow 64 bits; nothing was changed",
-            )
-            .with("outcome", "not_done"),
-            Error::QuotaExceeded => {
-                Self::new(StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded", &message)
-                    .with("outcome", "not_done")
-            }
-        }
+            Error::Unknown(_) | Error::Mismatch => (StatusCode::GATEWAY_TIMEOUT, "outcome_unknown"),
+            Error::NotANumber | Error::Overflow => (StatusCode::BAD_REQUEST, "not_a_number"),
+            Error::QuotaExceeded => (StatusCode::INSUFFICIENT_STORAGE, "quota_exceeded"),
+        };
+        let outcome = if error.is_unknown() {
+            "unknown"
+        } else {
+            "not_done"
+        };
+        Self::new(status, code, &error.to_string()).with("outcome", outcome)
     }
 }
 
@@ -129,4 +119,48 @@ impl From<BadTags> for Problem {
 /// The body is larger than the maximum length of a value.
 pub(crate) fn value_too_large(limit: usize, message: &str) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "value_too_large", message).with("limit", limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use client::KeyValue as _;
+    use model::{
+        client::{Done, Outcome, Unknown},
+        store::Answer,
+    };
+
+    /// Each outcome of a write in the model, and its outcome in the body of an error.
+    #[tokio::test]
+    async fn write_without_an_effect_is_not_done() {
+        let found = None;
+        for (outcome, expected) in [
+            (
+                Outcome::Done(Done::Answered(Answer::NotANumber)),
+                "not_done",
+            ),
+            (Outcome::Done(Done::Answered(Answer::Overflow)), "not_done"),
+            (
+                Outcome::Done(Done::Answered(Answer::QuotaExceeded)),
+                "not_done",
+            ),
+            (Outcome::NotDone(NotDone::NoSession), "not_done"),
+            (Outcome::NotDone(NotDone::Overloaded), "not_done"),
+            (Outcome::Unknown(Unknown::Forgotten), "unknown"),
+            (Outcome::Unknown(Unknown::NotConfirmed), "unknown"),
+            // The answer to another operation: the increment may have been executed.
+            (
+                Outcome::Done(Done::Answered(Answer::ConditionFailed { found })),
+                "unknown",
+            ),
+        ] {
+            let store = |_| std::future::ready(outcome.clone());
+            let error = store.increment("n", 1).await.unwrap_err();
+            assert_eq!(
+                Problem::from(error).body["outcome"],
+                expected,
+                "{outcome:?}"
+            );
+        }
+    }
 }

@@ -28,7 +28,6 @@ use super::{
     parse::{Bounds, Parsed, Parser},
     reply::{Protocol, Reply, array_header},
 };
-use crate::kv_service::message;
 use bytes::{Bytes, BytesMut};
 use client::KeyValue as _;
 use futures_util::future::join_all;
@@ -586,7 +585,7 @@ impl Connection<'_> {
             for found in join_all(reads).await {
                 match found {
                     Ok(found) => value_of(found).encode(protocol, output),
-                    Err(error) if sent => return Err(io::Error::other(message(error))),
+                    Err(error) if sent => return Err(io::Error::other(error)),
                     Err(error) => {
                         output.truncate(start);
                         failed(error).encode(protocol, output);

@@ -1,7 +1,6 @@
 //! Executes one command and produces its reply.
 
 use super::{Redis, command::RedisCommand, reply::Reply};
-use crate::kv_service::{message, reason};
 use bytes::Bytes;
 use client::{Error, KeyValue as _, Written};
 use futures_util::{StreamExt, future::join_all, stream};
@@ -71,17 +70,15 @@ impl Redis {
                 Ok(Written::Done { .. }) => removed += 1,
                 Ok(Written::ConditionFailed { .. }) => {}
                 // An unknown outcome takes precedence over all other errors.
-                Err(unknown @ (Error::Unknown(_) | Error::Mismatch)) => failure = Some(unknown),
+                Err(unknown) if unknown.is_unknown() => failure = Some(unknown),
                 Err(other) => failure = failure.or(Some(other)),
             }
         }
         match failure {
             None => Reply::Integer(removed),
-            Some(error @ (Error::Unknown(_) | Error::Mismatch)) => failed(error),
-            Some(error) if removed == 0 => failed(error),
+            Some(error) if removed == 0 || error.is_unknown() => failed(error),
             Some(error) => Reply::error(format!(
-                "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {}",
-                reason(error)
+                "UNKNOWN the outcome is unknown: {removed} of the keys were removed, for others {error}"
             )),
         }
     }
@@ -214,12 +211,13 @@ pub(crate) fn value_of(found: Option<Versioned>) -> Reply {
 
 pub(crate) fn failed(error: Error) -> Reply {
     Reply::error(match error {
-        Error::NotDone(NotDone::OutsideLimits(_)) | Error::NotANumber | Error::Overflow => {
-            format!("ERR {}", reason(error))
-        }
-        Error::NotDone(_) | Error::MismatchedRead => format!("TRYAGAIN {}", message(error)),
-        Error::Unknown(_) | Error::Mismatch => format!("UNKNOWN {}", message(error)),
+        Error::NotDone(NotDone::OutsideLimits(limit)) => format!("ERR {limit}"),
+        // The words of Redis.
+        Error::NotANumber => "ERR value is not an integer or out of range".to_owned(),
+        Error::Overflow => "ERR increment or decrement would overflow".to_owned(),
+        Error::NotDone(_) | Error::MismatchedRead => format!("TRYAGAIN {error}"),
+        Error::Unknown(_) | Error::Mismatch => format!("UNKNOWN {error}"),
         // The error code of Redis for a full database, which its clients know.
-        Error::QuotaExceeded => format!("OOM {}", message(error)),
+        Error::QuotaExceeded => format!("OOM {error}"),
     })
 }

@@ -86,7 +86,7 @@ async fn keys_are_resources() {
         answer.shown(),
         (
             400,
-            r#"{"error":{"code":"not_a_number","message":"the key holds no decimal number, or the sum would overflow 64 bits; nothing was changed","outcome":"not_done"}}"#
+            r#"{"error":{"code":"not_a_number","message":"nothing was done: the value is not a 64-bit integer","outcome":"not_done"}}"#
         )
     );
 

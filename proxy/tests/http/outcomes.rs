@@ -130,7 +130,7 @@ async fn silence_is_not_done_or_unknown_but_never_failed() {
         answer.shown(),
         (
             504,
-            r#"{"error":{"code":"outcome_unknown","message":"the outcome is unknown: no leader confirmed the write in time; it may have taken effect, or may yet, at most once; read the key to find out","outcome":"unknown"}}"#
+            r#"{"error":{"code":"outcome_unknown","message":"the outcome is unknown: no leader confirmed the write in time; it may have taken effect, or may yet, at most once. Read the key to find out","outcome":"unknown"}}"#
         )
     );
     let answer = get(at, "/v1/kv/k").await;
@@ -138,7 +138,7 @@ async fn silence_is_not_done_or_unknown_but_never_failed() {
         answer.shown(),
         (
             503,
-            r#"{"error":{"code":"unavailable","message":"no leader answered in time: is a majority of the servers up?; nothing was done","outcome":"not_done"}}"#
+            r#"{"error":{"code":"unavailable","message":"nothing was done: no leader answered in time: check that a majority of the servers is up, and that addresses, cluster name and key are correct","outcome":"not_done"}}"#
         )
     );
     assert_eq!(answer.header("retry-after"), Some("1"));

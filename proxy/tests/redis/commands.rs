@@ -86,7 +86,7 @@ async fn state_at_its_quota_is_out_of_memory_and_deletes_work() {
     let mut redis = Redis::connect(&server).await;
     let value = "v".repeat(100);
     redis.say(&format!("SET a {value}"), "+OK\r\n").await;
-    let full = "-OOM the state has reached its quota: delete keys, or raise --state-quota of the servers; nothing was done\r\n";
+    let full = "-OOM nothing was done: the state has reached its quota. Delete keys, or raise --state-quota of the servers\r\n";
     redis.say(&format!("SET b {value}"), full).await;
     redis.say("SET a 1", "+OK\r\n").await;
     redis.say("INCR a", ":2\r\n").await;
@@ -165,11 +165,14 @@ async fn silence_is_tryagain_or_unknown() {
     let line = format!("--peer 1={at} --attempt-timeout 50ms --attempts 4");
     let server = Server::start(settings(&line)).await.unwrap();
     let mut redis = Redis::connect(&server).await;
-    let unknown = "-UNKNOWN the outcome is unknown: no leader confirmed the write in time; it may have taken effect, or may yet, at most once; read the key to find out\r\n";
+    let unknown = "-UNKNOWN the outcome is unknown: no leader confirmed the write in time; it may have taken effect, or may yet, at most once. Read the key to find out\r\n";
     redis.say("SET k v", unknown).await;
     redis.say("DEL k l", unknown).await;
     redis
-        .say("GET k", "-TRYAGAIN no leader answered in time")
+        .say(
+            "GET k",
+            "-TRYAGAIN nothing was done: no leader answered in time",
+        )
         .await;
     server.stop().await;
 }
@@ -444,15 +447,12 @@ async fn failure_after_some_keys_were_removed_is_unknown() {
         .await
         .unwrap();
     let mut redis = Redis::connect(&server).await;
-    let quota =
-        "the state has reached its quota: delete keys, or raise --state-quota of the servers";
+    let quota = "nothing was done: the state has reached its quota. Delete keys, or raise --state-quota of the servers";
     let unknown = format!(
         "-UNKNOWN the outcome is unknown: 2 of the keys were removed, for others {quota}\r\n"
     );
     redis.say("DEL a full b", &unknown).await;
-    redis
-        .say("DEL full", &format!("-OOM {quota}; nothing was done\r\n"))
-        .await;
+    redis.say("DEL full", &format!("-OOM {quota}\r\n")).await;
     server.stop().await;
 }
 
@@ -480,7 +480,7 @@ async fn many_keys_are_read_a_few_at_a_time() {
         redis
             .say(
                 &format!("{command}{many}"),
-                "-TRYAGAIN no leader answered in time",
+                "-TRYAGAIN nothing was done: no leader answered in time",
             )
             .await;
         let read = std::mem::take(&mut *keys.lock().unwrap()).len();

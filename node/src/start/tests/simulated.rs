@@ -3,14 +3,13 @@
 
 use super::*;
 use crate::{
-    error::ProposeError,
     observability::status_query::StatusQuery,
     runtime::{driver::TurnScope, poller::Wakeup},
     storage::{wal::Memory, writer::DiskLease},
 };
 use model::{
     Address, NodeId,
-    client::{Done, Invocation},
+    client::{Done, Invocation, Outcome},
     store::{Condition, Found, Operation, Query},
 };
 use simulator::{Link, Simulation};
@@ -22,7 +21,7 @@ pub(super) const VOTERS: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// The time, the server, whether it leads, its term and its commit index.
 type Observation = (Duration, u64, bool, u64, u64);
-type PendingResult = oneshot::Receiver<Result<Done, ProposeError>>;
+type PendingResult = oneshot::Receiver<Outcome>;
 
 pub(super) fn at(id: u64) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, id as u8], 7101))
@@ -203,7 +202,7 @@ impl Cluster {
                 result = pending.try_recv().ok();
                 result.is_some()
             });
-            if let Some(Ok(done)) = result {
+            if let Some(Outcome::Done(done)) = result {
                 return done;
             }
         }
