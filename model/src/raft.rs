@@ -77,6 +77,10 @@ pub enum Event {
     QuorumTimeout,
     /// Client requests that arrived together. They share one write and one round of messages.
     Requests(Vec<(Address, ClientRequest)>),
+    /// The same while the driver applies backpressure, because its disk is behind. A leader refuses
+    /// the requests that need a log entry ([`ResponseBody::Overloaded`]) and serves reads, which
+    /// need no disk.
+    RequestsUnderBackpressure(Vec<(Address, ClientRequest)>),
     /// This write and every earlier write are durable.
     Persisted(WriteId),
     /// The driver requests log compaction: the log is long enough for a snapshot.
@@ -297,7 +301,10 @@ impl Raft {
             Event::ElectionTimeout => self.election_timeout(&mut buffer),
             Event::HeartbeatTimeout => self.heartbeat_timeout(&mut buffer),
             Event::QuorumTimeout => self.quorum_timeout(&mut buffer),
-            Event::Requests(requests) => self.handle_client_requests(requests, &mut buffer),
+            Event::Requests(requests) => self.handle_client_requests(requests, false, &mut buffer),
+            Event::RequestsUnderBackpressure(requests) => {
+                self.handle_client_requests(requests, true, &mut buffer);
+            }
             Event::Persisted(write) => self.persisted(write, &mut buffer),
             Event::Compact => self.compact(&mut buffer),
         }
@@ -409,7 +416,7 @@ impl Raft {
                 }
             }
             (Address::Proxy(_) | Address::Client(_), Message::ClientRequest(request)) => {
-                self.handle_client_requests(vec![(from, request)], buffer);
+                self.handle_client_requests(vec![(from, request)], false, buffer);
             }
             // No correct sender addresses these here; a forged or misrouted message has no effect.
             _ => {}

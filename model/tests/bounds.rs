@@ -5,9 +5,10 @@ mod cluster;
 
 use cluster::{Cluster, disk, put};
 use model::{
-    Config, Message, Role, SessionId,
+    Config, Effects, Event, Message, Role, SessionId,
     message::{RequestBody, ResponseBody},
 };
+use std::collections::BTreeMap;
 
 /// Server 1 leads servers that no longer respond. Its no-op is committed.
 fn abandoned_leader(configure: impl Fn(&mut Config)) -> Cluster {
@@ -161,10 +162,10 @@ fn bytes_in_flight_to_a_follower_are_bounded() {
     assert_eq!(cluster.commit(1), 21);
 }
 
-/// If the disk falls behind, the driver rejects the requests that a leader would append to its log,
-/// and no others.
+/// If the disk falls behind, a leader refuses the requests that it would append to its log, and no
+/// others.
 #[test]
-fn leader_refuses_commands_and_keeps_reads_for_a_driver_whose_disk_is_behind() {
+fn leader_under_backpressure_refuses_commands_and_serves_reads() {
     let client = model::ClientId::new(7);
     let key = || b"a".to_vec();
     let query = model::store::Query::Get { key: key() };
@@ -193,26 +194,43 @@ fn leader_refuses_commands_and_keeps_reads_for_a_driver_whose_disk_is_behind() {
     });
     let requests = Vec::from_iter(requests);
     let cluster = abandoned_leader(|_| {});
-    let mut kept = requests.clone();
-    let refusals = cluster.raft(1).refuse_commands(&mut kept);
-    let ids = |requests: &[(model::Address, model::ClientRequest)]| {
-        Vec::from_iter(requests.iter().map(|(_, request)| request.id.get()))
-    };
-    assert_eq!(ids(&kept), [1, 4, 6]);
-    let refused = refusals.into_iter().map(|refusal| {
-        assert_eq!(refusal.to, cluster::CLIENT);
-        let Message::ClientResponse(response) = refusal.message else {
-            panic!("not a response");
-        };
-        assert_eq!(
-            (response.client, response.body),
-            (client, ResponseBody::Overloaded)
-        );
-        response.id.get()
-    });
-    assert_eq!(Vec::from_iter(refused), [2, 3, 5, 7]);
+    let before = cluster.raft(1).log().last_index();
+    let mut leader = cluster.raft(1).clone();
+    let effects = leader.step(Event::RequestsUnderBackpressure(requests.clone()));
+    assert_eq!((leader.log().last_index(), &effects.write), (before, &None));
+    let bodies = responses(&effects);
+    let refused = bodies
+        .iter()
+        .filter(|(_, body)| **body == ResponseBody::Overloaded);
+    assert_eq!(Vec::from_iter(refused.map(|(id, _)| *id)), [2, 3, 5, 7]);
+    assert!(matches!(bodies[&4], ResponseBody::FoundStale(_)));
+    assert!(matches!(bodies[&6], ResponseBody::OutsideLimits(_)));
+    // The read waits for a majority.
+    assert!(!bodies.contains_key(&1));
+    // Without backpressure the same requests are appended, so a false report costs no safety.
+    let effects = leader.step(Event::Requests(requests.clone()));
+    assert!(!responses(&effects).contains_key(&2));
+    assert!(leader.log().last_index() > before);
     // A follower names the leader instead.
-    let mut kept = requests.clone();
-    assert_eq!(cluster.raft(2).refuse_commands(&mut kept), []);
-    assert_eq!(kept, requests);
+    let mut follower = cluster.raft(2).clone();
+    let effects = follower.step(Event::RequestsUnderBackpressure(requests));
+    let bodies = responses(&effects);
+    assert!(matches!(bodies[&2], ResponseBody::NotLeader { .. }));
+    assert!(
+        bodies
+            .values()
+            .all(|body| *body != ResponseBody::Overloaded)
+    );
+}
+
+/// The responses to clients, by request.
+fn responses(effects: &Effects) -> BTreeMap<u64, ResponseBody> {
+    let responses = effects
+        .sends
+        .iter()
+        .filter_map(|envelope| match &envelope.message {
+            Message::ClientResponse(response) => Some((response.id.get(), response.body.clone())),
+            _ => None,
+        });
+    responses.collect()
 }

@@ -249,13 +249,13 @@ fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
             )
         }
         Event::Requests(requests) => {
-            let asked = requests.iter();
-            let asked = asked.map(|(from, request)| ReceivedRequest { from, request });
-            let text = match requests.len() {
-                1 => format!("{who} receives a request"),
-                many => format!("{who} receives {many} requests at once"),
-            };
-            (Happened::Requests(asked.collect()), text)
+            let (requests, text) = received(who, requests);
+            (Happened::Requests(requests), text)
+        }
+        Event::RequestsUnderBackpressure(requests) => {
+            let (requests, text) = received(who, requests);
+            let text = format!("{text} while its disk is behind: a leader accepts no write");
+            (Happened::Requests(requests), text)
         }
         Event::ElectionTimeout => (
             Happened::ElectionTimeout,
@@ -272,6 +272,19 @@ fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
             format!("all writes of {who} up to write {write} reach its disk"),
         ),
     }
+}
+
+fn received(
+    who: Address,
+    requests: &[(Address, ClientRequest)],
+) -> (Vec<ReceivedRequest<'_>>, String) {
+    let text = match requests.len() {
+        1 => format!("{who} receives a request"),
+        many => format!("{who} receives {many} requests at once"),
+    };
+    let requests = requests.iter();
+    let requests = requests.map(|(from, request)| ReceivedRequest { from, request });
+    (requests.collect(), text)
 }
 
 /// The shown state of a node.

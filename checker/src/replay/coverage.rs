@@ -134,12 +134,18 @@ impl Tally {
 
 /// Whether the event can change this server: a request that the server cannot serve changes nothing.
 pub(super) fn changes(raft: Option<&Raft>, event: &Event) -> bool {
-    let Event::Requests(requests) = event else {
-        return true;
+    let (requests, is_under_backpressure) = match event {
+        Event::Requests(requests) => (requests, false),
+        Event::RequestsUnderBackpressure(requests) => (requests, true),
+        _ => return true,
     };
-    let is_stale = |body: &RequestBody| matches!(body, RequestBody::StaleRead { .. });
+    let changes = |body: &RequestBody| match body {
+        RequestBody::StaleRead { .. } => false,
+        RequestBody::Read { .. } => true,
+        _ => !is_under_backpressure,
+    };
     let leads = raft.is_none_or(|raft| matches!(raft.role(), Role::Leader(_)));
-    leads && !requests.iter().all(|(_, request)| is_stale(&request.body))
+    leads && requests.iter().any(|(_, request)| changes(&request.body))
 }
 
 fn terms(config: Option<&Config>) -> u64 {

@@ -74,7 +74,7 @@ async fn files_that_are_no_traces_are_refused() {
     let (_, read) = app.post("/api/traces", &files(&[("h", node)])).await;
     let why = read["verdict"]["why"].as_str().expect("a reason");
     assert!(
-        why.contains("only stateraft-node version 2 is supported"),
+        why.contains("only stateraft-node version 3 is supported"),
         "{why}"
     );
 }
@@ -92,7 +92,7 @@ fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
             let durable = Durable::default();
             let header = json!({
                 "trace": "stateraft-node",
-                "version": 2,
+                "version": 3,
                 "node": id,
                 "boot": format!("{:016x}", id.get()),
                 "config": config,

@@ -18,37 +18,26 @@ enum LeaderRequest {
 }
 
 impl Raft {
-    /// Removes the requests that a leader would append to its log and returns a refusal for each. A
-    /// driver whose disk does not keep up calls this before [`Event::Requests`]. Reads stay,
-    /// because they need no disk. Requests that this server refuses for another reason stay too.
-    pub fn refuse_commands(&self, requests: &mut Vec<(Address, ClientRequest)>) -> Vec<Envelope> {
-        if !matches!(self.role, Role::Leader(_)) {
-            return Vec::new();
-        }
-        let commands = requests.extract_if(.., |(_, request)| {
-            request.body.is_command() && request.body.check_limits().is_ok()
-        });
-        let refusals = commands.map(|(to, request)| Envelope {
-            from: Address::Node(self.id),
-            to,
-            message: Message::ClientResponse(ClientResponse {
-                client: request.client,
-                id: request.id,
-                body: ResponseBody::Overloaded,
-            }),
-        });
-        refusals.collect()
-    }
-
     /// Handles a batch of requests. They share one write, one read round and one round of messages,
-    /// so the cluster does little more per request than carry it.
+    /// so the cluster does little more per request than carry it. Under backpressure a leader appends
+    /// nothing.
     pub(super) fn handle_client_requests(
         &mut self,
         requests: Vec<(Address, ClientRequest)>,
+        is_under_backpressure: bool,
         buffer: &mut StepBuffer,
     ) {
         let all = requests.len();
-        let requests = self.serve_stale_reads(requests, buffer);
+        let mut requests = self.serve_stale_reads(requests, buffer);
+        if is_under_backpressure && matches!(self.role, Role::Leader(_)) {
+            requests.retain(|(waiter, request)| {
+                let is_command = matches!(request, LeaderRequest::Command(_));
+                if is_command {
+                    buffer.respond(*waiter, ResponseBody::Overloaded);
+                }
+                !is_command
+            });
+        }
         // Stale reads and refused requests involve no other server and change nothing on this
         // server.
         if requests.is_empty() && all > 0 {

@@ -15,7 +15,7 @@ pub(super) fn event(id: NodeId, event: &Event) -> String {
         Event::ElectionTimeout => format!("{id:?} election timeout"),
         Event::HeartbeatTimeout => format!("{id:?} heartbeat"),
         Event::QuorumTimeout => format!("{id:?} quorum timeout"),
-        Event::Requests(requests) => requests
+        Event::Requests(requests) | Event::RequestsUnderBackpressure(requests) => requests
             .iter()
             .map(|(from, request)| {
                 let message = Message::ClientRequest(request.clone());

@@ -2,7 +2,10 @@
 //! the effects, and the server before and after.
 
 use crate::observability::metrics::Metrics;
-use model::{Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Term};
+use model::{
+    Address, AppendOutcome, Effects, Event, LogIndex, Message, NodeId, Raft, Term,
+    message::ResponseBody,
+};
 use status::{EventKind, Role, ServerEvent};
 use std::{
     collections::VecDeque,
@@ -33,6 +36,7 @@ pub(crate) enum StepKind {
     Heartbeat,
     Acknowledged(NodeId),
     Requests,
+    RequestsUnderBackpressure,
     Compacts,
     Other,
 }
@@ -128,6 +132,10 @@ impl Observer {
                 self.metrics.requests.inc_by(requests.len() as u64);
                 StepKind::Requests
             }
+            Event::RequestsUnderBackpressure(requests) => {
+                self.metrics.requests.inc_by(requests.len() as u64);
+                StepKind::RequestsUnderBackpressure
+            }
             Event::HeartbeatTimeout => StepKind::Heartbeat,
             Event::Compact => StepKind::Compacts,
             Event::ElectionTimeout if self.noted.role != Role::Leader => {
@@ -189,6 +197,7 @@ impl Observer {
         match kind {
             StepKind::Heartbeat => self.note_heartbeat(raft, effects),
             StepKind::Acknowledged(from) => note_progress(from, raft),
+            StepKind::RequestsUnderBackpressure => self.note_refusals(effects),
             StepKind::Requests | StepKind::Compacts | StepKind::Other => {}
         }
     }
@@ -240,6 +249,16 @@ impl Observer {
             self.note_committed(noted.commit_index);
         }
         self.noted = noted;
+    }
+
+    /// Counts the requests that were refused because the disk is behind.
+    fn note_refusals(&self, effects: &Effects) {
+        let refusals = effects.sends.iter().filter(|envelope| {
+            matches!(&envelope.message, Message::ClientResponse(response)
+                if response.body == ResponseBody::Overloaded)
+        });
+        let count = refusals.count();
+        self.metrics.refused("disk-behind", count);
     }
 
     fn note_committed(&mut self, commit_index: LogIndex) {

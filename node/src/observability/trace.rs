@@ -80,7 +80,7 @@ impl TraceWriter {
         }
         let header = Header {
             trace: "stateraft-node",
-            version: 2,
+            version: 3,
             node,
             boot: format!("{boot:016x}"),
             config,

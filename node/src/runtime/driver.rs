@@ -671,19 +671,17 @@ impl Driver {
     }
 
     fn take_requests(&mut self) -> Result<(), Failure> {
-        let mut requests = std::mem::take(&mut self.buffers.requests);
-        if self.writer.is_behind() {
-            let sends = self.raft.refuse_commands(&mut requests);
-            self.metrics.refused("disk-behind", sends.len());
-            self.carry_out(Effects {
-                sends,
-                ..Effects::default()
-            });
-        }
+        let requests = std::mem::take(&mut self.buffers.requests);
         if requests.is_empty() {
             return Ok(());
         }
-        self.step(Event::Requests(requests))
+        // The only place that reports backpressure to the core. A false report costs availability,
+        // and no safety: the core never relies on the speed of the disk.
+        self.step(if self.writer.is_behind() {
+            Event::RequestsUnderBackpressure(requests)
+        } else {
+            Event::Requests(requests)
+        })
     }
 
     /// Logs when the disk hangs or falls behind, and when it has caught up.

@@ -586,3 +586,6 @@ fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
 
 /// The single key of the scopes.
 const KEY: &[u8] = b"x";
+
+#[cfg(test)]
+mod tests;
