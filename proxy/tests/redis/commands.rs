@@ -184,7 +184,10 @@ async fn overload_is_tryagain() {
     let server = Server::start(settings(&line)).await.unwrap();
     let mut redis = Redis::connect(&server).await;
     redis
-        .say("GET k", "-TRYAGAIN nothing was done: the cluster is overloaded")
+        .say(
+            "GET k",
+            "-TRYAGAIN nothing was done: the cluster is overloaded",
+        )
         .await;
     server.stop().await;
 }
