@@ -322,6 +322,7 @@ class Locations(unittest.TestCase):
         "ARCHITECTURE.md": "## Where to look\n\n| topic | file | names |\n|---|---|---|\n| a | `a/x.rs` | `X` |\n",
         "docs/glossary.md": "# Glossary\n",
         "a/x.rs": "struct X;\n#[arg(long)]\nsome_flag: u8,\n#[arg(long = \"other\")]\n",
+        ".gitignore": "a/data\n",
         "docs/b.md": "# One `two` three\n\n## Again\n## Again\n",
     }
 
@@ -332,7 +333,8 @@ class Locations(unittest.TestCase):
         for text in (
             "See [b](b.md#one-two-three), [again](b.md#again-1) and `a/x.rs`.",
             "`docs/b.md#again` and `--some-flag 5`, `--other`",
-            "The option `--release` of cargo: `cargo build --release`",
+            "`cargo build --release`",
+            "`a/NAME.rs` is a pattern, and `a/data` is ignored",
             "`{target}/x`, `https://x.org/a/b`, `/v1/kv`, and `a/*.rs`",
             "```\ncargo run --no-such-flag\n```\n",
         ):

@@ -209,7 +209,7 @@ export default {
   'diagnostic.MaxMemory': 'en su límite de memoria',
   'diagnostic.OutOfIds': 'por haber más estados de los que puede numerar',
   'diagnostic.Interrupted': 'antes de tiempo',
-  'diagnostic.ObligationViolated': 'porque el protocolo no cumple lo que supone una reducción',
+  'diagnostic.ObligationViolated': 'porque el protocolo no cumple la suposición de una reducción',
   'diagnostic.UnexpectedCounts':
     'porque el número de estados y de pasos no es el que debe tener este ámbito',
   'diagnostic.NoRun': '{error}',

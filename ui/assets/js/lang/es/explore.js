@@ -401,7 +401,7 @@ export default {
   'explore.method-timed':
     'Simulación con reloj: los servidores siguen un reloj, con temporizadores aleatorios y varias semillas. De otras ejecuciones no se afirma nada.',
   'explore.scenario-unheard':
-    'Se elige un líder; después no recibe nada de lo que envían los demás servidores.',
+    'Se elige un líder; después no recibe los mensajes de los demás servidores.',
   'explore.scenario-outdated':
     'Quedan dos servidores: uno en un mandato posterior, el otro con el log más largo.',
   'explore.scenario-returns':
@@ -411,7 +411,7 @@ export default {
   'explore.scenario-steps-down':
     'Un líder deja de serlo y pide prevotos a los servidores que aún lo siguen.',
   'explore.scenario-deaf':
-    'Un seguidor no recibe nada de lo que envía el líder, que debería seguir siendo líder.',
+    'Un seguidor no recibe los mensajes del líder, que debería seguir siendo líder.',
   'explore.scenario-behind':
     'Un seguidor al que le faltan 12 entradas se encuentra con un líder nuevo.',
   'explore.scenario-lossy': 'La red pierde la primera copia de cada mensaje.',
@@ -444,7 +444,7 @@ export default {
     'Las operaciones de los clientes parecen tener efecto una tras otra, entre su llamada y su respuesta.',
   'explore.about-property-termsneverfallwithinalog': 'Los mandatos nunca bajan dentro de un log.',
   'explore.about-property-matchindexisdurable':
-    'El match_index de un líder para un servidor nunca supera lo que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
+    'El match_index de un líder para un servidor nunca supera el log que ese servidor guarda en disco, y un servidor solo confirma entradas que su disco guarda.',
   'explore.about-property-senttermsaredurable':
     'Un servidor solo envía a otros servidores mensajes de un mandato al que su disco ha llegado.',
   'explore.about-property-commitsaredurableonamajority':
@@ -452,7 +452,7 @@ export default {
   'explore.about-property-leaderscommitintheirownterm':
     'Un líder solo mueve su índice de commit a una entrada de su propio mandato (figura 8).',
   'explore.about-property-alwaysoninvariants':
-    'Lo que cada servidor comprueba después de cada paso, también en producción.',
+    'Las comprobaciones de cada servidor después de cada paso, también en producción.',
   'explore.about-property-progress':
     'Sin más fallos, el clúster siempre puede elegir un líder, comprometer una entrada nueva y responder a sus clientes.',
   'explore.about-property-stability': 'Un líder en contacto con una mayoría sigue siendo líder.',
@@ -463,7 +463,7 @@ export default {
   'explore.scope-elections-5': 'cinco servidores: mayorías que comparten uno solo',
   'explore.scope-replication': 'los logs divergen y convergen; ningún servidor se cae',
   'explore.scope-crashes':
-    'replicación con cualquier número de caídas, que pierden lo que no estaba en disco',
+    'replicación con cualquier número de caídas, que pierden los datos que no estaban en disco',
   'explore.scope-split-writes':
     'cada escritura a disco y cada arranque es un paso aparte, a través de mandatos',
   'explore.scope-split-entries':
