@@ -107,6 +107,16 @@ impl Message {
             Self::ClientRequest(_) | Self::ClientResponse(_) | Self::Identity(_) => Term::ZERO,
         }
     }
+
+    /// Whether a server with this term on its disk may send the message: no message reveals a term
+    /// that a crash could undo.
+    pub fn is_term_durable(&self, durable_term: Term) -> bool {
+        match self {
+            // The sender is still in the term before.
+            Self::PreVoteRequest(request) => durable_term.next() >= request.next_term,
+            _ => durable_term >= self.sender_term(),
+        }
+    }
 }
 
 /// PreVote arguments (thesis §9.6): requests a pre-vote, a non-binding vote.

@@ -57,8 +57,8 @@ pub struct Config {
     pub election_max: Duration,
     /// The file to which every step is appended, for replay.
     pub trace: Option<PathBuf>,
-    /// The maximum number of concurrent operations of [`crate::Node::propose`] and
-    /// [`crate::Node::read`]. Each uses a session in the replicated store.
+    /// The maximum number of concurrent operations of [`crate::Node::execute`]. Each uses a session
+    /// in the replicated store.
     pub max_local: usize,
     /// The maximum number of further operations in the queue.
     pub max_waiting: usize,

@@ -190,25 +190,14 @@ impl Cluster {
     ) -> Result<(), Violation> {
         self.check_promise(server, envelope)?;
         let durable_term = server.disk.hard_state.current_term;
-        let (term, is_durable) = match &envelope.message {
-            // Its sender is still in the term before.
-            Message::PreVoteRequest(request) => {
-                let term = request.next_term;
-                (term, durable_term.next() >= term)
-            }
-            message => {
-                let term = message.sender_term();
-                (term, durable_term >= term)
-            }
-        };
-        if is_durable {
+        if envelope.message.is_term_durable(durable_term) {
             return Ok(());
         }
         violated(
             Property::TermIsDurable,
             Cause::SentTermNotDurable {
                 server: server.id,
-                term,
+                term: envelope.message.sender_term(),
                 durable_term,
             },
         )

@@ -229,7 +229,12 @@ impl World {
                     .nodes
                     .iter()
                     .position(|node| matches!(node.raft.role(), Role::Leader(_)));
-                self.step(leader.unwrap_or(at), Event::Requests(requests));
+                let event = if self.requests.is_multiple_of(4) {
+                    Event::RequestsUnderBackpressure(requests)
+                } else {
+                    Event::Requests(requests)
+                };
+                self.step(leader.unwrap_or(at), event);
             }
             90..=93 => self.step(at, Event::HeartbeatTimeout),
             94 | 95 => self.step(at, Event::QuorumTimeout),

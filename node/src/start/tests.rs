@@ -111,7 +111,7 @@ async fn timers_and_questions_are_served_while_the_disk_hangs() {
             loop {
                 match store(&node).increment("n", 1).await {
                     Err(Error::NotDone(NotDone::NotLeader { .. })) => {
-                        tokio::task::yield_now().await
+                        tokio::task::yield_now().await;
                     }
                     done => return done,
                 }

@@ -175,21 +175,11 @@ pub(in crate::system) fn check_send(
 ) -> Result<(), Violation> {
     check_promise(server, envelope, disk, properties)?;
     let durable_term = disk.hard_state.current_term;
-    let (term, is_durable) = match &envelope.message {
-        // Its sender is still in the term before.
-        Message::PreVoteRequest(request) => {
-            let term = request.next_term;
-            (term, durable_term.next() >= term)
-        }
-        message => {
-            let term = message.sender_term();
-            (term, durable_term >= term)
-        }
-    };
+    let is_durable = envelope.message.is_term_durable(durable_term);
     properties.require(Property::TermIsDurable, is_durable, || {
         Cause::SentTermNotDurable {
             server,
-            term,
+            term: envelope.message.sender_term(),
             durable_term,
         }
     })
