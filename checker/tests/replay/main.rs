@@ -84,7 +84,7 @@ impl Node {
         }
         let header = json!({
             "trace": "stateraft-node",
-            "version": 2,
+            "version": 3,
             "node": self.id,
             "boot": format!("{:08x}{:08x}", self.id.get(), self.runs),
             "config": config,

@@ -13,7 +13,6 @@ use crate::{
     },
 };
 use alloc::collections::BTreeSet;
-use std::collections::HashSet;
 
 /// A client of one server writes two values in its session. The session is never evicted, so each value
 /// is in at most one request.
@@ -130,7 +129,7 @@ impl World {
     /// Visits every state, and checks the properties in each.
     fn visit(&self) -> Visited {
         let start = self.start();
-        let mut seen = HashSet::from([start.encode()]);
+        let mut seen = BTreeSet::from([start.encode()]);
         let mut frontier = vec![start];
         let mut visited = Visited::default();
         while let Some(system) = frontier.pop() {
