@@ -257,7 +257,7 @@ impl ObligationChecks<'_> {
     }
 
     /// Whether the leader's log of a claim contradicts the request that causes a step.
-    fn is_contradicted(&self, claim: Claim, (from, request): (u8, u32)) -> bool {
+    pub(super) fn is_contradicted(&self, claim: Claim, (from, request): (u8, u32)) -> bool {
         let (Claim::Inert { log, .. } | Claim::Equal { log, .. }) = claim else {
             return false;
         };

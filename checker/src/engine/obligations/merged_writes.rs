@@ -234,7 +234,11 @@ impl ObligationChecks<'_> {
     ) {
         for &claim in &self.nodes[node].claims {
             let (from, message) = claim.message();
-            if self.excludes(cause, from, message) {
+            // The claim knows the leader's log where the process agreed with it. The message alone shows
+            // less, and the process does not agree with it any more once the write replaced these entries.
+            let is_excluded = self.excludes(cause, from, message)
+                || self.is_contradicted(claim, (cause.from, cause.message));
+            if is_excluded {
                 continue;
             }
             let (obligation, envelope, verdict) = self.check_claim(pending, claim);
