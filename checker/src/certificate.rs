@@ -24,7 +24,7 @@ use std::{
 /// The first bytes of every certificate.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
 /// A summary of a written certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +233,8 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         together,
         pre_vote,
         check_quorum,
+        trailing_bytes,
+        max_sessions,
         append_entries,
         with_session,
         starts_with_leader,
@@ -280,6 +282,9 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     head.push(u8::try_from(*attempts)?);
     head.extend(u16::try_from(*batch)?.to_le_bytes());
     head.extend(u16::try_from(*window)?.to_le_bytes());
+    head.extend(u32::try_from(*trailing_bytes)?.to_le_bytes());
+    // 0: the number that the other bounds imply.
+    head.push(u8::try_from(max_sessions.unwrap_or(0))?);
     head.push(bits(&[*together, *pre_vote, *check_quorum]));
     head.push(bits(&[
         *append_entries,

@@ -9,6 +9,8 @@ const DEFAULT_SCOPES: &[&str] = &[
     "split-entries",
     "pipelining",
     "replication",
+    "replication-4",
+    "pipelining-terms",
     "quorum",
     "reads",
     "end-to-end",

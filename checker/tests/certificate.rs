@@ -56,7 +56,7 @@ struct Parts {
 impl Parts {
     fn new(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
-        let plans = 26 + usize::from(bytes[25]);
+        let plans = 31 + usize::from(bytes[30]);
         let count = plans + 4 + number(plans);
         let mut at = count + 8 + 32;
         let mut states = Vec::new();
@@ -387,12 +387,14 @@ fn bad_headers_are_named() {
     assert_rejected(&change(8, 1), "version");
     assert_rejected(&change(10, 9), "servers 9 is out of range");
     assert_rejected(&change(11, 0), "terms 0 is out of range");
-    assert_rejected(&change(21, 0xff), "what servers do");
-    assert_rejected(&change(22, 0xff), "switches");
-    assert_rejected(&change(23, 0xff), "reductions");
-    assert_rejected(&change(24, 1), "mutant");
-    assert_rejected(&change(26, 0xff), "name");
-    assert_rejected(&change(34, 0xff), "plans");
+    assert_rejected(&change(24, 1), "trailing bytes 16777216 is out of range");
+    assert_rejected(&change(25, 9), "sessions 9 is out of range");
+    assert_rejected(&change(26, 0xff), "what servers do");
+    assert_rejected(&change(27, 0xff), "switches");
+    assert_rejected(&change(28, 0xff), "reductions");
+    assert_rejected(&change(29, 1), "mutant");
+    assert_rejected(&change(31, 0xff), "name");
+    assert_rejected(&change(39, 0xff), "plans");
     assert_rejected(&[], "magic");
 }
 

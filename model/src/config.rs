@@ -52,8 +52,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// The default configuration of a cluster of these servers.
-    pub fn new(voters: BTreeSet<NodeId>) -> Self {
+    /// The settings of `raft-node` with its default options, for a cluster of these servers. The node
+    /// replaces numbers that have an option. The scopes of the checker start from the same settings, and
+    /// only reduce numbers or disable named features.
+    pub fn production(voters: BTreeSet<NodeId>) -> Self {
         Self {
             voters,
             max_entries_per_append: 512,

@@ -286,7 +286,7 @@ impl FromStr for Log {
             let term = term.parse().map_err(|_| format!("{term} is no term"))?;
             let mut entry = cluster::entries(&[term]).remove(0);
             if opens {
-                let config = Config::new(BTreeSet::new());
+                let config = Config::production(BTreeSet::new());
                 let (capacity, window) = (config.max_sessions, config.session_window);
                 entry.payload = Payload::Command(store::Command::OpenSession { capacity, window });
             }

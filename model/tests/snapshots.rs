@@ -49,7 +49,7 @@ fn snapshots(messages: &[&Message]) -> usize {
 
 /// A snapshot of no-op entries with these terms.
 fn of_noops(terms: &[u64]) -> Snapshot {
-    let config = model::Config::new([node(1)].into());
+    let config = model::Config::production([node(1)].into());
     let mut store = Store::default();
     for _ in terms {
         store.apply(&Payload::Noop, &config);

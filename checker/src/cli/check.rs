@@ -19,7 +19,7 @@ use crate::{
     step_guard,
 };
 use anyhow::ensure;
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValuesParser};
 use model::{
     mutant::Mutant,
     system::{Obligation, Reduction, Scope},
@@ -53,6 +53,10 @@ pub(crate) struct Args {
     /// Disable all reductions: every event is a step of its own
     #[arg(long)]
     no_reduction: bool,
+    /// Disable one reduction; repeatable
+    #[arg(long, value_name = "NAME", conflicts_with = "no_reduction",
+          value_parser = PossibleValuesParser::new(Reduction::NAMES))]
+    without_reduction: Vec<String>,
     /// Stop each scope after this many states: truncated, no claim
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_states: Option<u64>,
@@ -126,18 +130,9 @@ struct Summary {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let mut scopes = args.selection.scopes()?;
-    let mut keeps_dead = false;
     for Selected { scope, .. } in &mut scopes {
-        if args.no_reduction {
-            scope.reduction = Reduction::NONE;
-        }
+        args.disable_reductions(&mut scope.reduction);
         scope.mutant = args.mutant;
-        if args.mutant.is_some() && scope.reduction.drop_dead {
-            // The rules for dropping and trimming messages hold only for the correct protocol.
-            scope.reduction.drop_dead = false;
-            scope.reduction.trim_appends = false;
-            keeps_dead = true;
-        }
     }
     ensure!(
         args.trace.is_none() || scopes.len() == 1,
@@ -235,11 +230,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 "Never checked, although the default scopes must check it: {obligation}."
             )?;
         }
-        if keeps_dead {
-            writeln!(
-                out,
-                "The reductions drop_dead and trim_appends are off: a planted bug may violate the rules by which they drop messages."
-            )?;
+        if let Some(disabled) = args.disabled_reductions() {
+            writeln!(out, "Reductions disabled by options: {disabled}.")?;
         }
         if let Some((file, certified)) = &certified {
             certified.report(file, false)?;
@@ -271,7 +263,7 @@ impl Args {
     fn unchecked(&self, verdicts: &[Verdict]) -> Vec<Obligation> {
         let is_whole = self.selection.is_default()
             && self.engine == Engine::BuiltIn
-            && !(self.no_reduction || self.no_symmetry)
+            && self.disabled_reductions().is_none()
             && self.mutant.is_none()
             && verdicts
                 .iter()
@@ -280,6 +272,25 @@ impl Args {
             return Vec::new();
         }
         verdict::unchecked(verdicts)
+    }
+
+    fn disable_reductions(&self, reduction: &mut Reduction) {
+        if self.no_reduction {
+            *reduction = Reduction::NONE;
+        }
+        for name in &self.without_reduction {
+            let is_known = reduction.disable(name);
+            assert!(is_known, "only names of reductions are read");
+        }
+    }
+
+    /// The names of the reductions that options disable; `None` if there are none.
+    fn disabled_reductions(&self) -> Option<String> {
+        let mut reduction = Reduction::ALL;
+        self.disable_reductions(&mut reduction);
+        let mut names = reduction.disabled();
+        names.extend(self.no_symmetry.then_some("symmetry"));
+        (!names.is_empty()).then(|| names.join(", "))
     }
 
     fn trace_file(&self, scope: &Scope, what: &str) -> PathBuf {
@@ -305,8 +316,10 @@ impl Args {
             flag(self.progress, "--progress"),
             flag(self.no_progress, "--no-progress"),
         ];
-        let options = options.into_iter().chain(self.recheck.typed());
-        Options(options.flatten().collect())
+        let disabled = self.without_reduction.iter();
+        let disabled = disabled.map(|name| Some(format!("--without-reduction {name}")));
+        let options = options.into_iter().chain(disabled);
+        Options(options.chain(self.recheck.typed()).flatten().collect())
     }
 
     fn limits(&self) -> Limits {
@@ -436,6 +449,7 @@ fn print_verdicts(
     not_run: &[String],
 ) -> anyhow::Result<()> {
     writeln!(out, "{}", verdict::table(verdicts, not_run))?;
+    writeln!(out, "{}", verdict::features_table(verdicts))?;
     if let Some(obligations) = verdict::obligations_table(verdicts) {
         writeln!(out, "{obligations}")?;
     }

@@ -1,6 +1,9 @@
 //! `scopes`: lists the scopes.
 
-use super::{Exit, verdict::BoundsJson};
+use super::{
+    Exit,
+    verdict::{BoundsJson, disabled_features},
+};
 use crate::plural::{bounded, counted};
 use model::system::{Scope, Witness};
 use serde::Serialize;
@@ -18,6 +21,7 @@ struct ScopeJson<'a> {
     scope: &'a str,
     summary: &'a str,
     bounds: BoundsJson,
+    disabled_features: Vec<&'static str>,
     witnesses: Vec<&'static str>,
 }
 
@@ -30,6 +34,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 scope: &scope.name,
                 summary: scope.summary,
                 bounds: BoundsJson::new(&scope),
+                disabled_features: disabled_features(&scope),
                 witnesses,
             };
             serde_json::to_writer(&mut out, &json)?;
@@ -37,6 +42,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         } else {
             writeln!(out, "{}: {}", scope.name, scope.summary)?;
             writeln!(out, "    bounds: {}", bounds(&scope))?;
+            writeln!(
+                out,
+                "    disabled: {}",
+                disabled_features(&scope).join(", ")
+            )?;
             writeln!(out, "    must reach: {}", witnesses.join(", "))?;
         }
     }

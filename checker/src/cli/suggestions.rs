@@ -52,9 +52,14 @@ impl Options {
 
     /// Whether the search uses the built-in engine with all reductions.
     fn is_fast(&self) -> bool {
-        !["--engine", "--no-symmetry", "--no-reduction"]
-            .iter()
-            .any(|name| self.has(name))
+        ![
+            "--engine",
+            "--no-symmetry",
+            "--no-reduction",
+            "--without-reduction",
+        ]
+        .iter()
+        .any(|name| self.has(name))
     }
 
     fn typed(&self) -> String {

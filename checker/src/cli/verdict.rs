@@ -15,7 +15,7 @@ use model::{
     mutant::Mutant,
     system::{
         Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses,
-        scope::{BOUNDS, BoundValue},
+        scope::{BOUNDS, BoundValue, Feature},
     },
 };
 use serde::{Serialize, Serializer};
@@ -132,6 +132,13 @@ impl Verdict {
             && self.scope.mutant.is_some()
             && !self.is_stuck()
             && !self.lacks_claim()
+    }
+
+    /// The names of the reductions that were off, and `symmetry` if it was off.
+    fn disabled_reductions(&self) -> Vec<&'static str> {
+        let mut names = self.scope.reduction.disabled();
+        names.extend((!self.symmetry).then_some("symmetry"));
+        names
     }
 
     /// The obligations that failed.
@@ -369,6 +376,8 @@ impl Verdict {
             engine: self.engine,
             symmetry: self.symmetry,
             bounds: BoundsJson::new(&self.scope),
+            disabled_features: disabled_features(&self.scope),
+            disabled_reductions: self.disabled_reductions(),
             mutant: self.scope.mutant.map(Mutant::name),
             verdict,
             stopped_by,
@@ -508,6 +517,23 @@ pub(crate) fn table(verdicts: &[Verdict], not_run: &[String]) -> Table {
     table
 }
 
+/// The table of the features that each scope disables. A scope without such a feature has an empty cell.
+pub(crate) fn features_table(verdicts: &[Verdict]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["scope", "disabled features of the deployed programs"]);
+    for Verdict { scope, .. } in verdicts {
+        table.add_row([scope.name.clone(), disabled_features(scope).join(", ")]);
+    }
+    table
+}
+
+/// The names of the features that a scope disables.
+pub(crate) fn disabled_features(scope: &Scope) -> Vec<&'static str> {
+    let disabled = scope.disabled_features().into_iter();
+    disabled.map(Feature::name).collect()
+}
+
 /// The table of the number of checks of each obligation, in all scopes together. Returns `None` if the
 /// engine checks none.
 pub(crate) fn obligations_table(verdicts: &[Verdict]) -> Option<Table> {
@@ -581,6 +607,10 @@ struct ScopeJson {
     engine: &'static str,
     symmetry: bool,
     bounds: BoundsJson,
+    /// The features of the deployed programs that the scope disables.
+    disabled_features: Vec<&'static str>,
+    /// The reductions that were off: by an option, or because the scope disables them.
+    disabled_reductions: Vec<&'static str>,
     /// The planted bug.
     mutant: Option<&'static str>,
     verdict: &'static str,

@@ -375,7 +375,7 @@ impl ClusterHistory for Cluster {
             self.applied = Store::default();
         }
         let from = self.applied.last_applied().get() as usize;
-        let config = Config::new(BTreeSet::new());
+        let config = Config::production(BTreeSet::new());
         for prefix in &self.committed[from..count] {
             if let Some(entry) = self.prefixes.entry(*prefix) {
                 self.applied.apply(&entry.payload, &config);

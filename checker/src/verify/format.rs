@@ -78,13 +78,14 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     ensure!(magic == *b"RAFTCERT", "magic: not a certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
-        version == 4,
-        "version: {version} is unknown, only version 4 is supported"
+        version == 5,
+        "version: {version} is unknown, only version 5 is supported"
     );
     let [servers, terms, entries, reads, crashes, snapshots, attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
     let window = u16::from_le_bytes(input.fixed("window")?);
-    let [servers_do] = input.fixed("what servers do")?;
+    let trailing_bytes = u32::from_le_bytes(input.fixed("trailing bytes")?);
+    let [max_sessions, servers_do] = input.fixed("what servers do")?;
     ensure!(
         servers_do < 1 << 3,
         "what servers do: unknown bits {servers_do:#010b}"
@@ -117,6 +118,8 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.attempts = attempts.into();
     scope.batch = batch.into();
     scope.window = window.into();
+    scope.trailing_bytes = trailing_bytes as usize;
+    scope.max_sessions = (max_sessions != 0).then_some(max_sessions.into());
     scope.together = bit(servers_do, 0);
     scope.pre_vote = bit(servers_do, 1);
     scope.check_quorum = bit(servers_do, 2);
@@ -201,7 +204,7 @@ impl Certificate {
         format!(
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, clients {}, \
              attempts {}, \
-             batch {}, window {}, writes together {}, pre-vote {}, quorum checked {}, \
+             batch {}, window {}, trailing bytes {}, sessions {}, writes together {}, pre-vote {}, quorum checked {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
              symmetry {}, {}",
             name,
@@ -215,6 +218,8 @@ impl Certificate {
             scope.attempts,
             scope.batch,
             scope.window,
+            scope.trailing_bytes,
+            scope.config().max_sessions,
             yes_no(scope.together),
             yes_no(scope.pre_vote),
             yes_no(scope.check_quorum),

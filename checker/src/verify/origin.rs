@@ -55,6 +55,8 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         together,
         pre_vote,
         check_quorum,
+        trailing_bytes,
+        max_sessions,
         append_entries,
         with_session,
         starts_with_leader,
@@ -79,6 +81,12 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         difference("attempts", attempts, &original.attempts),
         difference("batch", batch, &original.batch),
         difference("window", window, &original.window),
+        difference("trailing bytes", trailing_bytes, &original.trailing_bytes),
+        difference(
+            "sessions",
+            &max_sessions.unwrap_or(0),
+            &original.max_sessions.unwrap_or(0),
+        ),
     ];
     let switches = [
         ("writes together", together, &original.together),
@@ -165,7 +173,7 @@ mod tests {
     #[test]
     fn every_altered_bound_is_named() {
         type Change = fn(&mut Scope);
-        let changes: [(Change, &str); 19] = [
+        let changes: [(Change, &str); 21] = [
             (|scope| scope.servers = 2, "servers 2, in the catalog 3"),
             (|scope| scope.terms = 1, "terms 1, in the catalog 2"),
             (|scope| scope.budget.entries = 1, "entries 1"),
@@ -178,6 +186,8 @@ mod tests {
             (|scope| scope.attempts = 2, "attempts 2"),
             (|scope| scope.batch = 1, "batch 1, in the catalog 64"),
             (|scope| scope.window = 2, "window 2"),
+            (|scope| scope.trailing_bytes = 64, "trailing bytes 64"),
+            (|scope| scope.max_sessions = Some(2), "sessions 2"),
             (|scope| scope.together = true, "writes together yes"),
             (|scope| scope.pre_vote = true, "pre-vote yes"),
             (|scope| scope.check_quorum = true, "quorum checked yes"),

@@ -4,6 +4,7 @@ use crate::{
     BUGGY, LARGE, SMALL, assert_usage_error, code, directory, json_lines, run, run_in, run_with,
     stderr, stdout, trace_in, words,
 };
+use model::system::Reduction;
 use serde_json::{Value, json};
 use std::{path::Path, process::Output};
 
@@ -132,7 +133,12 @@ fn check_nothing_can_happen_is_called_vacuous() {
 fn check_without_subcommand_takes_its_arguments() {
     let output = run(&SMALL[1..]);
     assert_eq!(code(&output), 0, "{}", stderr(&output));
-    assert!(stdout(&output).contains("exhausted"));
+    let text = stdout(&output);
+    assert!(text.contains("exhausted"));
+    assert!(
+        text.contains("┆ pre-vote, check-quorum, replication"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -145,6 +151,7 @@ fn check_json_is_one_object_for_each_scope_and_one_for_all() {
     assert_eq!(lines[0]["scope"], "elections");
     assert_eq!(lines[0]["verdict"], "exhausted");
     assert_eq!(lines[0]["bounds"]["terms"], 1);
+    assert_eq!(lines[0]["disabled_features"][0], "pre-vote");
     assert_eq!(lines[0]["properties"]["hold"], 15);
     assert_eq!(lines[0]["witnesses"]["required"], false);
     assert_eq!(lines[1]["scope"], "elections-4");
@@ -306,12 +313,52 @@ fn check_engines_count_the_same_states() {
     }
 }
 
+/// Each reduction can be disabled by its name. The verdict is the same, and no state is lost.
+#[test]
+fn check_without_one_reduction_has_the_same_verdict_and_no_fewer_states() {
+    let scope = |options: &[&str]| {
+        let bounds = [
+            "check",
+            "--servers",
+            "2",
+            "--terms",
+            "1",
+            "--entries",
+            "1",
+            "--crashes",
+            "1",
+            "--json",
+        ];
+        let output = run(&[&bounds[..], options].concat());
+        assert_eq!(code(&output), 0, "{options:?}: {}", stderr(&output));
+        json_lines(&output).remove(0)
+    };
+    let all = scope(&[]);
+    assert_eq!(all["disabled_reductions"], json!([]));
+    let states = |scope: &Value| scope["states"].as_u64().expect("a count");
+    let mut grown = 0;
+    for name in Reduction::NAMES {
+        let without = scope(&["--without-reduction", name]);
+        assert_eq!(without["disabled_reductions"], json!([name]));
+        assert_eq!(without["verdict"], all["verdict"], "{name}");
+        assert!(states(&without) >= states(&all), "{name}");
+        grown += u32::from(states(&without) > states(&all));
+    }
+    assert!(grown >= 5, "only {grown} reductions have an effect");
+    let plain = scope(&["--without-reduction", "drop_dead", "--no-symmetry"]);
+    assert_eq!(
+        plain["disabled_reductions"],
+        json!(["drop_dead", "symmetry"])
+    );
+}
+
 #[test]
 fn scopes_lists_names_bounds_and_witnesses() {
     let text = stdout(&run(&["scopes"]));
     for word in [
         "elections-4: ",
         "4 servers",
+        "disabled: pre-vote, check-quorum, replication",
         "must reach: ",
         "leader elected",
     ] {
@@ -322,6 +369,7 @@ fn scopes_lists_names_bounds_and_witnesses() {
     for scope in json_lines(&output) {
         assert!(scope["scope"].is_string());
         assert!(scope["bounds"]["servers"].is_u64());
+        assert!(scope["disabled_features"].is_array());
         assert!(!scope["witnesses"].as_array().expect("a list").is_empty());
     }
 }

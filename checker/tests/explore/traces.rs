@@ -83,7 +83,7 @@ async fn files_that_are_no_traces_are_refused() {
 /// it receives `idle` events without effect.
 fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
     let ids: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
-    let mut config = Config::new(ids.iter().copied().collect());
+    let mut config = Config::production(ids.iter().copied().collect());
     config.pre_vote = false;
     config.mutant = mutant;
     let mut files: BTreeMap<NodeId, (Raft, String, u64)> = ids

@@ -131,7 +131,7 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
-        let config = Config::new([NodeId::new(1)].into());
+        let config = Config::production([NodeId::new(1)].into());
         let mut store = Store::default();
         let open = Payload::Command(Command::OpenSession {
             capacity: 1,

@@ -116,7 +116,7 @@ fn inside_by_definition(world: &World) -> u64 {
 #[test]
 fn a_run_starts_from_what_the_one_before_left() {
     // A cluster of one server needs no messages.
-    let config = Config::new([NodeId::new(1)].into());
+    let config = Config::production([NodeId::new(1)].into());
     let recorded = || {
         let mut node = Node::start(NodeId::new(1), &config, Durable::default());
         node.step(Event::ElectionTimeout);
@@ -183,7 +183,7 @@ fn what_nobody_sent_is_not_received() {
     let told = alone.rejected();
     assert!(told.contains("whose trace is not here"), "{told}");
     // The last step receives a message that its sender never sent, and no other step depends on it.
-    let config = Config::new([1, 2].map(NodeId::new).into());
+    let config = Config::production([1, 2].map(NodeId::new).into());
     let mut one = Node::start(NodeId::new(1), &config, Durable::default());
     let two = Node::start(NodeId::new(2), &config, Durable::default());
     let message = Message::RequestVoteResponse(model::RequestVoteResponse {
@@ -204,7 +204,7 @@ fn what_nobody_sent_is_not_received() {
 /// acknowledgment of it. The leader receives `foreseen` before it writes the entry. Returns the traces
 /// and the acknowledgment.
 fn conversation(foreseen: Option<&Message>) -> (Files, Message) {
-    let config = Config::new([1, 2].map(NodeId::new).into());
+    let config = Config::production([1, 2].map(NodeId::new).into());
     let mut nodes = [1, 2].map(|id| Node::start(NodeId::new(id), &config, Durable::default()));
     let mut mail = VecDeque::new();
     let settle = |nodes: &mut [Node; 2], mail: &mut VecDeque<Envelope>| {

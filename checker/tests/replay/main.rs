@@ -160,7 +160,7 @@ struct World {
 
 impl World {
     fn new(servers: u64, mutant: Option<Mutant>, seed: u64) -> Self {
-        let mut config = Config::new((1..=servers).map(NodeId::new).collect());
+        let mut config = Config::production((1..=servers).map(NodeId::new).collect());
         // Bugs show more often with more elections.
         config.pre_vote = mutant.is_none();
         config.check_quorum = mutant.is_none();

@@ -58,7 +58,7 @@ impl Server {
     fn new() -> Self {
         Self {
             store: Store::default(),
-            config: Config::new([NodeId::new(1)].into()),
+            config: Config::production([NodeId::new(1)].into()),
             capacity: 1000,
             window: 0,
             refused: 0,

@@ -4,6 +4,7 @@
 //! server states with and without it.
 
 use crate::Term;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// The reductions that are enabled.
@@ -49,6 +50,54 @@ impl Reduction {
 }
 
 impl Reduction {
+    /// The names of the reductions, in the order of the fields.
+    pub const NAMES: [&'static str; 6] = [
+        "merge_syncs",
+        "merge_restarts",
+        "drop_dead",
+        "send_early",
+        "forget_hints",
+        "trim_appends",
+    ];
+
+    /// The switches, in the order of [`NAMES`](Self::NAMES).
+    fn switches(&mut self) -> [&mut bool; 6] {
+        // The pattern has no `..`, so that a new reduction must get a name.
+        let Self {
+            merge_syncs,
+            merge_restarts,
+            drop_dead,
+            send_early,
+            forget_hints,
+            trim_appends,
+        } = self;
+        [
+            merge_syncs,
+            merge_restarts,
+            drop_dead,
+            send_early,
+            forget_hints,
+            trim_appends,
+        ]
+    }
+
+    /// Disables the reduction with this name. Returns false if there is none.
+    pub fn disable(&mut self, name: &str) -> bool {
+        let mut named = Self::NAMES.into_iter().zip(self.switches());
+        let Some((_, switch)) = named.find(|(known, _)| *known == name) else {
+            return false;
+        };
+        *switch = false;
+        true
+    }
+
+    /// The names of the disabled reductions.
+    pub fn disabled(mut self) -> Vec<&'static str> {
+        let named = Self::NAMES.into_iter().zip(self.switches());
+        let disabled = named.filter(|(_, is_on)| !**is_on);
+        disabled.map(|(name, _)| name).collect()
+    }
+
     /// Whether a message dropped as [`Relevance::TermOnly`] can have an effect again. This is the case
     /// if a server can be down or its term can be not yet durable. The messages that other servers can
     /// send at any time are then delivered to it again.

@@ -9,13 +9,15 @@ mod bound_value;
 mod bounds;
 mod budget;
 mod catalog;
+mod feature;
 
 pub use bound_value::BoundValue;
 pub use bounds::{BOUNDS, Bound, MAX_BUDGET, MAX_SERVERS, MAX_TERMS};
 pub use budget::{Budget, Limit, Usage};
+pub use feature::Feature;
 
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
-use crate::{ClientId, Config, NodeId, SessionId, Term, client::Invocation};
+use crate::{ClientId, NodeId, SessionId, Term, client::Invocation};
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,14 @@ pub struct Scope {
     /// Whether leaders check that a majority responds, and followers ignore candidates while they
     /// receive messages of a leader (CheckQuorum).
     pub check_quorum: bool,
+    /// The maximum size of the entries that stay in memory behind a snapshot, in bytes
+    /// ([`crate::Payload::size`]). Traces of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub trailing_bytes: usize,
+    /// The maximum number of sessions in the store. `None`: 1 if clients open sessions, otherwise the
+    /// number of production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_sessions: Option<u32>,
     /// Whether AppendEntries requests reach the network. If not, servers only elect leaders.
     pub append_entries: bool,
     /// Whether the cluster starts with a client session in every log, opened in term 1.
@@ -109,10 +119,6 @@ impl BadBound {
     }
 }
 
-/// The number of applied entries after its last use for which a session counts as in use. It is small,
-/// so that the scope contains both used and unused sessions.
-const SESSION_WINDOW: u64 = 1;
-
 impl Scope {
     /// A scope of three servers with minimum values for all other settings.
     pub fn new(name: &str, summary: &'static str) -> Self {
@@ -127,6 +133,8 @@ impl Scope {
             together: false,
             pre_vote: false,
             check_quorum: false,
+            trailing_bytes: 0,
+            max_sessions: None,
             append_entries: true,
             with_session: false,
             starts_with_leader: false,
@@ -153,6 +161,8 @@ impl Scope {
             bound.check(bound.value(self))?;
         }
         BadBound::within("window", self.window as u64, 0, 1024)?;
+        BadBound::within("trailing bytes", self.trailing_bytes as u64, 0, 1 << 20)?;
+        BadBound::within("sessions", self.max_sessions.unwrap_or(1).into(), 1, 8)?;
         BadBound::within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound::SyncsNotMergeable);
@@ -213,26 +223,12 @@ impl Scope {
             .and_then(|index| self.plans.get(index as usize))
             .map_or(&[], Vec::as_slice)
     }
+}
 
-    /// The configuration of the servers.
-    pub fn config(&self) -> Config {
-        let mut config = Config::new(self.nodes().collect());
-        config.max_entries_per_append = self.batch;
-        config.max_entries_in_flight = self.window;
-        config.pre_vote = self.pre_vote;
-        config.check_quorum = self.check_quorum;
-        // Discard covered entries immediately, and allow a snapshot to be sent with any heartbeat.
-        config.trailing_bytes = 0;
-        config.snapshot_patience = 0;
-        if self.opens_sessions() {
-            // Each newly opened session evicts the previous one.
-            config.max_sessions = 1;
-        }
-        config.session_window = SESSION_WINDOW;
-        #[cfg(feature = "mutants")]
-        {
-            config.mutant = self.mutant;
-        }
-        config
-    }
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

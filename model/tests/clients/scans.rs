@@ -46,7 +46,7 @@ fn scan_returns_pages_in_key_order() {
 /// exist. All pages together contain every key once.
 #[test]
 fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
-    let config = Config::new([cluster::node(1)].into());
+    let config = Config::production([cluster::node(1)].into());
     let mut store = Store::default();
     store.apply(
         &Payload::Command(Command::OpenSession {

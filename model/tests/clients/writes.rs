@@ -161,7 +161,7 @@ fn session_least_recently_used_is_evicted() {
 #[test]
 fn session_eviction_is_decided_by_the_log() {
     let mut stores = [1, 1024].map(|max_sessions| {
-        let mut config = Config::new([cluster::node(1)].into());
+        let mut config = Config::production([cluster::node(1)].into());
         config.max_sessions = max_sessions;
         (Store::default(), config)
     });
@@ -200,7 +200,7 @@ impl Applied {
     fn new() -> Self {
         Self {
             store: Store::default(),
-            config: Config::new([cluster::node(1)].into()),
+            config: Config::production([cluster::node(1)].into()),
         }
     }
 

@@ -64,7 +64,7 @@ impl Cluster {
     /// Servers 1, 2, and so on, started from these disks.
     pub(crate) fn recover(disks: Vec<Durable>, configure: impl Fn(&mut Config)) -> Self {
         let ids = || (1..=disks.len() as u64).map(node);
-        let mut config = Config::new(ids().collect());
+        let mut config = Config::production(ids().collect());
         // The paper has neither; the tests of these features enable them.
         config.pre_vote = false;
         config.check_quorum = false;

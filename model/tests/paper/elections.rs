@@ -281,7 +281,7 @@ fn stickiness_does_not_hold_against_the_leader_itself() {
 fn server_outside_its_voters_does_not_campaign() {
     for pre_vote in [true, false] {
         for others in [vec![], vec![2], vec![2, 3]] {
-            let mut config = Config::new(others.iter().map(|id| node(*id)).collect());
+            let mut config = Config::production(others.iter().map(|id| node(*id)).collect());
             config.pre_vote = pre_vote;
             let mut raft = model::Raft::recover(node(1), config, disk(1, &[1]));
             let before = raft.clone();

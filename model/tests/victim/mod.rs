@@ -33,7 +33,7 @@ pub(crate) struct Victim {
 impl Victim {
     /// Server 1 of `size` servers, in term 1 with one entry.
     pub(crate) fn new(size: u64, pre_vote: bool) -> Self {
-        let mut config = Config::new((1..=size).map(NodeId::new).collect());
+        let mut config = Config::production((1..=size).map(NodeId::new).collect());
         config.pre_vote = pre_vote;
         let mut disk = Durable {
             log: vec![Entry {

@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn server_without_a_majority_logs_each_election_once() {
-        let config = Config::new([1, 2, 3].map(NodeId::new).into());
+        let config = Config::production([1, 2, 3].map(NodeId::new).into());
         let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
         let mut observer = Observer::new(
             &raft,

@@ -180,7 +180,7 @@ mod tests {
 
     fn begin(path: &Path) -> TraceWriter {
         let id = NodeId::new(1);
-        let config = Config::new([id].into());
+        let config = Config::production([id].into());
         TraceWriter::begin(path, id, 7, &config, &Durable::default()).unwrap()
     }
 
@@ -196,7 +196,7 @@ mod tests {
         let path = dir.path().join("trace.jsonl");
         let mut trace = begin(&path);
         assert_eq!(lines(&path).len(), 1);
-        let config = Config::new([NodeId::new(1)].into());
+        let config = Config::production([NodeId::new(1)].into());
         let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
         for step in 1..=3 {
             let event = Event::HeartbeatTimeout;

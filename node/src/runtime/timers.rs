@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn candidate_that_nobody_answers_in_time_waits_longer_each_time() {
-        let mut config = Config::new((1..=3).map(NodeId::new).collect());
+        let mut config = Config::production((1..=3).map(NodeId::new).collect());
         config.pre_vote = false;
         let mut raft = Raft::recover(NodeId::new(1), config, Durable::default());
         let (min, max) = (Duration::from_millis(1000), Duration::from_millis(1000));

@@ -202,7 +202,7 @@ pub(super) fn listen_error(config: &Config, source: io::Error) -> StartError {
 
 /// The settings of the Raft core.
 fn core_config(config: &Config, voters: BTreeSet<NodeId>) -> model::Config {
-    let mut core = model::Config::new(voters);
+    let mut core = model::Config::production(voters);
     // The log in memory is hardly longer than these bytes and the growth between snapshots.
     core.trailing_bytes = usize::try_from(config.snapshot_bytes / 4).unwrap_or(usize::MAX);
     core.max_sessions = config.max_sessions;

@@ -20,7 +20,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let mut server = Raft::recover(N1, Config::new([N1].into()), Durable::default());
+        let mut server = Raft::recover(N1, Config::production([N1].into()), Durable::default());
         let mut write = server.step(raft::Event::ElectionTimeout).write;
         while let Some(done) = write {
             write = server.step(raft::Event::Persisted(done.id)).write;

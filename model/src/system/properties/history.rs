@@ -248,7 +248,7 @@ impl History {
             Cause::AppliedStateDiffers { index: at.index }
         })?;
         // The reference covers only the pairs and their versions. The sessions must equal the result of a replay.
-        let config = Config::new(BTreeSet::new());
+        let config = Config::production(BTreeSet::new());
         let mut replayed = Store::default();
         for entry in applied {
             replayed.apply(&entry.payload, &config);

@@ -96,7 +96,7 @@ impl Scope {
             },
             Self {
                 servers: 5,
-                terms: 3,
+                terms: 2,
                 budget: Budget {
                     crashes: Limit::Any,
                     ..Budget::default()
@@ -117,6 +117,25 @@ impl Scope {
                 )
             },
             Self {
+                servers: 5,
+                terms: 3,
+                budget: Budget {
+                    crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                append_entries: false,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    VoteRefusedForLog,
+                    VoteRefusedAsGiven,
+                    LeaderDeposed,
+                    VoteSurvivedCrash,
+                    LeaderCrashed,
+                ],
+                ..Self::new("elections-5-terms", "five servers, and one more term")
+            },
+            Self {
                 terms: 2,
                 budget: Budget {
                     entries: 2,
@@ -127,6 +146,25 @@ impl Scope {
                 ..Self::new(
                     "replication",
                     "logs diverge and converge; no server crashes",
+                )
+            },
+            Self {
+                servers: 4,
+                budget: Budget {
+                    entries: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    CommittedWithoutOwnDisk,
+                    WriteAcknowledged,
+                ],
+                ..Self::new(
+                    "replication-4",
+                    "an even number of servers commits: half of them is no majority",
                 )
             },
             Self {
@@ -227,6 +265,31 @@ impl Scope {
                     WriteAcknowledged,
                 ],
                 ..Self::new("pipelining", "pipelined entries, which arrive in any order")
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    ..Budget::default()
+                },
+                batch: 1,
+                window: 2,
+                with_session: true,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    OlderTermEntryCommitted,
+                    ConflictRemoved,
+                    NextIndexMovedBack,
+                    Pipelined,
+                    LeaderDeposed,
+                    WriteAcknowledged,
+                ],
+                ..Self::new(
+                    "pipelining-terms",
+                    "pipelined entries across a change of leaders",
+                )
             },
             Self {
                 terms: 2,

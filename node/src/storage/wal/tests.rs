@@ -453,7 +453,7 @@ pub(super) fn write(
 pub(super) fn snapshot(durable: &Durable, covered: usize) -> Option<Write> {
     let covered = covered.min(durable.log.len());
     let last = covered.checked_sub(1)?;
-    let config = Config::new([NodeId::new(1)].into());
+    let config = Config::production([NodeId::new(1)].into());
     let mut store = match &durable.snapshot {
         Some(snapshot) => snapshot.store.clone(),
         None => Store::default(),

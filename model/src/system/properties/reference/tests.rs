@@ -113,7 +113,10 @@ fn differs_after(
     Option<ExpectedAnswer>,
     Answer,
 )> {
-    let (mut store, config) = (Store::default(), Config::new([NodeId::new(1)].into()));
+    let (mut store, config) = (
+        Store::default(),
+        Config::production([NodeId::new(1)].into()),
+    );
     let mut log = Vec::new();
     for command in commands {
         let payload = Payload::Command(command);
@@ -134,7 +137,10 @@ fn differs_after(
 
 #[test]
 fn reference_refuses_a_session_that_leaves_too_much_unacknowledged() {
-    let (mut store, config) = (Store::default(), Config::new([NodeId::new(1)].into()));
+    let (mut store, config) = (
+        Store::default(),
+        Config::production([NodeId::new(1)].into()),
+    );
     let mut log = vec![Command::OpenSession {
         capacity: 1,
         window: 0,

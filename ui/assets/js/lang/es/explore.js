@@ -461,7 +461,10 @@ export default {
   'explore.scope-elections': 'solo votos y mandatos: se eligen líderes que no envían nada',
   'explore.scope-elections-4': 'un número par de servidores: mayorías de tres',
   'explore.scope-elections-5': 'cinco servidores: mayorías que comparten uno solo',
+  'explore.scope-elections-5-terms': 'cinco servidores y un mandato más',
   'explore.scope-replication': 'los logs divergen y convergen; ningún servidor se cae',
+  'explore.scope-replication-4':
+    'un número par de servidores compromete entradas: la mitad no es mayoría',
   'explore.scope-crashes':
     'replicación con cualquier número de caídas, que pierden los datos que no estaban en disco',
   'explore.scope-split-writes':
@@ -472,6 +475,10 @@ export default {
     'PreVote, CheckQuorum y seguidores que niegan su voto mientras su líder está activo',
   'explore.scope-pipelining':
     'las entradas se envían sin esperar respuesta y llegan en cualquier orden',
+  'explore.scope-pipelining-terms':
+    'entradas enviadas sin esperar respuesta, con un cambio de líder',
+  'explore.scope-everything':
+    'todas las funciones a la vez, con los ajustes de los servidores reales',
   'explore.scope-older-term':
     'compromiso de entradas de mandatos anteriores (figura 8), una entrada por mensaje',
   'explore.scope-reads': 'lecturas linealizables sin pasar por el log (ReadIndex)',
