@@ -4,8 +4,9 @@
 //! known to show it. Only the property that the literature assigns to the bug is checked, not an
 //! auxiliary property that happens to be stricter.
 //!
-//! The rules by which messages are dropped as dead (`Reduction::drop_dead`) hold for the correct
-//! protocol. For a mutant that breaks one of these rules, all messages are kept.
+//! The rules by which messages are dropped or trimmed (`Reduction::drop_dead`, `trim_appends`) hold for
+//! the correct protocol. A mutant that breaks one of these rules fails an obligation, which may be all
+//! that the search shows of it. So that the violation shows, all messages are kept for such a mutant.
 
 mod entries;
 mod script;
@@ -23,7 +24,7 @@ use crate::{
 use anyhow::Result;
 use model::{
     mutant::Mutant,
-    system::{Cause, Property, Scope, System, Violation},
+    system::{Cause, Property, Scope, System, Unmet, Violation},
 };
 use serde::Serialize;
 use std::{
@@ -142,6 +143,19 @@ pub struct CatalogEntry {
     scenario: Option<TimedScenario>,
 }
 
+impl Hunt {
+    /// The failed obligation that shows the bug, if the search ended without a violation.
+    pub fn failed_obligation(&self) -> Option<&Unmet> {
+        let is_all = matches!(self.end, HuntEnd::Truncated(StopCause::Obligation));
+        self.unmet.first().filter(|_| is_all)
+    }
+
+    /// Whether the bug was found: a property is violated, or an obligation failed.
+    pub fn is_found(&self) -> bool {
+        matches!(self.end, HuntEnd::Found { .. }) || self.failed_obligation().is_some()
+    }
+}
+
 /// The result of a search for a mutant.
 #[derive(Clone, Debug)]
 pub struct Hunt {
@@ -151,6 +165,8 @@ pub struct Hunt {
     pub states: u64,
     /// The time that the search took.
     pub elapsed: Duration,
+    /// The obligations of reductions that failed. The mutant breaks their assumptions.
+    pub unmet: Vec<Unmet>,
 }
 
 /// How a search for a mutant ended.
@@ -259,6 +275,7 @@ impl CatalogEntry {
                 end,
                 states,
                 elapsed,
+                unmet: Vec::new(),
             };
         }
         if let Some(scenario) = self.scenario {
@@ -280,6 +297,7 @@ impl CatalogEntry {
                 end,
                 states,
                 elapsed,
+                unmet: Vec::new(),
             };
         }
         let explored = engine::check(&self.scope, limits, progress);
@@ -331,6 +349,7 @@ impl CatalogEntry {
             end,
             states,
             elapsed,
+            unmet: explored.report.checked.unmet.clone(),
         }
     }
 }

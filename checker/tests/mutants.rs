@@ -4,7 +4,7 @@
 
 use checker::{
     catalog::{HuntEnd, Violates, entries},
-    engine::{Limits, SearchOutcome, SearchProgress, check},
+    engine::{Limits, SearchOutcome, SearchProgress, StopCause, check},
 };
 use model::{
     mutant::Mutant,
@@ -67,6 +67,10 @@ fn no_mutant_survives_and_the_quick_ones_are_found() {
                     let violation = trace.violation.map(|violation| violation.property);
                     assert_eq!(violation, Some(property), "{}", entry.mutant.name());
                 }
+            }
+            // A bug of the catalog shows its violation; an obligation alone would hide it.
+            HuntEnd::Truncated(StopCause::Obligation) => {
+                panic!("{} only fails an obligation", entry.mutant.name())
             }
             HuntEnd::Truncated(_) => slow.push(entry.mutant.name()),
             HuntEnd::Survived => panic!("{} survived", entry.mutant.name()),
@@ -163,4 +167,25 @@ fn stateright_checks_every_property() {
         .map(|property| property.name())
         .collect();
     assert_eq!(checked, properties);
+}
+
+/// A default scope finds these bugs with its own bounds and reductions, and with all properties.
+#[test]
+fn plain_checks_of_default_scopes_find_bugs() {
+    for (name, mutant) in [
+        ("older-term", Mutant::ComparesTermOfLastEntry),
+        ("replication-4", Mutant::HalfOfEvenCommits),
+    ] {
+        let mut scopes = Scope::catalog().into_iter();
+        let scope = scopes.find(|scope| scope.name == name);
+        let scope = Scope {
+            mutant: Some(mutant),
+            ..scope.expect("the scope is in the catalog")
+        };
+        let outcome = check(&scope, &LIMITS, &SearchProgress::default())
+            .report
+            .outcome;
+        let is_found = matches!(outcome, SearchOutcome::Violated { .. });
+        assert!(is_found, "{name}, {}: {outcome:?}", mutant.name());
+    }
 }

@@ -45,13 +45,10 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         ComparesLogsByLength => (Violates::Property(LeaderCompleteness), logs(3, 1, 0)),
         CommitsOlderTermByCounting => (
             Violates::Property(LeaderCompleteness),
-            tidied(one_by_one(logs(4, 0, 0))),
+            one_by_one(logs(4, 0, 0)),
         ),
         ConflictingSuffixKept => (Violates::Property(StateMachineSafety), logs(2, 0, 0)),
-        PrevTermNotCompared => (
-            Violates::Property(StateMachineSafety),
-            tidied(logs(3, 0, 0)),
-        ),
+        PrevTermNotCompared => (Violates::Property(StateMachineSafety), logs(3, 0, 0)),
         CountsStaleAcknowledgements | MatchIndexSurvivesReElection => (
             Violates::Property(LeaderCompleteness),
             without_session(alone(5, logs(4, 1, 0))),
@@ -68,30 +65,19 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         AcceptsStaleAppends => (Violates::Property(MatchIsDurable), logs(2, 0, 0)),
         TruncatesWithoutConflict => (Violates::Property(LeaderCompleteness), logs(2, 1, 0)),
         TruncationNotPersisted => (Violates::Property(MatchIsDurable), logs(2, 0, 0)),
-        FollowerCommitsDespiteConflict => (
-            Violates::Property(StateMachineSafety),
-            tidied(logs(3, 0, 0)),
-        ),
+        FollowerCommitsDespiteConflict => (Violates::Property(StateMachineSafety), logs(3, 0, 0)),
         LeaderCountsItselfBeforeDurable => (Violates::Property(LeaderCompleteness), logs(2, 0, 1)),
         ReadBeforeCommitInTerm | ReadWithoutConfirmation | ReadRoundNotCompared => {
-            (Violates::Property(Linearizability), tidied(reads(2, 1, 1)))
+            (Violates::Property(Linearizability), reads(2, 1, 1))
         }
-        ReadJoinsEarlierRound => (Violates::Property(Linearizability), tidied(reads(2, 1, 2))),
-        ReadBeforeApplied => (Violates::Property(Linearizability), tidied(reads(2, 1, 1))),
+        ReadJoinsEarlierRound => (Violates::Property(Linearizability), reads(2, 1, 2)),
+        ReadBeforeApplied => (Violates::Property(Linearizability), reads(2, 1, 1)),
         CommandAppliedTwice | RepeatAnsweredWithOwnVersion | AnswerNotRetained => {
             (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1))
         }
-        AcknowledgedSequenceAppliedAgain => {
-            (Violates::Property(ExactlyOnce), tidied(end_to_end(3, 2, 1)))
-        }
-        RetriesUnderNewSequence => (
-            Violates::Property(Linearizability),
-            tidied(end_to_end(2, 1, 2)),
-        ),
-        UnavailableTakenForNotDone => (
-            Violates::Property(Linearizability),
-            tidied(end_to_end(2, 2, 1)),
-        ),
+        AcknowledgedSequenceAppliedAgain => (Violates::Property(ExactlyOnce), end_to_end(3, 2, 1)),
+        RetriesUnderNewSequence => (Violates::Property(Linearizability), end_to_end(2, 1, 2)),
+        UnavailableTakenForNotDone => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         ResponseIdNotCompared => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         LeaderSkipsNoop => (Violates::Progress, alone(2, logs(1, 0, 0))),
         VoteKeptAcrossTerms | SplitVoteNeverRetried => (Violates::Progress, elections(2, 1, 0)),
@@ -123,32 +109,27 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         VotesDespiteLiveLeader | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
             (Violates::Stability, timed::scope())
         }
-        WaitersOutliveTheLead => (
-            Violates::Property(AcknowledgedWritesKept),
-            tidied(logs(2, 2, 0)),
-        ),
+        WaitersOutliveTheLead => (Violates::Property(AcknowledgedWritesKept), logs(2, 2, 0)),
         MatchIndexFalls => (Violates::Property(Invariants), logs(1, 1, 0)),
         WindowNotKept => (Violates::Property(Invariants), pipelined(logs(1, 3, 0))),
-        StaleRefusalConfirmsReads => (Violates::Property(Linearizability), tidied(reads(4, 1, 2))),
-        UnknownSessionApplied | SessionsNeverEvicted => (
-            Violates::Property(ExactlyOnce),
-            alone(1, tidied(sessions(4, 2))),
-        ),
-        SessionInUseEvicted | ClosedSessionKept => (
-            Violates::Property(ExactlyOnce),
-            alone(1, tidied(sessions(4, 2))),
-        ),
+        StaleRefusalConfirmsReads => (Violates::Property(Linearizability), reads(4, 1, 2)),
+        UnknownSessionApplied | SessionsNeverEvicted => {
+            (Violates::Property(ExactlyOnce), alone(1, sessions(4, 2)))
+        }
+        SessionInUseEvicted | ClosedSessionKept => {
+            (Violates::Property(ExactlyOnce), alone(1, sessions(4, 2)))
+        }
         SessionInUseGivenToAnother => (
             Violates::Property(Linearizability),
-            alone(1, tidied(sessions(4, 1))),
+            alone(1, sessions(4, 1)),
         ),
         ExpiredSessionWriteRepeated | AppliedSequencesForgotten => (
             Violates::Property(Linearizability),
-            alone(1, tidied(sessions(6, 1))),
+            alone(1, sessions(6, 1)),
         ),
         EarlierWritesNotSettled => (
             Violates::Property(Linearizability),
-            alone(1, tidied(end_to_end(3, 3, 1))),
+            alone(1, end_to_end(3, 3, 1)),
         ),
         ProxyMixesRequestsUp => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         VoteRequestsNotRepeated
@@ -180,6 +161,21 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         ClientNeverGivesUp | ProxyNeverGivesUp => Some(TimedScenario::Abandoned),
         _ => None,
     };
+    let scope = match mutant {
+        CountsStaleVotes
+        | CountsRepeatedVotes
+        | VotesTwiceInATerm
+        | VotesInAnOlderTerm
+        | RejoinsWithWipedDisk
+        | AcceptsStaleAppends
+        | TruncatesWithoutConflict
+        | AckCountsEverythingSent
+        | MatchIndexFalls
+        | PreVoteCountedAsVote
+        | ResponseIdNotCompared
+        | StaleSnapshotInstalled => kept(scope),
+        _ => scope,
+    };
     let scope = scenario.map_or(scope, TimedScenario::scope);
     let properties = match violates {
         Violates::Property(property) => Properties::only(property),
@@ -205,7 +201,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
     }
 }
 
-/// A scope of the catalog with other bounds, and with all messages kept unchanged.
+/// A scope of the catalog with other bounds.
 fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
     let found = Scope::catalog()
         .into_iter()
@@ -214,11 +210,6 @@ fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
     Scope {
         terms,
         budget,
-        reduction: Reduction {
-            drop_dead: false,
-            trim_appends: false,
-            ..base.reduction
-        },
         ..base
     }
 }
@@ -321,11 +312,13 @@ fn without_session(scope: Scope) -> Scope {
     }
 }
 
-/// For mutants that break no rule by which messages are dropped.
-fn tidied(scope: Scope) -> Scope {
+/// For mutants that break an assumption of `drop_dead` or `trim_appends`. With these reductions an
+/// obligation fails, and the violation may be hidden.
+fn kept(scope: Scope) -> Scope {
     Scope {
         reduction: Reduction {
-            drop_dead: true,
+            drop_dead: false,
+            trim_appends: false,
             ..scope.reduction
         },
         ..scope

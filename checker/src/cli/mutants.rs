@@ -83,13 +83,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         writeln!(out)?;
     }
     writeln!(out, "{}", table(&hunted))?;
-    let found = hunted
-        .iter()
-        .filter(|(_, hunt)| matches!(hunt.end, HuntEnd::Found { .. }));
+    let found = hunted.iter().filter(|(_, hunt)| hunt.is_found());
     let (found, left) = (found.count(), all - hunted.len());
     for (entry, hunt) in &hunted {
-        if let HuntEnd::Truncated(cause) = hunt.end {
-            let (name, reason) = (entry.mutant.name(), verdict::reason(cause));
+        let name = entry.mutant.name();
+        if let Some(unmet) = hunt.failed_obligation() {
+            writeln!(
+                out,
+                "{name}: no violation was found, but it fails an obligation: {unmet}."
+            )?;
+        } else if let HuntEnd::Truncated(cause) = hunt.end {
+            let reason = verdict::reason(cause);
             writeln!(out, "{name}: truncated, {reason}. No claim is made.")?;
         }
     }
@@ -100,7 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let is_over = !interrupt.is_asked()
         && !hunted
             .iter()
-            .any(|(_, hunt)| matches!(hunt.end, HuntEnd::Truncated(_)));
+            .any(|(_, hunt)| matches!(hunt.end, HuntEnd::Truncated(_)) && !hunt.is_found());
     Ok(match (found == all, is_over) {
         (_, false) => Exit::Truncated,
         (true, true) if is_lost => Exit::Usage,
@@ -118,6 +122,7 @@ fn table(hunted: &[(CatalogEntry, Hunt)]) -> Table {
     for (entry, hunt) in hunted {
         let (verdict, steps) = match &hunt.end {
             HuntEnd::Found { steps, .. } => ("found", steps.to_string()),
+            HuntEnd::Truncated(_) if hunt.is_found() => ("obligation failed", String::new()),
             HuntEnd::Survived => ("SURVIVED", String::new()),
             HuntEnd::Truncated(_) => ("truncated", String::new()),
         };
