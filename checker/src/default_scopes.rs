@@ -16,6 +16,7 @@ const DEFAULT_SCOPES: &[&str] = &[
     "end-to-end",
     "snapshots",
     "snapshots-entries",
+    "everything",
     "crashes",
     "elections-5",
     "fail-over",

@@ -342,6 +342,44 @@ impl Scope {
                 )
             },
             Self {
+                servers: 2,
+                budget: Budget {
+                    entries: 1,
+                    reads: 1,
+                    crashes: Limit::Any,
+                    snapshots: Limit::Any,
+                },
+                window: 2,
+                pre_vote: true,
+                check_quorum: true,
+                // One no-op stays in memory, a client's entry does not.
+                trailing_bytes: 8,
+                with_session: true,
+                tracks_operations: true,
+                reduction: unmerged,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    NextIndexMovedBack,
+                    WriteAcknowledged,
+                    ReadServed,
+                    ReadSawWrite,
+                    PreVoteWon,
+                    QuorumLost,
+                    Pipelined,
+                    LeaderCrashed,
+                    VoteSurvivedCrash,
+                    UnsyncedWriteLost,
+                    SnapshotTaken,
+                    RecoveredFromSnapshot,
+                ],
+                ..Self::new(
+                    "everything",
+                    "all features at once, with the settings of deployed servers",
+                )
+            },
+            Self {
                 terms: 3,
                 batch: 1,
                 expected: vec![
