@@ -139,8 +139,12 @@ impl Scope {
         // A snapshot may be sent with any heartbeat. A larger number only delays it, and a lost message
         // is a delayed message.
         config.snapshot_patience = 0;
-        // With room for one session, each newly opened session evicts the previous one.
-        let opened = self.opens_sessions().then_some(1);
+        // One client must wait for the eviction of another client's session. With two clients, each newly
+        // opened session evicts the previous one.
+        let room = u32::try_from(self.plans.len()).unwrap_or(u32::MAX);
+        let opened = self
+            .opens_sessions()
+            .then(|| room.saturating_sub(1).max(1));
         if let Some(sessions) = self.max_sessions.or(opened) {
             config.max_sessions = config.max_sessions.min(sessions);
         }
