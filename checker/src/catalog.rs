@@ -9,6 +9,7 @@
 //! that the search shows of it. So that the violation shows, all messages are kept for such a mutant.
 
 mod entries;
+mod scopes;
 mod script;
 
 pub use entries::entries;

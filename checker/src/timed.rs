@@ -55,6 +55,8 @@ const BEHIND: usize = 12;
 pub enum TimedScenario {
     /// A leader whose messages arrive but who receives none is replaced by another leader.
     Unheard,
+    /// The same, with a read that waits at that leader.
+    UnheardReader,
     /// Of two remaining servers, one is in a newer term and the other has the longer log: one of them is
     /// elected.
     Outdated,
@@ -228,8 +230,9 @@ fn plain(scope: Scope) -> Scope {
 
 impl TimedScenario {
     /// All scenarios.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Unheard,
+        Self::UnheardReader,
         Self::Outdated,
         Self::Returns,
         Self::Deaf,
@@ -247,6 +250,7 @@ impl TimedScenario {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Unheard => "unheard",
+            Self::UnheardReader => "unheard-reader",
             Self::Outdated => "outdated",
             Self::Returns => "returns",
             Self::Deaf => "deaf",
@@ -266,6 +270,9 @@ impl TimedScenario {
         match self {
             Self::Unheard => {
                 "A leader is elected, and then receives no messages from the other servers."
+            }
+            Self::UnheardReader => {
+                "A leader with a pending read receives no messages from the other servers."
             }
             Self::Outdated => {
                 "Only two servers remain: one in a newer term, the other with the longer log."
@@ -299,6 +306,13 @@ impl TimedScenario {
             Self::Unheard | Self::Outdated | Self::Returns | Self::Deaf | Self::StepsDown => {
                 scope()
             }
+            Self::UnheardReader => Scope {
+                budget: Budget {
+                    reads: 1,
+                    ..Budget::default()
+                },
+                ..scope()
+            },
             Self::SlowDisks | Self::Behind => Scope {
                 budget: Budget {
                     entries: 20,
@@ -342,7 +356,8 @@ impl TimedScenario {
 
     fn play(self, stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
         match self {
-            Self::Unheard => unheard(stage),
+            Self::Unheard => unheard(stage, false),
+            Self::UnheardReader => unheard(stage, true),
             Self::Outdated => outdated(stage),
             Self::Returns => returns(stage),
             Self::Deaf => deaf(stage),
@@ -358,10 +373,13 @@ impl TimedScenario {
     }
 }
 
-fn unheard(stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
+fn unheard(stage: &mut TimedRun<'_>, reads: bool) -> Result<(), TimedFailure> {
     let (leader, _) = stage.elect()?;
     for other in stage.others(leader) {
         stage.cut.insert((other, leader));
+    }
+    if reads {
+        stage.act(leader, Local::Read);
     }
     stage.expect_commit(Situation::LeaderUnreachable { server: leader })
 }

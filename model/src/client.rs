@@ -426,7 +426,11 @@ impl Client {
             },
             Some(session) => Task::Write {
                 session: session.id,
-                sequence: session.take_sequence(),
+                sequence: if planted!(self.config, SequenceReused) {
+                    session.next_sequence
+                } else {
+                    session.take_sequence()
+                },
                 operation,
             },
         };
@@ -434,7 +438,10 @@ impl Client {
     }
 
     fn begin(&mut self, task: Task) -> Effects {
-        self.last_request = self.last_request.next();
+        let is_first = self.last_request == RequestId::default();
+        if is_first || !planted!(self.config, RequestIdReused) {
+            self.last_request = self.last_request.next();
+        }
         self.in_flight = Some(InFlight {
             id: self.last_request,
             task,
@@ -623,6 +630,9 @@ impl Client {
                     let operation = operation.clone();
                     return self.begin_write(operation);
                 }
+                if planted!(self.config, ExpiredTakenForNotDone) {
+                    return self.finish(Outcome::NotDone(NotDone::NoSession));
+                }
                 self.finish(Outcome::Unknown(Unknown::Forgotten))
             }
             (
@@ -662,7 +672,12 @@ impl Client {
             Task::Write { .. } if planted!(self.config, UnavailableTakenForNotDone) => {
                 Outcome::NotDone(NotDone::NoSession)
             }
-            Task::Write { .. } => Outcome::Unknown(Unknown::NotConfirmed),
+            Task::Write { .. } => {
+                if planted!(self.config, SessionLeftAfterUnknown) {
+                    self.session = None;
+                }
+                Outcome::Unknown(Unknown::NotConfirmed)
+            }
             Task::Read { .. } | Task::CloseSession { .. } => Outcome::NotDone(NotDone::NoLeader),
             Task::StaleRead { .. } => Outcome::NotDone(NotDone::NoServer),
         };

@@ -124,7 +124,7 @@ mod catalog {
         /// AppendEntries with an older term is accepted.
         AcceptsStaleAppends = "accepts-stale-appends", seen in "";
         /// A follower truncates its log to match a delayed request without a conflict.
-        TruncatesWithoutConflict = "truncates-without-conflict", seen in "";
+        TruncatesWithoutConflict = "truncates-without-conflict", seen in "willemt/raft#37";
         /// A truncation is not persisted.
         TruncationNotPersisted = "truncation-not-persisted", seen in "";
         /// A follower that rejects entries adopts the leader's commit index anyway.
@@ -132,7 +132,7 @@ mod catalog {
         /// A leader counts itself before its own disk has the entry.
         LeaderCountsItselfBeforeDurable = "leader-counts-itself-before-durable", seen in "";
         /// A read is answered without confirmation by a majority.
-        ReadWithoutConfirmation = "read-without-confirmation", seen in "";
+        ReadWithoutConfirmation = "read-without-confirmation", seen in "d-engine#381";
         /// Any acknowledgement of the term confirms a read, even a late one.
         ReadRoundNotCompared = "read-round-not-compared", seen in "";
         /// A read joins the round before its own, which may be answered already.
@@ -156,7 +156,7 @@ mod catalog {
         /// next_index is not decremented when a follower reports a conflict.
         NextIndexNotMovedBack = "next-index-not-moved-back", seen in "";
         /// A new leader appends no no-op.
-        LeaderSkipsNoop = "leader-skips-noop", seen in "";
+        LeaderSkipsNoop = "leader-skips-noop", seen in "d-engine#43";
         /// A vote is kept when the term changes.
         VoteKeptAcrossTerms = "vote-kept-across-terms", seen in "";
         /// A pre-vote is counted as a vote.
@@ -187,7 +187,8 @@ mod catalog {
         /// A snapshot older than the applied state is installed.
         StaleSnapshotInstalled = "stale-snapshot-installed", seen in "";
         /// A conflicting suffix is kept behind an installed snapshot.
-        ConflictingSuffixKeptBehindSnapshot = "conflicting-suffix-kept-behind-snapshot", seen in "";
+        ConflictingSuffixKeptBehindSnapshot = "conflicting-suffix-kept-behind-snapshot",
+            seen in "etcd#10358";
         /// A snapshot is acknowledged before it is durable.
         SnapshotAcknowledgedBeforeDurable = "snapshot-acknowledged-before-durable", seen in "";
         /// A leader sends no heartbeats.
@@ -199,12 +200,12 @@ mod catalog {
         /// A candidate sends each vote request once, without retries.
         VoteRequestsNotRepeated = "vote-requests-not-repeated", seen in "";
         /// A retransmitted vote request from the candidate that received the vote is refused.
-        RepeatedVoteRefused = "repeated-vote-refused", seen in "";
+        RepeatedVoteRefused = "repeated-vote-refused", seen in "akka-raft#29";
         /// A client that waits for an entry receives the answer to another leader's entry at that
         /// index.
         WaitersOutliveTheLead = "waiters-outlive-the-lead", seen in "";
         /// Waiting clients receive no response when their leader loses its leadership.
-        LostLeadershipNotReported = "lost-leadership-not-reported", seen in "";
+        LostLeadershipNotReported = "lost-leadership-not-reported", seen in "old-raft-rs#115";
         /// The conflict hint is ignored: next_index moves back one entry at a time.
         ConflictHintIgnored = "conflict-hint-ignored", seen in "";
         /// A late acknowledgement decreases match_index.
@@ -243,5 +244,151 @@ mod catalog {
         ProxyForgetsLeader = "proxy-forgets-leader", seen in "";
         /// A proxy keeps a request without remaining attempts.
         ProxyNeverGivesUp = "proxy-never-gives-up", seen in "";
+        /// A server forgets its vote when it follows a leader of the same term.
+        VoteForgottenInSameTerm = "vote-forgotten-in-same-term", seen in "xraft#29";
+        /// Logs are compared by the term of the last entry alone.
+        ComparesLogsByTerm = "compares-logs-by-term", seen in "";
+        /// A voter compares the candidate's log with its own committed entries, not with its whole
+        /// log.
+        ComparesWithCommittedLog = "compares-with-committed-log", seen in "";
+        /// A candidate persists neither its new term nor its vote for itself.
+        CandidacyNotPersisted = "candidacy-not-persisted", seen in "";
+        /// A server does not persist a newer term that it receives.
+        NewerTermNotPersisted = "newer-term-not-persisted", seen in "";
+        /// A candidate counts a response without looking at its vote.
+        CountsRefusalsAsVotes = "counts-refusals-as-votes", seen in "";
+        /// A candidate keeps the votes of its previous election.
+        VotesSurviveNextElection = "votes-survive-next-election", seen in "";
+        /// A pre-vote replaces the vote of the voter's term.
+        PreVoteRecordedAsVote = "pre-vote-recorded-as-vote", seen in "";
+        /// A candidate starts its next election in the same term.
+        RetryKeepsTerm = "retry-keeps-term", seen in "";
+        /// A candidate reports its last committed entry as its last entry.
+        CandidateReportsCommittedLog = "candidate-reports-committed-log", seen in "";
+        /// A pre-candidate ignores the newer term in a refusal.
+        RefusedPreCandidateKeepsTerm = "refused-pre-candidate-keeps-term", seen in "";
+        /// A leader does not note which followers responded.
+        QuorumContactNotNoted = "quorum-contact-not-noted", seen in "";
+        /// A leader with a pending read remains leader without a majority.
+        PendingReadKeepsLeader = "pending-read-keeps-leader", seen in "";
+        /// A new leader removes the entries that it does not know to be committed.
+        LeaderDropsUncommitted = "leader-drops-uncommitted", seen in "";
+        /// next_index survives into the next leadership of a server.
+        NextIndexSurvivesReElection = "next-index-survives-re-election", seen in "";
+        /// A new leader fills the pipeline before a follower has responded.
+        NewLeaderPipelines = "new-leader-pipelines", seen in "";
+        /// The hint of a late conflict moves next_index to entries that the follower has
+        /// acknowledged.
+        ConflictMovesBelowMatch = "conflict-moves-below-match", seen in "etcd#1207";
+        /// AppendEntries with an older term is accepted if the preceding entry matches.
+        AcceptsStaleAppendsThatMatch = "accepts-stale-appends-that-match", seen in "";
+        /// A leader merges the entries of an older leader into its log.
+        LeaderMergesStaleEntries = "leader-merges-stale-entries", seen in "";
+        /// Entries are accepted although the preceding entry is missing.
+        GapAccepted = "gap-accepted", seen in "";
+        /// Entries that are in the log already are appended again.
+        RedeliveredEntriesAppendedAgain = "redelivered-entries-appended-again", seen in "";
+        /// A leader sends entries of older terms with its own term.
+        OldEntriesSentInNewTerm = "old-entries-sent-in-new-term", seen in "";
+        /// Neither the leader nor the follower limits the commit index to the last entry of the
+        /// request.
+        CommitIndexNotBounded = "commit-index-not-bounded", seen in "copycat#265, NuRaft#57";
+        /// A follower commits entries when it appends them.
+        FollowerCommitsOnAppend = "follower-commits-on-append", seen in "";
+        /// An acknowledgement covers the whole log of the follower, not the request.
+        AcknowledgesWholeLog = "acknowledges-whole-log", seen in "ravendb#9330";
+        /// A follower whose log conflicts with a request acknowledges it.
+        ConflictAcknowledged = "conflict-acknowledged", seen in "";
+        /// The acknowledgement of one follower counts for every follower.
+        AckCreditedToEveryFollower = "ack-credited-to-every-follower", seen in "";
+        /// The commit rule counts the leader's own log twice.
+        LeaderCountsItselfTwice = "leader-counts-itself-twice", seen in "";
+        /// An entry is committed as soon as one server has it.
+        HighestMatchCommits = "highest-match-commits", seen in "";
+        /// The entry after the last one that a majority has is committed too.
+        CommitsOneEntryMore = "commits-one-entry-more", seen in "";
+        /// A write is answered when the leader's disk has it.
+        AnsweredWhenDurableOnLeader = "answered-when-durable-on-leader", seen in "";
+        /// A leader that steps down answers its pending writes as if they were committed.
+        DeposedLeaderAnswersWrites = "deposed-leader-answers-writes", seen in "";
+        /// A leader that steps down answers its pending reads.
+        DeposedLeaderAnswersReads = "deposed-leader-answers-reads", seen in "";
+        /// A follower answers a linearizable read.
+        FollowerAnswersReads = "follower-answers-reads", seen in "";
+        /// An acknowledgement of an older term confirms a read of the current term.
+        StaleAcknowledgementConfirmsReads = "stale-acknowledgement-confirms-reads", seen in "";
+        /// Entries at truncated positions still count as durable.
+        DurableIndexSurvivesTruncation = "durable-index-survives-truncation", seen in "";
+        /// A write that truncates the log does not append the new entries.
+        AppendLostWithTruncation = "append-lost-with-truncation", seen in "";
+        /// The completion of any write marks the whole log as durable.
+        SyncCreditsWholeLog = "sync-credits-whole-log", seen in "";
+        /// The completion of any write releases the messages that wait for later writes.
+        AnySyncReleasesAll = "any-sync-releases-all", seen in "";
+        /// A snapshot records the server's current term, not the term of its last entry.
+        SnapshotTermIsCurrentTerm = "snapshot-term-is-current-term", seen in "CCF#2648";
+        /// An installed snapshot replaces the log but not the store.
+        SnapshotKeepsOldStore = "snapshot-keeps-old-store", seen in "";
+        /// A snapshot replaces the whole log although the log contains its last entry.
+        MatchingSuffixDiscarded = "matching-suffix-discarded", seen in "camunda#6092";
+        /// An installed snapshot is not persisted.
+        InstalledSnapshotNotPersisted = "installed-snapshot-not-persisted", seen in "";
+        /// The write of a snapshot omits the entries after it.
+        SnapshotWriteLosesSuffix = "snapshot-write-loses-suffix", seen in "";
+        /// A restarted server does not load its snapshot.
+        RestartForgetsSnapshot = "restart-forgets-snapshot", seen in "";
+        /// Log compaction removes the first entry after the snapshot.
+        CompactsBeyondSnapshot = "compacts-beyond-snapshot", seen in "";
+        /// A late write with a lower sequence number receives the latest answer of its session.
+        LowerSequenceGetsLatestAnswer = "lower-sequence-gets-latest-answer", seen in "";
+        /// The answer to a write whose condition failed is not retained.
+        FailedConditionNotRemembered = "failed-condition-not-remembered", seen in "";
+        /// The answer to the first sequence number that is not acknowledged is discarded too.
+        AnswerDiscardedTooEarly = "answer-discarded-too-early", seen in "";
+        /// The most recently used session is evicted.
+        MostRecentSessionEvicted = "most-recent-session-evicted", seen in "";
+        /// A write does not mark its session as used.
+        SessionUseNotNoted = "session-use-not-noted", seen in "";
+        /// The renewal of a session does not mark it as used.
+        RenewalNotNoted = "renewal-not-noted", seen in "";
+        /// The record of an evicted session takes its last applied write for one that was never
+        /// applied.
+        EvictedSequenceOffByOne = "evicted-sequence-off-by-one", seen in "";
+        /// Compare-and-set accepts any later version of the key.
+        LaterVersionAccepted = "later-version-accepted", seen in "";
+        /// An increment beyond 64 bits wraps around.
+        IncrementWraps = "increment-wraps", seen in "";
+        /// An increment treats a value that is not a number as 0.
+        TextCountsAsZero = "text-counts-as-zero", seen in "";
+        /// A delete is answered but keeps the key.
+        DeleteKeepsKey = "delete-keeps-key", seen in "";
+        /// A client takes an expired session for "not done".
+        ExpiredTakenForNotDone = "expired-taken-for-not-done", seen in "";
+        /// A client uses the sequence number of its previous write again.
+        SequenceReused = "sequence-reused", seen in "";
+        /// A client uses the id of its previous request again.
+        RequestIdReused = "request-id-reused", seen in "";
+        /// A client leaves its session after a write with an unknown outcome, so nothing settles that
+        /// write.
+        SessionLeftAfterUnknown = "session-left-after-unknown", seen in "";
+        /// A write that a change of the leader interrupts is retried with a new sequence number.
+        InterruptedWriteRenumbered = "interrupted-write-renumbered", seen in "openraft#2095";
+        /// A proxy without a known leader sends a linearizable read as a stale one.
+        ProxyDowngradesReads = "proxy-downgrades-reads", seen in "";
+        /// A follower does not respond to a heartbeat.
+        HeartbeatsNotAnswered = "heartbeats-not-answered", seen in "";
+        /// A heartbeat to a follower that has not responded starts at its match_index, not at
+        /// next_index.
+        HeartbeatsRepeatNoProbe = "heartbeats-repeat-no-probe", seen in "";
+        /// The response to a probe triggers no entries.
+        EntriesNotSentAfterProbe = "entries-not-sent-after-probe", seen in "";
+        /// A new leader sends its no-op with the next heartbeat.
+        NoopWaitsForHeartbeat = "noop-waits-for-heartbeat", seen in "";
+        /// A follower whose log conflicts with a request does not respond.
+        ConflictNotAnswered = "conflict-not-answered", seen in "";
+        /// AppendEntries with an older term is dropped, so its sender never learns the newer term.
+        StaleLeaderNotAnswered = "stale-leader-not-answered", seen in "";
+        /// A leader ignores the newer term in a response to AppendEntries.
+        NewerTermInAckIgnored = "newer-term-in-ack-ignored", seen in "";
     }
 }

@@ -292,6 +292,8 @@ impl Proxy {
                 .copied()
                 .unwrap_or(key);
         }
+        #[cfg(feature = "mutants")]
+        self.renumber_interrupted(key, from, &response.body);
         let Some(pending) = self.in_flight.get(&key) else {
             return;
         };
@@ -309,6 +311,10 @@ impl Proxy {
             // All servers refuse alike, leader or not.
             body @ ResponseBody::OutsideLimits(_) => {
                 self.respond(key, body, effects);
+                self.in_flight.remove(&key);
+            }
+            ResponseBody::FoundStale(stale) if planted!(self.config, ProxyDowngradesReads) => {
+                self.respond(key, ResponseBody::Found(stale.found), effects);
                 self.in_flight.remove(&key);
             }
             // Never answers a request that only the leader may answer.
@@ -338,6 +344,24 @@ impl Proxy {
             }
             // Servers do not send this.
             ResponseBody::Unavailable => {}
+        }
+    }
+
+    /// Gives an interrupted write a new sequence number, if that bug is planted.
+    #[cfg(feature = "mutants")]
+    fn renumber_interrupted(
+        &mut self,
+        key: (ClientId, RequestId),
+        from: NodeId,
+        response: &ResponseBody,
+    ) {
+        if planted!(self.config, InterruptedWriteRenumbered)
+            && matches!(response, ResponseBody::Interrupted { .. })
+            && let Some(pending) = self.in_flight.get_mut(&key)
+            && pending.awaited == Some(from)
+            && let RequestBody::Write { sequence, .. } = &mut pending.request.body
+        {
+            *sequence += 1;
         }
     }
 
@@ -445,10 +469,18 @@ impl Proxy {
         };
         pending.awaited = Some(to);
         pending.attempts += 1;
+        let mut request = pending.request.clone();
+        if let RequestBody::Read { query } = &request.body
+            && self.leader.is_none()
+            && planted!(self.config, ProxyDowngradesReads)
+        {
+            let query = query.clone();
+            request.body = RequestBody::StaleRead { query };
+        }
         effects.sends.push(Envelope {
             from: Address::Proxy(self.id),
             to: Address::Node(to),
-            message: Message::ClientRequest(pending.request.clone()),
+            message: Message::ClientRequest(request),
         });
         effects.timers.push(key);
     }

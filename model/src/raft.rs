@@ -30,6 +30,7 @@
 //! * `snapshots`: log compaction (§7)
 //! * `durability`: writes, and the messages that wait for them
 //! * `impossible`: messages that no correct server sends
+//! * `planted`: the longer parts of planted bugs, in checker builds only
 //!
 //! # Omissions
 //! Leader leases, leadership transfer and membership changes.
@@ -37,6 +38,8 @@
 mod durability;
 mod election;
 mod impossible;
+#[cfg(feature = "mutants")]
+mod planted;
 mod quorum;
 mod replication;
 mod requests;
@@ -250,9 +253,9 @@ pub struct Raft {
     pub(crate) last_write: WriteId,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) held: VecDeque<HeldMessage>,
-    /// The `match_index` values of an earlier leadership, if that bug is planted.
+    /// The progress of the followers in an earlier leadership, if such a bug is planted.
     #[cfg(feature = "mutants")]
-    pub(crate) remembered_matches: BTreeMap<NodeId, LogIndex>,
+    pub(crate) remembered_progress: BTreeMap<NodeId, Progress>,
     /// A snapshot that is written after the log prefix is removed, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub(crate) late_snapshot: Option<Snapshot>,
@@ -267,7 +270,9 @@ impl Raft {
         let wiped = crate::mutant::planted!(config, RejoinsWithWipedDisk);
         let durable = if wiped { Durable::default() } else { durable };
         let log = Log::after(durable.base(), durable.log);
-        let store = durable.snapshot.map(|snapshot| snapshot.store);
+        let forgets = crate::mutant::planted!(config, RestartForgetsSnapshot);
+        let snapshot = durable.snapshot.filter(|_| !forgets);
+        let store = snapshot.map(|snapshot| snapshot.store);
         let store = store.unwrap_or_default();
         Self {
             id,
@@ -285,7 +290,7 @@ impl Raft {
             pending: VecDeque::new(),
             held: VecDeque::new(),
             #[cfg(feature = "mutants")]
-            remembered_matches: BTreeMap::new(),
+            remembered_progress: BTreeMap::new(),
             #[cfg(feature = "mutants")]
             late_snapshot: None,
             #[cfg(feature = "mutants")]
@@ -452,13 +457,19 @@ impl Raft {
             if !crate::mutant::planted!(self.config, VoteKeptAcrossTerms) {
                 self.voted_for = None;
             }
-            buffer.hard_state = true;
+            if !crate::mutant::planted!(self.config, NewerTermNotPersisted) {
+                buffer.hard_state = true;
+            }
             if crate::mutant::planted!(self.config, StaysLeaderInNewTerm)
                 && matches!(self.role, Role::Leader(_))
             {
                 return;
             }
+        } else if crate::mutant::planted!(self.config, VoteForgottenInSameTerm) {
+            self.voted_for = None;
         }
+        #[cfg(feature = "mutants")]
+        self.answer_requests_of_lost_leadership(buffer);
         if let Role::Leader(old) = &mut self.role {
             #[cfg(feature = "mutants")]
             if crate::mutant::planted!(self.config, WaitersOutliveTheLead) {
@@ -470,12 +481,10 @@ impl Raft {
                 .chain(old.reads.drain(..).map(|read| read.waiter))
                 .collect();
             #[cfg(feature = "mutants")]
-            if crate::mutant::planted!(self.config, MatchIndexSurvivesReElection) {
-                self.remembered_matches = old
-                    .followers
-                    .iter()
-                    .map(|(id, progress)| (*id, progress.match_index))
-                    .collect();
+            if crate::mutant::planted!(self.config, MatchIndexSurvivesReElection)
+                || crate::mutant::planted!(self.config, NextIndexSurvivesReElection)
+            {
+                self.remembered_progress = core::mem::take(&mut old.followers);
             }
             let is_reported = !crate::mutant::planted!(self.config, LostLeadershipNotReported);
             for waiter in waiting.into_iter().filter(|_| is_reported) {

@@ -22,7 +22,7 @@ mod pairs;
 mod sessions;
 mod value;
 
-use crate::{LogIndex, SessionId, config::Config};
+use crate::{LogIndex, SessionId, config::Config, mutant::planted};
 use alloc::{sync::Arc, vec::Vec};
 use core::ops::Bound;
 use pairs::{Pairs, Position};
@@ -217,7 +217,7 @@ impl Store {
                 }
                 Command::Write(write) => self.apply_write(index, write, config),
                 Command::CloseSession { session } => self.sessions().close(*session, config),
-                Command::RenewSession { session } => self.sessions().renew(index, *session),
+                Command::RenewSession { session } => self.sessions().renew(index, *session, config),
             },
         }
     }
@@ -251,7 +251,7 @@ impl Store {
     fn apply_write(&mut self, index: LogIndex, write: &Write, config: &Config) -> Answer {
         let Contents { pairs, sessions } = Arc::make_mut(&mut self.contents);
         sessions.write(index, write, config, || {
-            operate(pairs, index, &write.operation, write.quota)
+            operate(pairs, index, write, config)
         })
     }
 
@@ -279,16 +279,16 @@ fn page<'a>(
     page
 }
 
-fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64) -> Answer {
-    let version = index;
-    match operation {
+fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -> Answer {
+    let (version, quota) = (index, write.quota);
+    match &write.operation {
         Operation::Put {
             key,
             value,
             condition,
         } => {
             let position = pairs.find(key);
-            if let Err(found) = check(pairs.at(position), *condition) {
+            if let Err(found) = check(pairs.at(position), *condition, config) {
                 return Answer::ConditionFailed { found };
             }
             if exceeds(pairs, position, key, value, quota) {
@@ -300,23 +300,30 @@ fn operate(pairs: &mut Pairs, index: LogIndex, operation: &Operation, quota: u64
         }
         Operation::Delete { key, condition } => {
             let position = pairs.find(key);
-            if let Err(found) = check(pairs.at(position), *condition) {
+            if let Err(found) = check(pairs.at(position), *condition, config) {
                 return Answer::ConditionFailed { found };
             }
-            pairs.remove(position);
+            if !planted!(config, DeleteKeepsKey) {
+                pairs.remove(position);
+            }
             Answer::Written { version }
         }
         Operation::Increment { key, by } => {
             let position = pairs.find(key);
             let held = match pairs.at(position) {
                 None => Some(0),
+                Some(held) if planted!(config, TextCountsAsZero) => {
+                    parse_integer(&held.value).or(Some(0))
+                }
                 Some(held) => parse_integer(&held.value),
             };
             let Some(held) = held else {
                 return Answer::NotANumber;
             };
-            let Some(sum) = held.checked_add(*by) else {
-                return Answer::Overflow;
+            let sum = match held.checked_add(*by) {
+                Some(sum) => sum,
+                None if planted!(config, IncrementWraps) => held.wrapping_add(*by),
+                None => return Answer::Overflow,
             };
             let value = Value::from(alloc::format!("{sum}"));
             if exceeds(pairs, position, key, &value, quota) {
@@ -345,12 +352,19 @@ fn pair_bytes(key: usize, value: usize) -> u64 {
     (key + value + PAIR_BYTES) as u64
 }
 
-fn check(held: Option<&Versioned>, condition: Condition) -> Result<(), Option<LogIndex>> {
+fn check(
+    held: Option<&Versioned>,
+    condition: Condition,
+    config: &Config,
+) -> Result<(), Option<LogIndex>> {
     let found = held.map(|held| held.version);
     let holds = match condition {
         Condition::Always => true,
         Condition::Absent => found.is_none(),
         Condition::Present => found.is_some(),
+        Condition::Version(version) if planted!(config, LaterVersionAccepted) => {
+            found >= Some(version)
+        }
         Condition::Version(version) => found == Some(version),
     };
     if holds { Ok(()) } else { Err(found) }

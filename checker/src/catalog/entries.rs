@@ -2,12 +2,20 @@
 
 use super::{
     CatalogEntry, Violates,
-    script::{OUTLIVED, REFUSED},
+    scopes::{
+        add, alone, clients, delete, elections, end_to_end, fail_over, get, increment, kept, logs,
+        one_by_one, pipelined, put, quiet, quorum_elections, reads, sessions, snapshots, split,
+        store, window, without_session,
+    },
+    script::{CONFIRMED_BEFORE, OUTLIVED, REFUSED, REPLACED},
 };
 use crate::timed::{self, TimedScenario};
 use model::{
+    LogIndex,
+    client::Invocation,
     mutant::Mutant,
-    system::{Budget, Limit, Properties, Property, Reduction, Scope},
+    store::Condition,
+    system::{Properties, Property, Scope},
 };
 
 /// All mutants, in the order of [`Mutant::ALL`].
@@ -19,8 +27,9 @@ fn entry(mutant: Mutant) -> CatalogEntry {
     use Mutant::*;
     use Property::{
         AcknowledgedWritesKept, CommitIsDurable, CommitsOwnTerm, ElectionSafety, ExactlyOnce,
-        Invariants, LeaderCompleteness, Linearizability, MatchIsDurable, Monotone, OneVotePerTerm,
-        StateMachineSafety, TermIsDurable, TermsOrderedInLog,
+        Invariants, LeaderAppendOnly, LeaderCompleteness, Linearizability, LogMatching,
+        MatchIsDurable, Monotone, OneVotePerTerm, StateMachineSafety, TermIsDurable,
+        TermsOrderedInLog,
     };
     let (violates, scope) = match mutant {
         VoteNotPersisted | VoteSentBeforeDurable | RejoinsWithWipedDisk => {
@@ -76,11 +85,20 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1))
         }
         AcknowledgedSequenceAppliedAgain => (Violates::Property(ExactlyOnce), end_to_end(3, 2, 1)),
-        RetriesUnderNewSequence => (Violates::Property(Linearizability), end_to_end(2, 1, 2)),
-        UnavailableTakenForNotDone => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
+        RetriesUnderNewSequence => (
+            Violates::Property(Linearizability),
+            alone(1, end_to_end(2, 1, 2)),
+        ),
+        UnavailableTakenForNotDone => (
+            Violates::Property(Linearizability),
+            alone(1, end_to_end(2, 2, 1)),
+        ),
         ResponseIdNotCompared => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         LeaderSkipsNoop => (Violates::Progress, alone(2, logs(1, 0, 0))),
-        VoteKeptAcrossTerms | SplitVoteNeverRetried => (Violates::Progress, elections(2, 1, 0)),
+        VoteKeptAcrossTerms
+        | SplitVoteNeverRetried
+        | VoteRequestsNotRepeated
+        | RepeatedVoteRefused => (Violates::Progress, elections(2, 1, 0)),
         NextIndexNotMovedBack => (Violates::Progress, elections(2, 1, 1)),
         PreCandidateRefusesOthers => (Violates::Progress, quiet(elections(2, 1, 0))),
         PreVoteCountedAsVote => (
@@ -91,9 +109,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             Violates::Property(LeaderCompleteness),
             pipelined(logs(2, 1, 0)),
         ),
-        StalePreVoteDropped | LeaderNeverChecksQuorum | QuorumContactNeverExpires => {
-            (Violates::Progress, timed::scope())
-        }
+        LeaderNeverChecksQuorum | QuorumContactNeverExpires => (Violates::Progress, timed::scope()),
         SessionsLeftOutOfSnapshot => (Violates::Property(ExactlyOnce), snapshots(1, 0, 0)),
         PrefixRemovedBeforeSnapshotIsDurable => {
             (Violates::Property(ExactlyOnce), split(snapshots(1, 0, 1)))
@@ -106,7 +122,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         SnapshotAcknowledgedBeforeDurable => {
             (Violates::Property(MatchIsDurable), snapshots(1, 0, 0))
         }
-        VotesDespiteLiveLeader | PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => {
+        VotesDespiteLiveLeader | PreVoteRaisesTerm | LeaderNotWaitedFor => {
             (Violates::Stability, timed::scope())
         }
         WaitersOutliveTheLead => (Violates::Property(AcknowledgedWritesKept), logs(2, 2, 0)),
@@ -123,7 +139,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             Violates::Property(Linearizability),
             alone(1, sessions(4, 1)),
         ),
-        ExpiredSessionWriteRepeated | AppliedSequencesForgotten => (
+        ExpiredSessionWriteRepeated => (
             Violates::Property(Linearizability),
             alone(1, sessions(6, 1)),
         ),
@@ -132,9 +148,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             alone(1, end_to_end(3, 3, 1)),
         ),
         ProxyMixesRequestsUp => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
-        VoteRequestsNotRepeated
-        | RepeatedVoteRefused
-        | ClientNeverRetries
+        ClientNeverRetries
         | ClientNeverGivesUp
         | ProxyStaysWithSilentServer
         | ProxyNeverGivesUp => (Violates::Progress, timed::scope()),
@@ -143,18 +157,163 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         | LostLeadershipNotReported
         | ProxyIgnoresHints
         | ProxyForgetsLeader => (Violates::Latency, timed::scope()),
+        VoteForgottenInSameTerm => (Violates::Property(ElectionSafety), logs(1, 0, 0)),
+        CountsRefusalsAsVotes => (Violates::Property(ElectionSafety), elections(3, 1, 0)),
+        VotesSurviveNextElection => (Violates::Property(ElectionSafety), elections(5, 2, 0)),
+        CandidacyNotPersisted => (Violates::Property(TermIsDurable), elections(3, 1, 0)),
+        NewerTermNotPersisted => (Violates::Property(MatchIsDurable), logs(1, 0, 0)),
+        PreVoteRecordedAsVote => (
+            Violates::Property(OneVotePerTerm),
+            quiet(elections(3, 2, 0)),
+        ),
+        ComparesLogsByTerm => (Violates::Property(LeaderCompleteness), logs(2, 1, 0)),
+        ComparesWithCommittedLog | LeaderDropsUncommitted => {
+            (Violates::Property(LeaderCompleteness), logs(2, 0, 0))
+        }
+        RetryKeepsTerm => (Violates::Progress, elections(2, 1, 0)),
+        CandidateReportsCommittedLog => (Violates::Progress, alone(2, logs(2, 0, 0))),
+        StalePreVoteDropped | RefusedPreCandidateKeepsTerm => {
+            (Violates::Progress, quorum_elections(2, 3))
+        }
+        QuorumContactNotNoted => (Violates::Stability, timed::scope()),
+        PendingReadKeepsLeader => (Violates::Progress, timed::scope()),
+        NextIndexSurvivesReElection => (Violates::Property(Invariants), window(3, logs(3, 2, 0))),
+        NewLeaderPipelines => (Violates::Property(Invariants), pipelined(logs(2, 1, 0))),
+        ConflictMovesBelowMatch => (
+            Violates::Property(Invariants),
+            window(3, pipelined(logs(1, 2, 0))),
+        ),
+        AcceptsStaleAppendsThatMatch
+        | AcknowledgesWholeLog
+        | ConflictAcknowledged
+        | AppendLostWithTruncation => (Violates::Property(MatchIsDurable), logs(2, 0, 0)),
+        AckCreditedToEveryFollower => (Violates::Property(MatchIsDurable), logs(1, 0, 0)),
+        LeaderMergesStaleEntries => (Violates::Property(LeaderAppendOnly), logs(2, 0, 0)),
+        OldEntriesSentInNewTerm => (Violates::Property(LogMatching), logs(2, 0, 0)),
+        RedeliveredEntriesAppendedAgain => (Violates::Property(LogMatching), logs(1, 1, 0)),
+        GapAccepted | CommitIndexNotBounded => {
+            (Violates::Property(StateMachineSafety), logs(2, 0, 0))
+        }
+        FollowerCommitsOnAppend => (Violates::Property(LeaderCompleteness), logs(2, 0, 1)),
+        LeaderCountsItselfTwice | HighestMatchCommits => {
+            (Violates::Property(CommitIsDurable), logs(1, 0, 0))
+        }
+        CommitsOneEntryMore => (Violates::Property(CommitIsDurable), logs(1, 1, 0)),
+        AnsweredWhenDurableOnLeader => (Violates::Property(AcknowledgedWritesKept), logs(1, 1, 0)),
+        DeposedLeaderAnswersWrites => (Violates::Property(AcknowledgedWritesKept), logs(2, 1, 0)),
+        DeposedLeaderAnswersReads => (Violates::Property(Linearizability), reads(2, 1, 1)),
+        StaleAcknowledgementConfirmsReads => (Violates::Property(Linearizability), reads(4, 1, 2)),
+        FollowerAnswersReads | ProxyDowngradesReads => (
+            Violates::Property(Linearizability),
+            clients(1, 1, vec![vec![increment(), get()]]),
+        ),
+        DurableIndexSurvivesTruncation => {
+            (Violates::Property(MatchIsDurable), split(logs(2, 0, 0)))
+        }
+        SyncCreditsWholeLog | AnySyncReleasesAll => {
+            (Violates::Property(MatchIsDurable), split(logs(1, 1, 0)))
+        }
+        SnapshotTermIsCurrentTerm => (Violates::Property(Invariants), snapshots(2, 0, 0)),
+        CompactsBeyondSnapshot => (Violates::Property(Invariants), snapshots(1, 1, 0)),
+        SnapshotKeepsOldStore => (Violates::Property(ExactlyOnce), snapshots(1, 0, 0)),
+        RestartForgetsSnapshot => (Violates::Property(ExactlyOnce), snapshots(1, 0, 1)),
+        MatchingSuffixDiscarded | SnapshotWriteLosesSuffix => {
+            (Violates::Property(MatchIsDurable), snapshots(1, 1, 0))
+        }
+        InstalledSnapshotNotPersisted => (Violates::Property(MatchIsDurable), snapshots(1, 0, 0)),
+        LowerSequenceGetsLatestAnswer => (Violates::Property(ExactlyOnce), end_to_end(3, 2, 1)),
+        AnswerDiscardedTooEarly => (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1)),
+        // Three clients: the store has room for two sessions.
+        FailedConditionNotRemembered => (
+            Violates::Property(ExactlyOnce),
+            store(
+                4,
+                vec![
+                    vec![put("a", Condition::Present)],
+                    vec![increment()],
+                    Vec::new(),
+                ],
+            ),
+        ),
+        MostRecentSessionEvicted => (
+            Violates::Property(ExactlyOnce),
+            store(2, vec![Vec::new(), vec![increment()], vec![increment()]]),
+        ),
+        SessionUseNotNoted => (
+            Violates::Property(ExactlyOnce),
+            store(2, vec![vec![increment()], vec![increment()]]),
+        ),
+        RenewalNotNoted => (
+            Violates::Property(ExactlyOnce),
+            store(
+                2,
+                vec![vec![Invocation::WriteAfterIdle(add(1))], vec![increment()]],
+            ),
+        ),
+        LaterVersionAccepted => (
+            Violates::Property(ExactlyOnce),
+            store(
+                2,
+                vec![vec![
+                    increment(),
+                    put("a", Condition::Version(LogIndex::new(1))),
+                ]],
+            ),
+        ),
+        IncrementWraps => (
+            Violates::Property(ExactlyOnce),
+            store(2, vec![vec![increment(), Invocation::Write(add(i64::MAX))]]),
+        ),
+        TextCountsAsZero => (
+            Violates::Property(ExactlyOnce),
+            store(2, vec![vec![put("a", Condition::Always), increment()]]),
+        ),
+        DeleteKeepsKey => (
+            Violates::Property(ExactlyOnce),
+            store(2, vec![vec![increment(), delete()]]),
+        ),
+        AppliedSequencesForgotten | EvictedSequenceOffByOne => (
+            Violates::Property(ExactlyOnce),
+            store(4, vec![vec![increment()], vec![increment()]]),
+        ),
+        ExpiredTakenForNotDone => (
+            Violates::Property(Linearizability),
+            store(5, vec![vec![increment()], vec![increment()]]),
+        ),
+        SequenceReused => (
+            Violates::Property(Linearizability),
+            alone(1, end_to_end(2, 2, 1)),
+        ),
+        RequestIdReused => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
+        SessionLeftAfterUnknown => (
+            Violates::Property(Linearizability),
+            alone(1, end_to_end(4, 3, 1)),
+        ),
+        InterruptedWriteRenumbered => (
+            Violates::Property(Linearizability),
+            alone(2, fail_over(2, 2)),
+        ),
+        HeartbeatsNotSent
+        | HeartbeatsNotAnswered
+        | HeartbeatsRepeatNoProbe
+        | EntriesNotSentAfterProbe => (Violates::Progress, alone(2, logs(1, 0, 0))),
+        ConflictNotAnswered => (Violates::Progress, elections(2, 1, 1)),
+        StaleLeaderNotAnswered | NewerTermInAckIgnored => {
+            (Violates::Progress, alone(2, quiet(logs(3, 0, 0))))
+        }
+        NoopWaitsForHeartbeat => (Violates::Latency, timed::scope()),
     };
     let scenario = match mutant {
-        StalePreVoteDropped => Some(TimedScenario::Outdated),
+        NoopWaitsForHeartbeat => Some(TimedScenario::Behind),
+        QuorumContactNotNoted => Some(TimedScenario::Returns),
+        PendingReadKeepsLeader => Some(TimedScenario::UnheardReader),
         LeaderNeverChecksQuorum | QuorumContactNeverExpires => Some(TimedScenario::Unheard),
         VotesDespiteLiveLeader => Some(TimedScenario::Deaf),
         StepDownNotBelieved => Some(TimedScenario::StepsDown),
         HeartbeatAnswerWaitsForDisk => Some(TimedScenario::SlowDisks),
-        PreVoteRaisesTerm | HeartbeatsNotSent | LeaderNotWaitedFor => Some(TimedScenario::Returns),
+        PreVoteRaisesTerm | LeaderNotWaitedFor => Some(TimedScenario::Returns),
         ConflictHintIgnored => Some(TimedScenario::Behind),
-        VoteRequestsNotRepeated | RepeatedVoteRefused | ClientNeverRetries => {
-            Some(TimedScenario::Lossy)
-        }
+        ClientNeverRetries => Some(TimedScenario::Lossy),
         ProxyStaysWithSilentServer => Some(TimedScenario::Silent),
         ProxyIgnoresHints | ProxyForgetsLeader => Some(TimedScenario::Redirected),
         LostLeadershipNotReported => Some(TimedScenario::Deposed),
@@ -190,6 +349,8 @@ fn entry(mutant: Mutant) -> CatalogEntry {
     let script = match mutant {
         CountsStaleAcknowledgements | MatchIndexSurvivesReElection => Some(OUTLIVED),
         StaleRefusalConfirmsReads => Some(REFUSED),
+        NextIndexSurvivesReElection => Some(REPLACED),
+        StaleAcknowledgementConfirmsReads => Some(CONFIRMED_BEFORE),
         _ => None,
     };
     CatalogEntry {
@@ -198,139 +359,5 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         scope,
         script,
         scenario,
-    }
-}
-
-/// A scope of the catalog with other bounds.
-fn bounded(name: &str, terms: u64, budget: Budget) -> Scope {
-    let found = Scope::catalog()
-        .into_iter()
-        .find(|scope| scope.name == name);
-    let base = found.expect("the scopes that mutants use are in the catalog");
-    Scope {
-        terms,
-        budget,
-        ..base
-    }
-}
-
-fn elections(servers: u64, terms: u64, crashes: u8) -> Scope {
-    let budget = Budget {
-        crashes: Limit::at_most(crashes),
-        ..Budget::default()
-    };
-    alone(servers, bounded("elections", terms, budget))
-}
-
-fn logs(terms: u64, entries: u8, crashes: u8) -> Scope {
-    let budget = Budget {
-        entries,
-        crashes: Limit::at_most(crashes),
-        ..Budget::default()
-    };
-    bounded("crashes", terms, budget)
-}
-
-/// With one snapshot.
-fn snapshots(terms: u64, entries: u8, crashes: u8) -> Scope {
-    let budget = Budget {
-        entries,
-        crashes: Limit::at_most(crashes),
-        snapshots: Limit::at_most(1),
-        ..Budget::default()
-    };
-    bounded("snapshots", terms, budget)
-}
-
-fn reads(terms: u64, entries: u8, reads: u8) -> Scope {
-    let budget = Budget {
-        entries,
-        reads,
-        ..Budget::default()
-    };
-    bounded("reads", terms, budget)
-}
-
-/// One client with `operations` increments, and the faults that make it retry.
-fn end_to_end(entries: u8, operations: usize, attempts: u32) -> Scope {
-    let budget = Budget {
-        entries,
-        ..Budget::default()
-    };
-    let base = bounded("end-to-end", 1, budget);
-    let plans = base
-        .plans
-        .iter()
-        .take(1)
-        .map(|plan| plan.iter().cycle().take(operations).cloned().collect())
-        .collect();
-    Scope {
-        plans,
-        attempts,
-        ..base
-    }
-}
-
-/// The scope `sessions`, with a first client that increments a counter this many times.
-fn sessions(entries: u8, operations: usize) -> Scope {
-    let budget = Budget {
-        entries,
-        ..Budget::default()
-    };
-    let mut scope = bounded("sessions", 1, budget);
-    scope.plans[0].truncate(operations);
-    scope
-}
-
-fn alone(servers: u64, scope: Scope) -> Scope {
-    Scope { servers, ..scope }
-}
-
-/// With servers that run a pre-vote before an election.
-fn quiet(scope: Scope) -> Scope {
-    Scope {
-        pre_vote: true,
-        ..scope
-    }
-}
-
-fn pipelined(scope: Scope) -> Scope {
-    Scope {
-        window: 2,
-        ..one_by_one(scope)
-    }
-}
-
-fn one_by_one(scope: Scope) -> Scope {
-    Scope { batch: 1, ..scope }
-}
-
-fn without_session(scope: Scope) -> Scope {
-    Scope {
-        with_session: false,
-        ..scope
-    }
-}
-
-/// For mutants that break an assumption of `drop_dead` or `trim_appends`. With these reductions an
-/// obligation fails, and the violation may be hidden.
-fn kept(scope: Scope) -> Scope {
-    Scope {
-        reduction: Reduction {
-            drop_dead: false,
-            trim_appends: false,
-            ..scope.reduction
-        },
-        ..scope
-    }
-}
-
-fn split(scope: Scope) -> Scope {
-    Scope {
-        reduction: Reduction {
-            merge_syncs: false,
-            ..scope.reduction
-        },
-        ..scope
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Directive {
     Propose(u64),
     /// A client sends a read to a server.
     Read(u64),
+    /// The heartbeat timer of a leader fires.
+    Heartbeat(u64),
     /// A server's oldest write becomes durable.
     Sync(u64),
     /// Delivers a message of this kind and term from one server to another. If there are several, the
@@ -29,6 +31,8 @@ pub(super) enum MessageKind {
     VoteRequest,
     Vote,
     Append,
+    /// An AppendEntries request without entries.
+    EmptyAppend,
     /// An AppendEntries request with a read round.
     ReadRound,
     Acknowledgement,
@@ -68,6 +72,7 @@ impl Directive {
             Self::Timeout(server) => (server, Local::ElectionTimeout),
             Self::Propose(server) => (server, Local::Propose),
             Self::Read(server) => (server, Local::Read),
+            Self::Heartbeat(server) => (server, Local::HeartbeatTimeout),
             Self::Sync(server) => (server, Local::Sync),
             Self::Deliver(kind, term, from, to) => {
                 let node = |server| Address::Node(NodeId::new(server));
@@ -76,10 +81,18 @@ impl Directive {
                     .iter()
                     .filter(|envelope| envelope.from == node(from) && envelope.to == node(to))
                     .filter(|envelope| {
-                        described(&envelope.message) == Some((kind, term))
-                            || (kind == MessageKind::Append
-                                && described(&envelope.message)
-                                    == Some((MessageKind::ReadRound, term)))
+                        let found = described(&envelope.message);
+                        match kind {
+                            MessageKind::Append => {
+                                found == Some((MessageKind::Append, term))
+                                    || found == Some((MessageKind::ReadRound, term))
+                            }
+                            MessageKind::EmptyAppend => {
+                                found == Some((MessageKind::Append, term))
+                                    && says(&envelope.message) == 0
+                            }
+                            kind => found == Some((kind, term)),
+                        }
                     })
                     .max_by_key(|envelope| says(&envelope.message))?
                     .clone();
@@ -176,5 +189,43 @@ pub(super) const REFUSED: &[Directive] = {
         Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
         Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
         Read(1), Deliver(Acknowledgement, 4, 3, 1),
+    ]
+};
+
+/// As [`REFUSED`], but server 3 answers the read round while it is still in term 2. Its acknowledgement
+/// arrives when server 1 leads in term 4, and must not confirm a read of that term.
+#[rustfmt::skip]
+pub(super) const CONFIRMED_BEFORE: &[Directive] = {
+    use Directive::*;
+    use MessageKind::*;
+    &[
+        Timeout(1), Deliver(VoteRequest, 2, 1, 2), Deliver(Vote, 2, 2, 1),
+        Deliver(Append, 2, 1, 2), Read(1), Deliver(ReadRound, 2, 1, 3),
+        Timeout(2), Deliver(VoteRequest, 3, 2, 1),
+        Timeout(1), Deliver(VoteRequest, 4, 1, 3), Deliver(Vote, 4, 3, 1),
+        Sync(1), Deliver(Append, 4, 1, 2), Deliver(Acknowledgement, 4, 2, 1),
+        Timeout(2), Deliver(VoteRequest, 5, 2, 3), Deliver(Vote, 5, 3, 2), Propose(2),
+        Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
+        Sync(2), Sync(2),
+        Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
+        Deliver(Append, 5, 2, 3), Deliver(Acknowledgement, 5, 3, 2),
+        Read(1), Deliver(Acknowledgement, 2, 3, 1),
+    ]
+};
+
+/// Server 1 leads in term 2, and a response to a heartbeat opens the pipeline to server 2: three entries
+/// are on the way, and next_index is 5. Server 3 leads in term 3 and replaces the entries of server 1 by
+/// one. Server 1 leads again: its log ends with entry 3.
+#[rustfmt::skip]
+pub(super) const REPLACED: &[Directive] = {
+    use Directive::*;
+    use MessageKind::*;
+    &[
+        Timeout(1), Deliver(VoteRequest, 2, 1, 2), Deliver(Vote, 2, 2, 1),
+        Heartbeat(1), Deliver(EmptyAppend, 2, 1, 2), Deliver(Acknowledgement, 2, 2, 1),
+        Propose(1), Propose(1),
+        Timeout(3), Timeout(3), Deliver(VoteRequest, 3, 3, 2), Deliver(Vote, 3, 2, 3),
+        Deliver(Append, 3, 3, 1),
+        Timeout(1), Deliver(VoteRequest, 4, 1, 2), Deliver(Vote, 4, 2, 1),
     ]
 };

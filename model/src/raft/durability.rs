@@ -165,10 +165,17 @@ impl Raft {
             voted_for: self.voted_for,
         });
         let append_from = match &buffer.snapshot {
+            Some(_) if planted!(self.config, SnapshotWriteLosesSuffix) => None,
             Some(snapshot) => Some(snapshot.last_included_index.next()),
             None => buffer.append_from,
         };
         let append = match append_from {
+            Some(_)
+                if buffer.truncate_from.is_some()
+                    && planted!(self.config, AppendLostWithTruncation) =>
+            {
+                Vec::new()
+            }
             Some(index) => self.log.slice(index, usize::MAX).to_vec(),
             None => Vec::new(),
         };
@@ -207,7 +214,9 @@ impl Raft {
     /// vouch for those positions after that.
     pub(super) fn forget_durable_from(&mut self, index: LogIndex) {
         let last = index.prev();
-        self.durable_index = self.durable_index.min(last);
+        if !planted!(self.config, DurableIndexSurvivesTruncation) {
+            self.durable_index = self.durable_index.min(last);
+        }
         if planted!(self.config, LateNoticeCreditsOverwrittenEntries) {
             return;
         }
@@ -221,17 +230,26 @@ impl Raft {
     /// vote and log.
     pub(super) fn persisted(&mut self, durable: WriteId, buffer: &mut StepBuffer) {
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.id <= durable) {
-            self.durable_index = self.durable_index.max(pending.reach);
+            let reach = if planted!(self.config, SyncCreditsWholeLog) {
+                self.log.last_index()
+            } else {
+                pending.reach
+            };
+            self.durable_index = self.durable_index.max(reach);
             if let Some(last_included) = pending.compacts {
                 self.drop_prefix(last_included, buffer);
             }
         }
-        while let Some(held) = self.held.pop_front_if(|held| held.after <= durable) {
+        let releases_all = planted!(self.config, AnySyncReleasesAll);
+        let is_released = |held: &mut HeldMessage| held.after <= durable || releases_all;
+        while let Some(held) = self.held.pop_front_if(is_released) {
             buffer
                 .sends
                 .push((held.envelope.to, held.envelope.message, Release::Now));
         }
         self.count_own_vote(durable, buffer);
+        #[cfg(feature = "mutants")]
+        self.answer_durable_writes(buffer);
         self.advance_commit_index(buffer);
     }
 

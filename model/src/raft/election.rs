@@ -27,17 +27,23 @@ impl Raft {
     /// Starts an election (§5.2): increments the term, votes for itself and requests votes from all
     /// other servers.
     pub(super) fn become_candidate(&mut self, buffer: &mut StepBuffer) {
-        self.current_term = self.current_term.next();
+        if !(planted!(self.config, RetryKeepsTerm) && matches!(self.role, Role::Candidate(_))) {
+            self.current_term = self.current_term.next();
+        }
         self.voted_for = if planted!(self.config, CandidateForgetsOwnVote) {
             None
         } else {
             Some(self.id)
         };
-        buffer.hard_state = true;
+        buffer.hard_state = !planted!(self.config, CandidacyNotPersisted);
         buffer.arm(Timer::Election);
+        #[cfg(feature = "mutants")]
+        let kept = self.votes_of_earlier_election();
+        #[cfg(not(feature = "mutants"))]
+        let kept = BTreeSet::new();
         self.role = Role::Candidate(Candidate {
             // The candidate's own vote counts like any other: once it is durable (`persisted`).
-            votes: BTreeSet::new(),
+            votes: kept,
             vote_write: self.last_write.next(),
             #[cfg(feature = "mutants")]
             repeated_votes: 0,
@@ -57,7 +63,11 @@ impl Raft {
         if is_repeated && planted!(self.config, VoteRequestsNotRepeated) {
             return;
         }
-        let last = self.log.last_id();
+        let last = if planted!(self.config, CandidateReportsCommittedLog) {
+            self.committed_id()
+        } else {
+            self.log.last_id()
+        };
         let request = Message::RequestVoteRequest(RequestVoteRequest {
             term: self.current_term,
             last_log_index: last.index,

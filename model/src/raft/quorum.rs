@@ -41,6 +41,11 @@ impl Raft {
                 }
                 buffer.arm(Timer::Quorum);
             }
+            Role::Leader(leader)
+                if !leader.reads.is_empty() && planted!(self.config, PendingReadKeepsLeader) =>
+            {
+                buffer.arm(Timer::Quorum);
+            }
             // A server that can reach a majority may now become leader.
             Role::Leader(_) => self.become_follower(self.current_term, None, buffer),
         }
@@ -137,6 +142,10 @@ impl Raft {
                 && !(matches!(self.role, Role::PreCandidate { .. })
                     && planted!(self.config, PreCandidateRefusesOthers)),
         };
+        if response.vote_granted && planted!(self.config, PreVoteRecordedAsVote) {
+            self.voted_for = Some(from);
+            buffer.hard_state = true;
+        }
         if planted!(self.config, PreVoteRaisesTerm) {
             self.observe_term(request.next_term, buffer);
         }
@@ -150,7 +159,9 @@ impl Raft {
         response: &PreVoteResponse,
         buffer: &mut StepBuffer,
     ) {
-        self.observe_term(response.term, buffer);
+        if !planted!(self.config, RefusedPreCandidateKeepsTerm) {
+            self.observe_term(response.term, buffer);
+        }
         if !response.vote_granted {
             return;
         }

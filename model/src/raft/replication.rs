@@ -24,23 +24,35 @@ impl Raft {
     /// Becomes leader: reinitializes `next_index` and `match_index` (Figure 2, volatile state on
     /// leaders) and appends a no-op (§8).
     pub(super) fn become_leader(&mut self, buffer: &mut StepBuffer) {
-        let next_index = self.log.last_index().next();
+        if planted!(self.config, LeaderDropsUncommitted)
+            && self.log.last_index() > self.commit_index
+        {
+            self.truncate_from(self.commit_index.next(), buffer);
+        }
+        let first_index = self.log.last_index().next();
+        let flow = if planted!(self.config, NewLeaderPipelines) {
+            Flow::Pipeline
+        } else {
+            Flow::Probe
+        };
         let followers = self
             .others()
             .map(|id| {
                 #[cfg(feature = "mutants")]
-                let match_index = self
-                    .remembered_matches
-                    .get(&id)
-                    .copied()
-                    .unwrap_or_default();
+                let (next_index, match_index) = match self.remembered_progress.get(&id) {
+                    Some(old) if planted!(self.config, NextIndexSurvivesReElection) => {
+                        (old.next_index, LogIndex::ZERO)
+                    }
+                    Some(old) => (first_index, old.match_index),
+                    None => (first_index, LogIndex::ZERO),
+                };
                 #[cfg(not(feature = "mutants"))]
-                let match_index = LogIndex::ZERO;
+                let (next_index, match_index) = (first_index, LogIndex::ZERO);
                 let progress = Progress {
                     next_index,
                     match_index,
                     read_round: 0,
-                    flow: Flow::Probe,
+                    flow,
                     window: self.least_window(),
                     bytes_in_flight: 0,
                     snapshot_pause: 0,
@@ -52,7 +64,7 @@ impl Raft {
         self.role = Role::Leader(Leader {
             followers,
             uncommitted_bytes: size_of(inherited),
-            first_index: next_index,
+            first_index,
             writes: BTreeMap::new(),
             reads: Vec::new(),
             read_round: 0,
@@ -69,7 +81,9 @@ impl Raft {
             return;
         }
         self.append_as_leader(Payload::Noop, buffer);
-        self.broadcast(buffer);
+        if !planted!(self.config, NoopWaitsForHeartbeat) {
+            self.broadcast(buffer);
+        }
         self.advance_commit_index(buffer);
     }
 
@@ -174,6 +188,8 @@ impl Raft {
         }
         let prev_log_index = if lacks {
             base.index
+        } else if limit == 0 && planted!(self.config, HeartbeatsRepeatNoProbe) {
+            progress.match_index
         } else {
             progress.next_index.prev()
         };
@@ -191,12 +207,23 @@ impl Raft {
             self.config.max_bytes_per_append,
         )
         .to_vec();
+        let entries = if planted!(self.config, OldEntriesSentInNewTerm) {
+            let term = self.current_term;
+            let entries = entries.into_iter();
+            entries.map(|entry| Entry { term, ..entry }).collect()
+        } else {
+            entries
+        };
         let last = prev_log_index.plus(entries.len() as u64);
         if progress.flow == Flow::Pipeline {
             progress.next_index = last.next();
             progress.bytes_in_flight = progress.bytes_in_flight.saturating_add(size_of(&entries));
         }
-        let leader_commit = self.commit_index.min(last);
+        let leader_commit = if planted!(self.config, CommitIndexNotBounded) {
+            self.commit_index
+        } else {
+            self.commit_index.min(last)
+        };
         buffer.send(
             to,
             Message::AppendEntriesRequest(AppendEntriesRequest {
@@ -231,7 +258,13 @@ impl Raft {
         buffer: &mut StepBuffer,
     ) {
         let read_round = request.read_round;
-        if request.term < self.current_term && !planted!(self.config, AcceptsStaleAppends) {
+        if self.refuses_older_term(&request) {
+            if self.leads() && planted!(self.config, LeaderMergesStaleEntries) {
+                self.merge_entries(request.prev_log_index, request.entries, buffer);
+            }
+            if planted!(self.config, StaleLeaderNotAnswered) {
+                return;
+            }
             // The refusal carries the current term, so that a deposed leader learns of it. It names
             // no read round: the sender may lead the current term by now and count its own rounds.
             let read_round = if planted!(self.config, StaleRefusalConfirmsReads) {
@@ -256,6 +289,15 @@ impl Raft {
             if planted!(self.config, FollowerCommitsDespiteConflict) {
                 self.commit_to(request.leader_commit, buffer);
             }
+            if planted!(self.config, ConflictNotAnswered) {
+                return;
+            }
+            let outcome = if planted!(self.config, ConflictAcknowledged) {
+                let match_index = request.prev_log_index;
+                AppendOutcome::Matched { match_index }
+            } else {
+                outcome
+            };
             // The response acknowledges no entry, so it waits for no entry.
             let response = self.append_response(read_round, outcome);
             self.respond_in_term(from, response, buffer);
@@ -267,9 +309,22 @@ impl Raft {
 
         // Figure 2: commit only up to the last entry that this request vouches for. Later entries
         // in this log may not be the leader's.
-        self.commit_to(request.leader_commit.min(last_new), buffer);
+        let committed = match request.leader_commit {
+            _ if planted!(self.config, FollowerCommitsOnAppend) => last_new,
+            beyond if planted!(self.config, CommitIndexNotBounded) => beyond,
+            leader_commit => leader_commit.min(last_new),
+        };
+        self.commit_to(committed, buffer);
+        if !brings_entries && planted!(self.config, HeartbeatsNotAnswered) {
+            return;
+        }
 
         // For the same reason the response acknowledges `last_new`, not the last entry of this log.
+        let last_new = if planted!(self.config, AcknowledgesWholeLog) {
+            self.log.last_index()
+        } else {
+            last_new
+        };
         if planted!(self.config, AppendAcknowledgedBeforeDurable) {
             let match_index = last_new;
             let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
@@ -298,6 +353,14 @@ impl Raft {
             let response = self.append_response(read_round, AppendOutcome::Matched { match_index });
             buffer.send_after_entries(from, response, match_index);
         }
+    }
+
+    /// Whether a request is refused because its sender leads an older term (§5.1).
+    fn refuses_older_term(&self, request: &AppendEntriesRequest) -> bool {
+        request.term < self.current_term
+            && !planted!(self.config, AcceptsStaleAppends)
+            && !(planted!(self.config, AcceptsStaleAppendsThatMatch)
+                && self.find_conflict(request).is_none())
     }
 
     /// Responds to a leader once the term is durable. Before that, a crash could return this server
@@ -330,6 +393,7 @@ impl Raft {
         match self.log.term_at(prev_log_index) {
             Some(term) if term == request.prev_log_term => None,
             Some(_) if planted!(self.config, PrevTermNotCompared) => None,
+            None if planted!(self.config, GapAccepted) => None,
             _ => {
                 // An entry of a later term than the leader's at `prev_log_index` cannot precede it
                 // in the leader's log, so the search skips all such entries (etcd:
@@ -363,7 +427,13 @@ impl Raft {
             match self.log.term_at(index) {
                 // Already in the log. A delayed or duplicated request must not truncate later
                 // entries.
-                Some(term) if term == entry.term => continue,
+                Some(term)
+                    if term == entry.term
+                        && !planted!(self.config, RedeliveredEntriesAppendedAgain) =>
+                {
+                    continue;
+                }
+                Some(term) if term == entry.term => {}
                 Some(_) if planted!(self.config, ConflictingSuffixKept) => continue,
                 Some(_) => self.truncate_from(index, buffer),
                 None => {}
@@ -388,7 +458,11 @@ impl Raft {
         response: &AppendEntriesResponse,
         buffer: &mut StepBuffer,
     ) {
-        self.observe_term(response.term, buffer);
+        if !planted!(self.config, NewerTermInAckIgnored) {
+            self.observe_term(response.term, buffer);
+        }
+        #[cfg(feature = "mutants")]
+        self.confirm_with_older_round(from, response, buffer);
         // An acknowledgement counts only for the leadership that it was sent to.
         if response.term < self.current_term && !planted!(self.config, CountsStaleAcknowledgements)
         {
@@ -410,7 +484,10 @@ impl Raft {
         }
         // A stale-term refusal answers an older request and does not show that the sender follows
         // this leader.
-        if self.config.check_quorum && response.outcome != AppendOutcome::StaleTerm {
+        if self.config.check_quorum
+            && response.outcome != AppendOutcome::StaleTerm
+            && !planted!(self.config, QuorumContactNotNoted)
+        {
             leader.recently_active.insert(from);
         }
         // A response to a request of this term, even a conflict, shows that the follower accepted
@@ -426,6 +503,8 @@ impl Raft {
                     match_index
                 };
                 self.note_match(from, match_index, buffer);
+                #[cfg(feature = "mutants")]
+                self.credit_to_every_follower(match_index, buffer);
             }
             AppendOutcome::Conflict {
                 prev_log_index,
@@ -454,7 +533,12 @@ impl Raft {
                     let agreed = self.log.last_index_up_to(conflict_index, conflict_term);
                     agreed.next()
                 };
-                progress.next_index = hint.min(prev_log_index).max(progress.match_index.next());
+                let least_next = if planted!(self.config, ConflictMovesBelowMatch) {
+                    LogIndex::ZERO.next()
+                } else {
+                    progress.match_index.next()
+                };
+                progress.next_index = hint.min(prev_log_index).max(least_next);
                 progress.flow = Flow::Probe;
                 progress.bytes_in_flight = 0;
                 progress.window = (progress.window / 2).max(least);
@@ -517,11 +601,15 @@ impl Raft {
             progress.bytes_in_flight = 0;
             if most > 0 {
                 progress.flow = Flow::Pipeline;
-            } else if progress.next_index <= last_index {
+            } else if progress.next_index <= last_index
+                && !planted!(self.config, EntriesNotSentAfterProbe)
+            {
                 self.send_append_entries(from, buffer);
             }
         }
-        self.replicate_to(from, 0, buffer);
+        if !planted!(self.config, EntriesNotSentAfterProbe) {
+            self.replicate_to(from, 0, buffer);
+        }
     }
 
     /// The commit rule (§5.3, §5.4.2): commits the highest entry of the current term that a majority holds durably
@@ -536,6 +624,9 @@ impl Raft {
             self.durable_index
         };
         let mut matches = Vec::from_iter(self.is_voter().then_some(own));
+        if planted!(self.config, LeaderCountsItselfTwice) {
+            matches.push(own);
+        }
         let counts_sent = planted!(self.config, CommitsSentEntries);
         matches.extend(leader.followers.values().map(|progress| {
             if counts_sent {
@@ -547,6 +638,8 @@ impl Raft {
         matches.sort_unstable_by(|a, b| b.cmp(a));
         let majority = if planted!(self.config, HalfOfEvenCommits) {
             self.config.voters.len().div_ceil(2)
+        } else if planted!(self.config, HighestMatchCommits) {
+            1
         } else {
             self.config.majority()
         };
@@ -562,7 +655,9 @@ impl Raft {
         };
         let own_term = self.log.term_at(compared) == Some(self.current_term)
             || planted!(self.config, CommitsOlderTermByCounting);
-        if own_term {
+        if own_term && planted!(self.config, CommitsOneEntryMore) {
+            self.commit_to(held_by_majority.next(), buffer);
+        } else if own_term {
             self.commit_to(held_by_majority, buffer);
         }
     }

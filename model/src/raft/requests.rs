@@ -71,8 +71,14 @@ impl Raft {
             Role::Follower { leader, .. } => leader,
             Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
-        for (waiter, _) in requests {
-            buffer.respond(waiter, ResponseBody::NotLeader { hint });
+        for (waiter, request) in requests {
+            let body = match request {
+                LeaderRequest::Read(query) if planted!(self.config, FollowerAnswersReads) => {
+                    ResponseBody::Found(self.store.query(&query))
+                }
+                _ => ResponseBody::NotLeader { hint },
+            };
+            buffer.respond(waiter, body);
         }
     }
 

@@ -66,7 +66,11 @@ impl Raft {
         }
         Snapshot {
             last_included_index: index,
-            last_included_term: self.log.term_at(index).unwrap_or_default(),
+            last_included_term: if planted!(self.config, SnapshotTermIsCurrentTerm) {
+                self.current_term
+            } else {
+                self.log.term_at(index).unwrap_or_default()
+            },
             store,
         }
     }
@@ -82,7 +86,11 @@ impl Raft {
         }
         #[cfg(not(feature = "mutants"))]
         let _ = buffer;
-        let mut base = last_included;
+        let mut base = if planted!(self.config, CompactsBeyondSnapshot) {
+            last_included.next()
+        } else {
+            last_included
+        };
         let mut room = self.config.trailing_bytes;
         while let Some(entry) = self.log.get(base)
             && let Some(left) = room.checked_sub(entry.payload.size())
@@ -146,7 +154,8 @@ impl Raft {
         let is_stale = last_included.index <= self.commit_index
             && !planted!(self.config, StaleSnapshotInstalled);
         let is_held = self.log.term_at(last_included.index) == Some(last_included.term)
-            && !planted!(self.config, StaleSnapshotInstalled);
+            && !planted!(self.config, StaleSnapshotInstalled)
+            && !planted!(self.config, MatchingSuffixDiscarded);
         if is_held {
             // Log Matching: a log that contains this entry contains all entries that the snapshot
             // covers.
@@ -185,8 +194,12 @@ impl Raft {
         self.log.compact_to(last_included);
         self.commit_index = last_included.index;
         self.snapshot_index = last_included.index;
-        self.store = snapshot.store.clone();
-        buffer.snapshot = Some(snapshot);
+        if !planted!(self.config, SnapshotKeepsOldStore) {
+            self.store = snapshot.store.clone();
+        }
+        if !planted!(self.config, InstalledSnapshotNotPersisted) {
+            buffer.snapshot = Some(snapshot);
+        }
     }
 
     /// Updates the progress of a follower that acknowledged a snapshot.

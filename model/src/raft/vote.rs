@@ -64,8 +64,17 @@ impl Raft {
         match self.log.last_id() {
             _ if planted!(self.config, VotesWithoutComparingLogs) => true,
             own if planted!(self.config, ComparesLogsByLength) => last.index >= own.index,
+            own if planted!(self.config, ComparesLogsByTerm) => last.term >= own.term,
+            _ if planted!(self.config, ComparesWithCommittedLog) => last >= self.committed_id(),
             own => last >= own,
         }
+    }
+
+    /// The last committed entry.
+    pub(super) fn committed_id(&self) -> EntryId {
+        let index = self.commit_index;
+        let term = self.log.term_at(index).unwrap_or_default();
+        EntryId { term, index }
     }
 
     /// Collects a vote (§5.2).
@@ -83,7 +92,7 @@ impl Raft {
         let Role::Candidate(candidate) = &mut self.role else {
             return;
         };
-        if response.vote_granted {
+        if response.vote_granted || planted!(self.config, CountsRefusalsAsVotes) {
             // A set, because the same vote may arrive twice.
             let _new = candidate.votes.insert(from);
             #[cfg(feature = "mutants")]

@@ -152,10 +152,12 @@ impl Sessions {
 
     /// Evicts the least recently used session, unless it is in use.
     fn evict(&mut self, now: u64, window: u64, config: &Config) -> bool {
-        let least_recent = self
-            .open
-            .iter()
-            .min_by_key(|(id, session)| (session.last_used, **id));
+        let last_use = |(id, session): &(&SessionId, &Session)| (session.last_used, **id);
+        let least_recent = if planted!(config, MostRecentSessionEvicted) {
+            self.open.iter().max_by_key(last_use)
+        } else {
+            self.open.iter().min_by_key(last_use)
+        };
         let Some((id, session)) = least_recent else {
             return false;
         };
@@ -165,6 +167,8 @@ impl Sessions {
         }
         let unapplied_from = if planted!(config, AppliedSequencesForgotten) {
             0
+        } else if planted!(config, EvictedSequenceOffByOne) {
+            session.unapplied_from() - 1
         } else {
             session.unapplied_from()
         };
@@ -190,11 +194,13 @@ impl Sessions {
     }
 
     /// Marks a session as used.
-    pub(super) fn renew(&mut self, index: LogIndex, session: SessionId) -> Answer {
+    pub(super) fn renew(&mut self, index: LogIndex, session: SessionId, config: &Config) -> Answer {
         let now = self.now(index);
         match self.open.get_mut(&session) {
             Some(session) => {
-                session.last_used = now;
+                if !planted!(config, RenewalNotNoted) {
+                    session.last_used = now;
+                }
                 Answer::SessionRenewed
             }
             None => Answer::SessionExpired,
@@ -218,11 +224,16 @@ impl Sessions {
             }
             return self.expired(write);
         };
-        session.last_used = now;
+        if !planted!(config, SessionUseNotNoted) {
+            session.last_used = now;
+        }
         if planted!(config, CommandAppliedTwice) {
             return apply();
         }
         session.acknowledge(write.acknowledged);
+        if planted!(config, AnswerDiscardedTooEarly) {
+            session.answers.remove(&write.acknowledged);
+        }
         if let Some(answer) = session.answers.get(&write.sequence) {
             return match *answer {
                 Answer::Number { value, .. } if planted!(config, RepeatAnsweredWithOwnVersion) => {
@@ -236,13 +247,22 @@ impl Sessions {
         if write.sequence < session.acknowledged
             && !planted!(config, AcknowledgedSequenceAppliedAgain)
         {
-            return Answer::AlreadyAcknowledged;
+            return match session.answers.last_key_value() {
+                Some((_, latest)) if planted!(config, LowerSequenceGetsLatestAnswer) => {
+                    latest.clone()
+                }
+                _ => Answer::AlreadyAcknowledged,
+            };
         }
         if session.answers.len() >= MAX_RETAINED_ANSWERS {
             return Answer::TooManyUnacknowledged;
         }
         let answer = apply();
-        session.answers.insert(write.sequence, answer.clone());
+        let is_remembered = !matches!(answer, Answer::ConditionFailed { .. })
+            || !planted!(config, FailedConditionNotRemembered);
+        if is_remembered {
+            session.answers.insert(write.sequence, answer.clone());
+        }
         if planted!(config, AnswerNotRetained) {
             session.acknowledge(write.sequence.saturating_add(1));
         }

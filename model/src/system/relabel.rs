@@ -151,10 +151,10 @@ impl Relabel for Raft {
         raft.sort_held();
         #[cfg(feature = "mutants")]
         {
-            raft.remembered_matches = self
-                .remembered_matches
+            raft.remembered_progress = self
+                .remembered_progress
                 .iter()
-                .map(|(id, index)| (names.node(*id), *index))
+                .map(|(id, progress)| (names.node(*id), *progress))
                 .collect();
         }
         raft

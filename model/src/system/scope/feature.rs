@@ -142,9 +142,7 @@ impl Scope {
         // One client must wait for the eviction of another client's session. With two clients, each newly
         // opened session evicts the previous one.
         let room = u32::try_from(self.plans.len()).unwrap_or(u32::MAX);
-        let opened = self
-            .opens_sessions()
-            .then(|| room.saturating_sub(1).max(1));
+        let opened = self.opens_sessions().then(|| room.saturating_sub(1).max(1));
         if let Some(sessions) = self.max_sessions.or(opened) {
             config.max_sessions = config.max_sessions.min(sessions);
         }

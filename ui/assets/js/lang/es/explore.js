@@ -362,6 +362,133 @@ export default {
   'explore.mutant-closed-session-kept': 'Una sesión que su cliente cerró sigue abierta.',
   'explore.mutant-applied-sequences-forgotten':
     'El almacén no registra qué escrituras de una sesión desalojada se aplicaron.',
+  'explore.mutant-vote-forgotten-in-same-term':
+    'Un servidor olvida su voto al seguir a un líder del mismo mandato.',
+  'explore.mutant-compares-logs-by-term':
+    'Los logs se comparan solo por el mandato de la última entrada.',
+  'explore.mutant-compares-with-committed-log':
+    'Un votante compara el log del candidato con sus entradas comprometidas, no con todo su log.',
+  'explore.mutant-candidacy-not-persisted':
+    'Un candidato no guarda en disco ni su mandato nuevo ni su propio voto.',
+  'explore.mutant-newer-term-not-persisted':
+    'Un servidor no guarda en disco un mandato posterior que recibe.',
+  'explore.mutant-counts-refusals-as-votes': 'Un candidato cuenta una respuesta sin mirar su voto.',
+  'explore.mutant-votes-survive-next-election':
+    'Un candidato conserva los votos de su elección anterior.',
+  'explore.mutant-pre-vote-recorded-as-vote':
+    'Un prevoto sustituye al voto del mandato del votante.',
+  'explore.mutant-retry-keeps-term':
+    'Un candidato empieza su elección siguiente en el mismo mandato.',
+  'explore.mutant-candidate-reports-committed-log':
+    'Un candidato declara como última entrada su última entrada comprometida.',
+  'explore.mutant-refused-pre-candidate-keeps-term':
+    'Un precandidato ignora el mandato posterior de una negativa.',
+  'explore.mutant-quorum-contact-not-noted': 'Un líder no anota qué seguidores respondieron.',
+  'explore.mutant-pending-read-keeps-leader':
+    'Un líder con una lectura pendiente sigue siendo líder sin mayoría.',
+  'explore.mutant-leader-drops-uncommitted':
+    'Un líder nuevo elimina las entradas que no sabe comprometidas.',
+  'explore.mutant-next-index-survives-re-election':
+    'next_index se conserva hasta el siguiente liderazgo de un servidor.',
+  'explore.mutant-new-leader-pipelines':
+    'Un líder nuevo envía entradas seguidas antes de que un seguidor haya respondido.',
+  'explore.mutant-conflict-moves-below-match':
+    'La pista de un conflicto tardío lleva next_index a entradas que el seguidor ya confirmó.',
+  'explore.mutant-accepts-stale-appends-that-match':
+    'Se acepta un AppendEntries de un mandato anterior si la entrada precedente coincide.',
+  'explore.mutant-leader-merges-stale-entries':
+    'Un líder incorpora a su log las entradas de un líder anterior.',
+  'explore.mutant-gap-accepted': 'Se aceptan entradas aunque falta la entrada precedente.',
+  'explore.mutant-redelivered-entries-appended-again':
+    'Se añaden otra vez entradas que ya están en el log.',
+  'explore.mutant-old-entries-sent-in-new-term':
+    'Un líder envía entradas de mandatos anteriores con su propio mandato.',
+  'explore.mutant-commit-index-not-bounded':
+    'Ni el líder ni el seguidor limitan el índice de commit a la última entrada de la petición.',
+  'explore.mutant-follower-commits-on-append': 'Un seguidor compromete las entradas al añadirlas.',
+  'explore.mutant-acknowledges-whole-log':
+    'Un acuse cubre todo el log del seguidor, no la petición.',
+  'explore.mutant-conflict-acknowledged':
+    'Un seguidor cuyo log está en conflicto con una petición la confirma.',
+  'explore.mutant-ack-credited-to-every-follower': 'El acuse de un seguidor cuenta para todos.',
+  'explore.mutant-leader-counts-itself-twice':
+    'La regla de commit cuenta dos veces el log del propio líder.',
+  'explore.mutant-highest-match-commits':
+    'Una entrada se compromete en cuanto la tiene un servidor.',
+  'explore.mutant-commits-one-entry-more':
+    'Se compromete también la entrada siguiente a la última que tiene una mayoría.',
+  'explore.mutant-answered-when-durable-on-leader':
+    'Una escritura se responde cuando está en el disco del líder.',
+  'explore.mutant-deposed-leader-answers-writes':
+    'Un líder que deja de serlo responde a sus escrituras pendientes como si estuvieran comprometidas.',
+  'explore.mutant-deposed-leader-answers-reads':
+    'Un líder que deja de serlo responde a sus lecturas pendientes.',
+  'explore.mutant-follower-answers-reads': 'Un seguidor responde a una lectura linealizable.',
+  'explore.mutant-stale-acknowledgement-confirms-reads':
+    'Un acuse de un mandato anterior confirma una lectura del mandato actual.',
+  'explore.mutant-durable-index-survives-truncation':
+    'Las entradas en posiciones truncadas siguen contando como guardadas en disco.',
+  'explore.mutant-append-lost-with-truncation':
+    'Una escritura que trunca el log no añade las entradas nuevas.',
+  'explore.mutant-sync-credits-whole-log':
+    'El fin de cualquier escritura en disco da por guardado todo el log.',
+  'explore.mutant-any-sync-releases-all':
+    'El fin de cualquier escritura en disco libera los mensajes que esperan escrituras posteriores.',
+  'explore.mutant-snapshot-term-is-current-term':
+    'Una instantánea registra el mandato actual del servidor, no el de su última entrada.',
+  'explore.mutant-snapshot-keeps-old-store':
+    'Una instantánea instalada sustituye al log, pero no al almacén.',
+  'explore.mutant-matching-suffix-discarded':
+    'Una instantánea sustituye a todo el log aunque el log contiene su última entrada.',
+  'explore.mutant-installed-snapshot-not-persisted':
+    'Una instantánea instalada no se guarda en disco.',
+  'explore.mutant-snapshot-write-loses-suffix':
+    'La escritura en disco de una instantánea omite las entradas posteriores.',
+  'explore.mutant-restart-forgets-snapshot':
+    'Un servidor que arranca de nuevo no carga su instantánea.',
+  'explore.mutant-compacts-beyond-snapshot':
+    'La compactación elimina la primera entrada posterior a la instantánea.',
+  'explore.mutant-lower-sequence-gets-latest-answer':
+    'Una escritura tardía con un número de secuencia menor recibe la última respuesta de su sesión.',
+  'explore.mutant-failed-condition-not-remembered':
+    'No se guarda la respuesta a una escritura cuya condición no se cumplió.',
+  'explore.mutant-answer-discarded-too-early':
+    'Se descarta también la respuesta al primer número de secuencia sin confirmar.',
+  'explore.mutant-most-recent-session-evicted': 'Se desaloja la sesión usada más recientemente.',
+  'explore.mutant-session-use-not-noted': 'Una escritura no marca su sesión como usada.',
+  'explore.mutant-renewal-not-noted': 'La renovación de una sesión no la marca como usada.',
+  'explore.mutant-evicted-sequence-off-by-one':
+    'El registro de una sesión desalojada toma su última escritura aplicada por una que nunca se aplicó.',
+  'explore.mutant-later-version-accepted':
+    'Compare-and-set acepta cualquier versión posterior de la clave.',
+  'explore.mutant-increment-wraps': 'Un incremento más allá de 64 bits da la vuelta.',
+  'explore.mutant-text-counts-as-zero': 'Un incremento trata como 0 un valor que no es un número.',
+  'explore.mutant-delete-keeps-key': 'Un borrado se responde, pero la clave se conserva.',
+  'explore.mutant-expired-taken-for-not-done':
+    'Un cliente toma una sesión caducada por «no hecho».',
+  'explore.mutant-sequence-reused':
+    'Un cliente usa otra vez el número de secuencia de su escritura anterior.',
+  'explore.mutant-request-id-reused':
+    'Un cliente usa otra vez el identificador de su petición anterior.',
+  'explore.mutant-session-left-after-unknown':
+    'Un cliente deja su sesión tras una escritura de resultado desconocido, y nada da por cerrada esa escritura.',
+  'explore.mutant-interrupted-write-renumbered':
+    'Una escritura que un cambio de líder interrumpe se reintenta con otro número de secuencia.',
+  'explore.mutant-proxy-downgrades-reads':
+    'Un proxy que no conoce al líder envía una lectura linealizable como lectura posiblemente antigua.',
+  'explore.mutant-heartbeats-not-answered': 'Un seguidor no responde a un latido.',
+  'explore.mutant-heartbeats-repeat-no-probe':
+    'Un latido a un seguidor que no ha respondido empieza en su match_index, no en next_index.',
+  'explore.mutant-entries-not-sent-after-probe':
+    'La respuesta a un sondeo no provoca el envío de entradas.',
+  'explore.mutant-noop-waits-for-heartbeat':
+    'Un líder nuevo envía su no-op con el latido siguiente.',
+  'explore.mutant-conflict-not-answered':
+    'Un seguidor cuyo log está en conflicto con una petición no responde.',
+  'explore.mutant-stale-leader-not-answered':
+    'Se descarta un AppendEntries de un mandato anterior, y quien lo envió nunca conoce el nuevo.',
+  'explore.mutant-newer-term-in-ack-ignored':
+    'Un líder ignora el mandato posterior de una respuesta a AppendEntries.',
   'explore.predicate-leader': 'Un servidor es líder.',
   'explore.predicate-split-vote':
     'Dos candidatos se reparten los votos de un mandato y ninguno puede ya ganarlo.',
@@ -402,6 +529,8 @@ export default {
     'Simulación con reloj: los servidores siguen un reloj, con temporizadores aleatorios y varias semillas. De otras ejecuciones no se afirma nada.',
   'explore.scenario-unheard':
     'Se elige un líder; después no recibe los mensajes de los demás servidores.',
+  'explore.scenario-unheard-reader':
+    'Un líder con una lectura pendiente no recibe los mensajes de los demás servidores.',
   'explore.scenario-outdated':
     'Quedan dos servidores: uno en un mandato posterior, el otro con el log más largo.',
   'explore.scenario-returns':

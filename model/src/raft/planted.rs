@@ -1,0 +1,103 @@
+//! The parts of planted bugs that would interrupt the rules that they break. The switches are at the
+//! rules; this module exists in checker builds only.
+
+use super::*;
+use crate::{AppendEntriesResponse, mutant::planted, store::Answer};
+
+impl Raft {
+    /// The votes of the candidacy that ends, if the bug is planted that counts them again.
+    pub(super) fn votes_of_earlier_election(&mut self) -> BTreeSet<NodeId> {
+        let mut votes = match &mut self.role {
+            Role::Candidate(candidate) if planted!(self.config, VotesSurviveNextElection) => {
+                core::mem::take(&mut candidate.votes)
+            }
+            _ => BTreeSet::new(),
+        };
+        votes.remove(&self.id);
+        votes
+    }
+
+    /// Answers the requests of a leader that steps down as if it still led.
+    pub(super) fn answer_requests_of_lost_leadership(&mut self, buffer: &mut StepBuffer) {
+        let answers = self.future_answers(self.log.last_index());
+        let Role::Leader(old) = &mut self.role else {
+            return;
+        };
+        if planted!(self.config, DeposedLeaderAnswersReads) {
+            for read in old.reads.drain(..) {
+                let found = self.store.query(&read.query);
+                buffer.respond(read.waiter, ResponseBody::Found(found));
+            }
+        }
+        if planted!(self.config, DeposedLeaderAnswersWrites) {
+            for (index, answer) in answers {
+                if let Some(waiter) = old.writes.remove(&index) {
+                    buffer.respond(waiter, ResponseBody::Applied(answer));
+                }
+            }
+        }
+    }
+
+    /// Answers the writes whose entries are durable on the leader's own disk.
+    pub(super) fn answer_durable_writes(&mut self, buffer: &mut StepBuffer) {
+        if !planted!(self.config, AnsweredWhenDurableOnLeader) {
+            return;
+        }
+        let answers = self.future_answers(self.durable_index);
+        if let Role::Leader(leader) = &mut self.role {
+            for (index, answer) in answers {
+                if let Some(waiter) = leader.writes.remove(&index) {
+                    buffer.respond(waiter, ResponseBody::Applied(answer));
+                }
+            }
+        }
+    }
+
+    /// The answers that the uncommitted entries up to `last` would receive.
+    fn future_answers(&self, last: LogIndex) -> Vec<(LogIndex, Answer)> {
+        let first = self.commit_index.next();
+        let count = last.get().saturating_sub(self.commit_index.get());
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut store = self.store.clone();
+        let entries = self.log.slice(first, count).iter();
+        let answers = entries.map(|entry| {
+            let answer = store.apply(&entry.payload, &self.config);
+            (store.last_applied(), answer)
+        });
+        answers.collect()
+    }
+
+    /// Takes the read round of an acknowledgement of an older term for one of this leadership.
+    pub(super) fn confirm_with_older_round(
+        &mut self,
+        from: NodeId,
+        response: &AppendEntriesResponse,
+        buffer: &mut StepBuffer,
+    ) {
+        if !planted!(self.config, StaleAcknowledgementConfirmsReads)
+            || response.term >= self.current_term
+        {
+            return;
+        }
+        if let Role::Leader(leader) = &mut self.role
+            && let Some(progress) = leader.followers.get_mut(&from)
+        {
+            let round = response.read_round.min(leader.read_round);
+            progress.read_round = progress.read_round.max(round);
+            self.serve_reads(buffer);
+        }
+    }
+
+    /// Credits the acknowledgement of one follower to all of them.
+    pub(super) fn credit_to_every_follower(
+        &mut self,
+        match_index: LogIndex,
+        buffer: &mut StepBuffer,
+    ) {
+        if planted!(self.config, AckCreditedToEveryFollower) {
+            for id in self.others().collect::<Vec<_>>() {
+                self.note_match(id, match_index, buffer);
+            }
+        }
+    }
+}
