@@ -17,6 +17,7 @@ pub mod obligation;
 pub mod process;
 pub mod properties;
 pub mod reduction;
+pub mod refinement;
 pub mod relabel;
 mod relevance;
 pub mod scope;
@@ -37,6 +38,7 @@ pub use properties::{
     pair::Facet,
 };
 pub use reduction::{Reduction, Relevance};
+pub use refinement::{AbstractAction, ActionCounts, ActionKind};
 pub use relabel::{Permutation, Relabel};
 pub use scope::{Budget, Limit, Scope, Usage};
 pub use stateright_model::RaftModel;

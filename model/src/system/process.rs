@@ -2,6 +2,7 @@
 
 use super::{
     properties::{Violation, history::Observation},
+    refinement::AbstractAction,
     scope::Usage,
     witness::{Witness, Witnesses},
 };
@@ -114,6 +115,8 @@ pub struct LocalStep {
     pub cost: Usage,
     /// The witnesses reached.
     pub witnesses: Witnesses,
+    /// The actions of the abstract Raft that the step is mapped to.
+    pub actions: Vec<AbstractAction>,
     /// The property that the step violates.
     pub violation: Option<Violation>,
 }
@@ -127,6 +130,7 @@ impl LocalStep {
             observed: Vec::new(),
             cost: Usage::default(),
             witnesses: Witnesses::default(),
+            actions: Vec::new(),
             violation: None,
         }
     }

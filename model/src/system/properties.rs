@@ -91,6 +91,9 @@ properties! {
     CommitsOwnTerm = "Leaders commit in their own term";
     /// The invariants that every server checks after every step, in deployment too.
     Invariants = "Always-on invariants";
+    /// Each step of a server is a sequence of actions of the proved abstract Raft, or changes none of its
+    /// facts.
+    Refinement = "Steps refine the abstract Raft";
 }
 
 impl fmt::Display for Property {

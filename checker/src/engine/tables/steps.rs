@@ -5,8 +5,8 @@ use crate::step_guard;
 use model::{
     Envelope, Role,
     system::{
-        Flaw, Local, LocalStep, Observation, Permutation, Process, Relabel, Relevance, Usage,
-        Violation, Witness, Witnesses,
+        ActionCounts, Flaw, Local, LocalStep, Observation, Permutation, Process, Relabel,
+        Relevance, Usage, Violation, Witness, Witnesses,
     },
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -68,6 +68,8 @@ pub(crate) struct Delivery {
     pub(crate) eager: Sends,
     /// Their witnesses.
     pub(crate) eager_witnesses: Witnesses,
+    /// The actions of the abstract Raft that the results are mapped to.
+    pub(super) actions: ActionCounts,
 }
 
 /// A [`LocalStep`] in ids.
@@ -111,6 +113,7 @@ impl Tables {
             eager_count: 0,
             eager: Sends::new(),
             eager_witnesses: Witnesses::default(),
+            actions: ActionCounts::default(),
         };
         let mut eager: Vec<Envelope> = Vec::new();
         for local in &locals {
@@ -119,6 +122,7 @@ impl Tables {
                 continue;
             };
             drop(running);
+            delivery.actions.add_all(&step.actions);
             if self.scope().reduction.send_early && self.transitions.is_eager(&step, &state) {
                 delivery.eager_count += 1;
                 delivery.eager_witnesses.add_all(step.witnesses);
@@ -134,6 +138,16 @@ impl Tables {
             self.delivered.write().push(key);
             Arc::new(delivery)
         }))
+    }
+
+    /// The number of actions of the abstract Raft of all results. Each step counts once, however many states
+    /// have it.
+    pub(crate) fn actions(&self) -> ActionCounts {
+        let mut all = ActionCounts::default();
+        for delivery in self.deliveries.read().values() {
+            all += delivery.actions;
+        }
+        all
     }
 
     /// The keys inserted after the first `seen`: process, sender's process index and message.
@@ -230,6 +244,7 @@ impl Tables {
             observed: effect.observed.clone(),
             cost: effect.cost,
             witnesses: effect.witnesses,
+            actions: Vec::new(),
             violation: effect.violation.clone(),
         };
         match self

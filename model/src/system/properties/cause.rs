@@ -157,6 +157,57 @@ causes! {
     /// A step panicked.
     StepPanicked { process: String, message: String }
         = "the step of {process} panicked: {message}";
+    /// A server voted without a request for that vote.
+    VotedWithoutRequest { server: NodeId, term: Term, candidate: NodeId }
+        = "server {server} voted in term {term} for server {candidate}, which did not request that vote";
+    /// A server voted for a candidate whose log is outdated.
+    VotedForOutdatedLog { server: NodeId, term: Term, candidate: NodeId, index: LogIndex, entry_term: Term }
+        = "server {server} voted in term {term} for server {candidate}, whose log is less up-to-date than its own, which ends with entry {index} of term {entry_term}";
+    /// A server became a candidate again in one term, or with another log.
+    StoodTwice { server: NodeId, term: Term }
+        = "server {server} became a candidate of term {term} again, or changed its log as a candidate";
+    /// A candidate counted a vote that it did not receive.
+    CountedMissingVote { server: NodeId, other: NodeId, term: Term }
+        = "server {server} counted a vote of server {other} in term {term} that it did not receive";
+    /// A server became leader without a candidacy that is on its disk.
+    LedWithoutCandidacy { server: NodeId, term: Term }
+        = "server {server} became leader of term {term}, but it was no candidate of that term with its own vote on its disk";
+    /// A server became leader without the votes of a majority.
+    ElectedWithoutMajority { server: NodeId, term: Term, votes: u64, voters: u64 }
+        = "server {server} became leader of term {term} with {votes} of {voters} votes";
+    /// A leader appended an entry of another term.
+    AppendedOtherTerm { server: NodeId, term: Term, index: LogIndex, entry_term: Term }
+        = "server {server} led term {term} and appended entry {index} of term {entry_term}";
+    /// A leader's `match_index` has no acknowledgement.
+    MatchedWithoutAcknowledgement { server: NodeId, other: NodeId, term: Term, index: LogIndex }
+        = "server {server} has match_index {index} for server {other}, which did not acknowledge that entry in term {term}";
+    /// A server changed its log, but not to that of the leader.
+    LogNotFromLeader { server: NodeId, term: Term, index: LogIndex }
+        = "server {server} changed its log, and no message shows that the leader of term {term} has this log up to entry {index}";
+    /// The pending writes do not produce the log in memory.
+    DiskDiffersFromMemory { server: NodeId, index: LogIndex }
+        = "the pending writes of server {server} do not produce its log in memory, which ends with entry {index}";
+    /// A server takes entries for durable that are not on its disk.
+    DurableIndexAhead { server: NodeId, index: LogIndex }
+        = "server {server} takes its log up to entry {index} for durable, but its disk and its pending writes do not have it";
+    /// A disk lost entries without a conflict with the leader's log.
+    DurableEntriesLost { server: NodeId, index: LogIndex }
+        = "the disk of server {server} lost entry {index} without a conflict with the log of a leader";
+    /// An acknowledgement is not covered by the disk and the leader's log.
+    AcknowledgedOtherLog { server: NodeId, term: Term, index: LogIndex }
+        = "server {server} acknowledged entry {index} in term {term}, but its disk, in this term, is not known to have the log of the leader up to it";
+    /// A server moved its commit index without the leader's message.
+    LearnedNotCommitted { server: NodeId, index: LogIndex }
+        = "server {server} moved its commit index to entry {index}, and no message shows that its log is committed up to there";
+    /// A server sent entries that are not the log of a leader.
+    SentOtherLog { server: NodeId, term: Term, index: LogIndex }
+        = "server {server} sent a log up to entry {index} that is not its log as the leader of term {term}";
+    /// A leader sent a commit index beyond its own.
+    SentCommitIndexAhead { server: NodeId, index: LogIndex, commit_index: LogIndex }
+        = "server {server} sent the commit index {index}, but its own is {commit_index}";
+    /// A server restarted with another state than that of its disk.
+    RestartDiffersFromDisk { server: NodeId }
+        = "server {server} restarted with more or less than the state on its disk";
     /// An invariant of one server does not hold after a step.
     InvariantViolated { server: NodeId, invariant: Invariant }
         = "after this step of server {server}: {invariant}";

@@ -228,7 +228,7 @@ pub struct Transition {
 struct CompiledAction {
     parameters: Vec<Sort>,
     /// For each parameter, the conditions that refer to it and to earlier ones only.
-    guards: Vec<Vec<Code>>,
+    guards: Vec<Vec<(&'static str, Code)>>,
     updates: Vec<CompiledUpdate>,
 }
 
@@ -278,7 +278,8 @@ impl Evaluator {
             let mut guards = vec![Vec::new(); action.parameters.len() + 1];
             for guard in &action.guards {
                 let last = needed(&guard.formula, &scope);
-                guards[last].push(compiler.compile(&guard.formula, &mut scope));
+                let code = compiler.compile(&guard.formula, &mut scope);
+                guards[last].push((guard.name, code));
             }
             let updates = action.updates.iter();
             CompiledAction {
@@ -405,9 +406,19 @@ impl Evaluator {
     /// # Panics
     /// If the action or the values of its parameters do not exist.
     pub fn is_enabled(&self, step: Step, facts: &Facts) -> bool {
+        self.false_guards(step, facts).next().is_none()
+    }
+
+    /// The guards of a step that are false in a state.
+    ///
+    /// # Panics
+    /// If the action or the values of its parameters do not exist.
+    pub fn false_guards(&self, step: Step, facts: &Facts) -> impl Iterator<Item = &'static str> {
         let mut assignment = step.assignment();
-        let mut guards = self.actions[step.action].guards.iter().flatten();
-        guards.all(|guard| self.is_true(guard, &mut assignment, facts))
+        let guards = self.actions[step.action].guards.iter().flatten();
+        guards.filter_map(move |(name, guard)| {
+            (!self.is_true(guard, &mut assignment, facts)).then_some(*name)
+        })
     }
 
     /// The effect of a step on a state, whether or not its guards hold.
@@ -440,7 +451,7 @@ impl Evaluator {
         let guards = &compiled.guards[given];
         if !guards
             .iter()
-            .all(|guard| self.is_true(guard, assignment, facts))
+            .all(|(_, guard)| self.is_true(guard, assignment, facts))
         {
             return;
         }

@@ -5,8 +5,10 @@ use crate::system::{
     flaw::flawed,
     process::{DIRECT_READER, DIRECT_WRITER, Local, LocalStep, Process, Running, Server},
     properties::{
-        Cause, Property, history::Observation, linearizability::OperationId, step as properties,
+        Cause, Property, Violation, history::Observation, linearizability::OperationId,
+        step as properties,
     },
+    refinement::{self, AbstractAction, Incoming, RaftStep},
     scope::Usage,
     transition_system::TransitionSystem,
     witness::{Witness, Witnesses},
@@ -204,6 +206,9 @@ impl TransitionSystem {
                 durable_term: server.disk.hard_state.current_term,
             }
         }));
+        self.record_refinement(&mut step, |_| {
+            refinement::check_restart(&raft, &server.disk)
+        });
         if raft.voted_for.is_some() {
             step.witnesses.add(Witness::VoteSurvivedCrash);
         }
@@ -274,6 +279,7 @@ impl TransitionSystem {
         };
         let before = running.clone();
         let marks = Watermarks::new(&running.raft);
+        let incoming = Incoming::new(&event);
         let effects: Effects = running.raft.step(event);
         running.unsynced.extend(effects.write.clone());
         let after = running.clone();
@@ -326,7 +332,28 @@ impl TransitionSystem {
                 _ => step.sent.push(envelope),
             }
         }
+        let raft_step = RaftStep {
+            before: &before,
+            after: &after,
+            disk: &disk,
+            incoming: &incoming,
+            effects: &effects,
+        };
+        self.record_refinement(step, |actions| raft_step.check(actions));
         !effects.sends.is_empty() && !after.unsynced.is_empty()
+    }
+
+    /// Maps a part of a step to actions of the abstract Raft, if that is checked.
+    fn record_refinement(
+        &self,
+        step: &mut LocalStep,
+        check: impl FnOnce(&mut Vec<AbstractAction>) -> Result<(), Cause>,
+    ) {
+        if self.scope.properties.contains(Property::Refinement)
+            && let Err(cause) = check(&mut step.actions)
+        {
+            step.record_verdict(Err(Violation::new(Property::Refinement, cause)));
+        }
     }
 
     /// Makes the oldest pending write durable. Returns false if there is none.
@@ -345,7 +372,11 @@ impl TransitionSystem {
         server.disk.apply(&write);
         let verdict =
             properties::check_disk(server.id, &before, &server.disk, self.scope.properties);
+        let (raft, disk) = (running.raft.clone(), server.disk.clone());
         step.record_verdict(verdict);
+        self.record_refinement(step, |actions| {
+            refinement::check_sync(&raft, &before, &disk, actions)
+        });
         self.run(step, Event::Persisted(write.id));
         true
     }

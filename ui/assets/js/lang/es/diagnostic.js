@@ -80,6 +80,40 @@ export default {
   'diagnostic.LogDiffersFromWrites':
     'el log del servidor {server} no es el resultado de sus escrituras',
   'diagnostic.StepPanicked': 'el paso de {process} terminó con un error del programa: {message}',
+  'diagnostic.VotedWithoutRequest':
+    'el servidor {server} votó en el mandato {term} por el servidor {candidate}, que no pidió ese voto',
+  'diagnostic.VotedForOutdatedLog':
+    'el servidor {server} votó en el mandato {term} por el servidor {candidate}, cuyo log está menos al día que el suyo, que acaba con la entrada {index} del mandato {entry_term}',
+  'diagnostic.StoodTwice':
+    'el servidor {server} volvió a ser candidato del mandato {term}, o cambió su log siendo candidato',
+  'diagnostic.CountedMissingVote':
+    'el servidor {server} contó un voto del servidor {other} en el mandato {term} que no recibió',
+  'diagnostic.LedWithoutCandidacy':
+    'el servidor {server} pasó a ser líder del mandato {term}, pero no era candidato de ese mandato con su propio voto en disco',
+  'diagnostic.ElectedWithoutMajority':
+    'el servidor {server} pasó a ser líder del mandato {term} con {votes} de {voters} votos',
+  'diagnostic.AppendedOtherTerm':
+    'el servidor {server} era líder del mandato {term} y añadió la entrada {index} del mandato {entry_term}',
+  'diagnostic.MatchedWithoutAcknowledgement':
+    'el servidor {server} tiene match_index {index} para el servidor {other}, que no confirmó esa entrada en el mandato {term}',
+  'diagnostic.LogNotFromLeader':
+    'el servidor {server} cambió su log, y ningún mensaje muestra que el líder del mandato {term} tenga ese log hasta la entrada {index}',
+  'diagnostic.DiskDiffersFromMemory':
+    'las escrituras pendientes del servidor {server} no producen su log en memoria, que acaba con la entrada {index}',
+  'diagnostic.DurableIndexAhead':
+    'el servidor {server} da por guardado su log hasta la entrada {index}, pero su disco y sus escrituras pendientes no lo tienen',
+  'diagnostic.DurableEntriesLost':
+    'el disco del servidor {server} perdió la entrada {index} sin un conflicto con el log de un líder',
+  'diagnostic.AcknowledgedOtherLog':
+    'el servidor {server} confirmó la entrada {index} en el mandato {term}, pero no consta que su disco, en ese mandato, tenga el log del líder hasta ella',
+  'diagnostic.LearnedNotCommitted':
+    'el servidor {server} movió su índice de commit a la entrada {index}, y ningún mensaje muestra que su log esté comprometido hasta ahí',
+  'diagnostic.SentOtherLog':
+    'el servidor {server} envió un log hasta la entrada {index} que no es su log como líder del mandato {term}',
+  'diagnostic.SentCommitIndexAhead':
+    'el servidor {server} envió el índice de commit {index}, pero el suyo es {commit_index}',
+  'diagnostic.RestartDiffersFromDisk':
+    'el servidor {server} arrancó con más o con menos que el estado de su disco',
   'diagnostic.InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
 
   // Bounds and worlds.

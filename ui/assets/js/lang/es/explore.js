@@ -582,6 +582,8 @@ export default {
     'Un líder solo mueve su índice de commit a una entrada de su propio mandato (figura 8).',
   'explore.about-property-alwaysoninvariants':
     'Las comprobaciones de cada servidor después de cada paso, también en producción.',
+  'explore.about-property-stepsrefinetheabstractraft':
+    'Cada paso de un servidor es una serie de acciones del Raft abstracto demostrado, o no cambia ninguno de sus hechos.',
   'explore.about-property-progress':
     'Sin más fallos, el clúster siempre puede elegir un líder, comprometer una entrada nueva y responder a sus clientes.',
   'explore.about-property-stability': 'Un líder en contacto con una mayoría sigue siendo líder.',

@@ -257,6 +257,7 @@ export default {
   'stage.property-commitsaredurableonamajority': 'Lo comprometido está en disco en una mayoría',
   'stage.property-leaderscommitintheirownterm': 'Los líderes comprometen en su propio mandato',
   'stage.property-alwaysoninvariants': 'Invariantes permanentes',
+  'stage.property-stepsrefinetheabstractraft': 'Los pasos refinan el Raft abstracto',
   'stage.witness-leader-elected': 'líder elegido',
   'stage.witness-re-election': 'reelección',
   'stage.witness-vote-refused-for-its-log': 'voto negado por su log',

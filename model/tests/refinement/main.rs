@@ -1,0 +1,196 @@
+//! Real steps, compared with the formulas of the abstract protocol.
+//!
+//! The property *Steps refine the abstract Raft* checks guards by code of its own. Here the evaluation of the
+//! formulas executes the same steps.
+
+mod mutants;
+
+use model::system::{
+    Action, ActionKind, Budget, Limit, LocalStep, Process, Properties, Scope, System,
+    TransitionSystem,
+    refinement::ground::GroundStep,
+    spec::{
+        Evaluator, Protocol, Universe,
+        evaluation::Step,
+        signature::{Relation, Sort},
+    },
+};
+use std::collections::BTreeMap;
+
+/// Random numbers from a seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let bound = u64::try_from(bound).expect("it fits");
+        usize::try_from((mixed ^ (mixed >> 31)) % bound).expect("it is less than the bound")
+    }
+}
+
+/// Scopes whose logs fit a small universe: few terms, few entries, no snapshot.
+fn scopes() -> Vec<Scope> {
+    let mut together = Scope::new("together", "merged syncs and restarts");
+    together.terms = 2;
+    together.budget = Budget {
+        entries: 1,
+        crashes: Limit::Any,
+        ..Budget::default()
+    };
+    let mut split = together.clone();
+    split.reduction.merge_syncs = false;
+    split.reduction.merge_restarts = false;
+    let mut session = split.clone();
+    session.terms = 1;
+    session.with_session = true;
+    let mut quorum = together.clone();
+    (quorum.pre_vote, quorum.check_quorum) = (true, true);
+    quorum.reduction.merge_syncs = false;
+    vec![together, split, session, quorum]
+}
+
+/// Random runs of a scope. Calls `visit` with each step that is taken.
+fn walk(scope: &Scope, seeds: u64, mut visit: impl FnMut(&System, &Action, &LocalStep)) {
+    let transitions = TransitionSystem::new(scope.clone());
+    for seed in 0..seeds {
+        let mut random = Random(seed);
+        let mut system = transitions.start();
+        for _ in 0..60 {
+            let actions = transitions.actions(&system);
+            if actions.is_empty() {
+                break;
+            }
+            let action = &actions[random.below(actions.len())];
+            let process = &system.processes[action.process];
+            let Some(step) = transitions.local_step(process, &action.local) else {
+                continue;
+            };
+            visit(&system, action, &step);
+            if let Some((next, _)) = transitions.next(&system, action) {
+                system = next;
+            }
+        }
+    }
+}
+
+#[test]
+fn actions_are_those_of_the_abstract_protocol() {
+    let protocol = Protocol::raft();
+    let names: Vec<&str> = protocol.actions.iter().map(|action| action.name).collect();
+    let kinds: Vec<&str> = ActionKind::ALL.iter().map(|kind| kind.name()).collect();
+    assert_eq!(kinds, names);
+}
+
+/// Each action that a real step is mapped to is enabled, and their effects explain every claim.
+#[test]
+fn formulas_permit_the_actions_of_real_steps() {
+    let evaluator = Evaluator::new(&Protocol::raft(), Universe::new(3, 3, 4, 1));
+    let mut taken: BTreeMap<ActionKind, usize> = BTreeMap::new();
+    let mut compared = 0;
+    for scope in scopes() {
+        walk(&scope, 60, |system, action, step| {
+            assert_eq!(step.violation, None);
+            let before = &system.processes[action.process];
+            let Some(ground) = GroundStep::new(&evaluator, before, &action.local, step) else {
+                return;
+            };
+            assert_eq!(
+                ground.differences,
+                Vec::<String>::new(),
+                "{}: {:?}\n{:?}\nbefore {before:?}\nafter {:?}",
+                scope.name,
+                action.local,
+                step.actions,
+                step.next
+            );
+            compared += 1;
+            for transition in &ground.transitions {
+                assert!(evaluator.permits(transition));
+                *taken
+                    .entry(ActionKind::ALL[transition.step.action])
+                    .or_default() += 1;
+            }
+        });
+    }
+    assert!(compared > 1_000, "{compared} steps");
+    for kind in ActionKind::ALL {
+        assert!(taken.get(kind).is_some_and(|count| *count > 5), "{taken:?}");
+    }
+}
+
+/// A step without the property is not mapped.
+#[test]
+fn actions_are_counted_only_if_the_property_is_checked() {
+    let mut scope = scopes().remove(0);
+    let mut count = |properties: Properties| {
+        scope.properties = properties;
+        let mut actions = 0;
+        walk(&scope, 3, |_, _, step| actions += step.actions.len());
+        actions
+    };
+    assert!(count(Properties::ALL) > 0);
+    assert_eq!(count(Properties::NONE), 0);
+}
+
+/// The image of a scope with a session is the state after an election in term 1, except for the votes.
+#[test]
+fn image_with_a_session_is_reachable() {
+    let protocol = Protocol::raft();
+    let evaluator = Evaluator::new(&protocol, Universe::new(3, 2, 1, 1));
+    let log = (0..evaluator.universe().size(Sort::Log))
+        .find(|log| evaluator.universe().terms_of(*log) == [1])
+        .expect("the universe has the log of one entry of term 1");
+    let members = |quorum: &u8| {
+        let is_member = |server: &u8| evaluator.universe().is_member(*server, *quorum);
+        (0..2).filter(is_member).count()
+    };
+    let mut quorums = 0..evaluator.universe().size(Sort::Quorum);
+    let quorum = quorums.find(|quorum| members(quorum) == 2);
+    let quorum = quorum.expect("servers 1 and 2 are a quorum");
+    let steps = [
+        (ActionKind::Stand, [0, 1, 0, 0]),
+        (ActionKind::Vote, [1, 0, 1, 0]),
+        (ActionKind::Vote, [2, 0, 1, 0]),
+        (ActionKind::Elect, [0, 1, 0, quorum]),
+        (ActionKind::ClientRequest, [0, 1, 0, log]),
+        (ActionKind::Accept, [0, 1, log, 0]),
+        (ActionKind::Accept, [1, 1, log, 0]),
+        (ActionKind::Accept, [2, 1, log, 0]),
+    ];
+    let mut facts = evaluator.initial();
+    for (kind, parameters) in steps {
+        let action = kind as usize;
+        let step = Step { action, parameters };
+        assert!(evaluator.is_enabled(step, &facts), "{}", kind.name());
+        facts = evaluator.effect(step, &facts);
+    }
+    assert_eq!(evaluator.false_lemmas(&facts).next(), None);
+    let is_true = |relation, values: &[u8]| facts.contains(evaluator.fact(relation, values));
+    let mut scope = Scope::new("session", "the image");
+    scope.with_session = true;
+    let image = TransitionSystem::new(scope).start();
+    for server in image.processes.iter().filter_map(Process::server) {
+        let id = u8::try_from(server.id.get() - 1).expect("servers are few");
+        let term = u8::try_from(server.disk.hard_state.current_term.get()).expect("terms are few");
+        for other in 0..evaluator.universe().size(Sort::Term) {
+            assert_eq!(is_true(Relation::Left, &[id, other]), other < term);
+        }
+        for other in 0..evaluator.universe().size(Sort::Log) {
+            let terms = evaluator.universe().terms_of(other);
+            let disk = server.disk.log.iter().map(|entry| entry.term.get());
+            let disk: Vec<u8> = disk
+                .map(|term| u8::try_from(term).expect("small"))
+                .collect();
+            assert_eq!(
+                is_true(Relation::Has, &[id, other]),
+                disk.starts_with(&terms)
+            );
+        }
+        // The disks have no vote, and nobody can request one in this term any more.
+        assert_eq!(server.disk.hard_state.voted_for, None);
+        assert!(is_true(Relation::Left, &[id, 0]));
+    }
+}
