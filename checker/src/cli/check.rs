@@ -22,7 +22,7 @@ use anyhow::ensure;
 use clap::{ValueEnum, builder::PossibleValuesParser};
 use model::{
     mutant::Mutant,
-    system::{Obligation, Reduction, Scope},
+    system::{Property, Reduction, Scope},
 };
 use serde::Serialize;
 use std::{
@@ -122,6 +122,8 @@ struct Summary {
     undetected: usize,
     /// Obligations of reductions that the default scopes must check, but did not.
     unchecked: Vec<&'static str>,
+    /// Actions of the abstract Raft that the default scopes must take, but did not.
+    untaken: Vec<&'static str>,
     not_run: Vec<String>,
     states: u64,
     seconds: f64,
@@ -192,9 +194,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         report(&mut verdict, args)?;
         verdicts.push(verdict);
     }
-    let unchecked = args.unchecked(&verdicts);
+    let (unchecked, untaken) = if args.is_whole(&verdicts) {
+        (verdict::unchecked(&verdicts), verdict::untaken(&verdicts))
+    } else {
+        Default::default()
+    };
     let of_verdicts = match exit(&verdicts, &not_run) {
-        Exit::Passed if !unchecked.is_empty() => Exit::Failed,
+        Exit::Passed if !(unchecked.is_empty() && untaken.is_empty()) => Exit::Failed,
         exit => exit,
     };
     let exit = match &certified {
@@ -217,6 +223,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             stuck: count(Verdict::is_stuck),
             undetected: count(Verdict::is_undetected),
             unchecked: unchecked.iter().map(|one| one.name()).collect(),
+            untaken: untaken.iter().map(|one| one.name()).collect(),
             not_run,
             states: verdicts.iter().map(|one| one.states).sum(),
             seconds: started.elapsed().as_secs_f64(),
@@ -228,6 +235,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             writeln!(
                 out,
                 "Never checked, although the default scopes must check it: {obligation}."
+            )?;
+        }
+        for action in &untaken {
+            writeln!(
+                out,
+                "Never taken, although the default scopes must take it: the action {} of the abstract Raft.",
+                action.name()
             )?;
         }
         if let Some(disabled) = args.disabled_reductions() {
@@ -258,20 +272,16 @@ impl Args {
         is_asked && is_over
     }
 
-    /// The obligations that no scope checked. Empty unless each must be checked: in a complete run of
-    /// the default scopes, with every reduction.
-    fn unchecked(&self, verdicts: &[Verdict]) -> Vec<Obligation> {
-        let is_whole = self.selection.is_default()
+    /// Whether this is a complete run of the default scopes, with every reduction. It must check each
+    /// obligation, and take each action of the abstract Raft.
+    fn is_whole(&self, verdicts: &[Verdict]) -> bool {
+        self.selection.is_default()
             && self.engine == Engine::BuiltIn
             && self.disabled_reductions().is_none()
             && self.mutant.is_none()
             && verdicts
                 .iter()
-                .all(|one| matches!(one.outcome, SearchOutcome::Exhausted));
-        if !is_whole {
-            return Vec::new();
-        }
-        verdict::unchecked(verdicts)
+                .all(|one| matches!(one.outcome, SearchOutcome::Exhausted))
     }
 
     fn disable_reductions(&self, reduction: &mut Reduction) {
@@ -347,6 +357,8 @@ fn search(
         Engine::BuiltIn => {
             let explored = engine::check(&scope, limits, progress);
             let found = explored.report.clone();
+            let is_refined = scope.properties.contains(Property::Refinement);
+            let actions = is_refined.then_some(found.actions);
             let verdict = Verdict {
                 scope,
                 witnesses_required: !is_altered,
@@ -361,6 +373,7 @@ fn search(
                 bytes: Some(found.bytes),
                 witnesses: found.witnesses,
                 checked: Some(found.checked),
+                actions,
                 recheck: None,
                 progress: None,
                 trace: None,
@@ -383,6 +396,7 @@ fn search(
                 bytes: None,
                 witnesses: found.witnesses,
                 checked: None,
+                actions: None,
                 recheck: None,
                 progress: None,
                 trace: None,
@@ -452,6 +466,9 @@ fn print_verdicts(
     writeln!(out, "{}", verdict::features_table(verdicts))?;
     if let Some(obligations) = verdict::obligations_table(verdicts) {
         writeln!(out, "{obligations}")?;
+    }
+    if let Some(actions) = verdict::actions_table(verdicts) {
+        writeln!(out, "{actions}")?;
     }
     for note in verdicts.iter().flat_map(Verdict::notes) {
         writeln!(out, "{note}")?;

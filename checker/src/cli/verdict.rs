@@ -14,7 +14,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
     mutant::Mutant,
     system::{
-        Obligation, Property, Scope, Unmet, Violation, Witness, Witnesses,
+        ActionCounts, ActionKind, Obligation, Property, Scope, Unmet, Violation, Witness,
+        Witnesses,
         scope::{BOUNDS, BoundValue, Feature},
     },
 };
@@ -50,6 +51,8 @@ pub(crate) struct Verdict {
     pub(crate) witnesses: Witnesses,
     /// The number of checks of the reductions' obligations, if the engine checks them.
     pub(crate) checked: Option<Checked>,
+    /// The actions of the abstract Raft that the distinct steps are mapped to, if the engine counts them.
+    pub(crate) actions: Option<ActionCounts>,
     /// The result of the recheck, if it ran.
     pub(crate) recheck: Option<Recheck>,
     /// The result of the progress check, if it ran.
@@ -404,6 +407,7 @@ impl Verdict {
                 unmet: checked.unmet.clone(),
                 seconds: checked.elapsed.as_secs_f64(),
             }),
+            abstract_actions: self.actions,
             recheck: self
                 .recheck
                 .as_ref()
@@ -578,6 +582,47 @@ pub(crate) fn unchecked(verdicts: &[Verdict]) -> Vec<Obligation> {
     unchecked.map(|(obligation, _)| obligation).collect()
 }
 
+/// The table of the distinct steps by action of the abstract Raft. Returns `None` if no steps were compared
+/// with it.
+pub(crate) fn actions_table(verdicts: &[Verdict]) -> Option<Table> {
+    let counted = verdicts
+        .iter()
+        .filter_map(|verdict| Some((verdict, verdict.actions?)));
+    let counted: Vec<(&Verdict, ActionCounts)> = counted.collect();
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    let actions = ActionKind::ALL.iter().map(|kind| kind.name());
+    table.set_header(std::iter::once("steps of the abstract Raft").chain(actions));
+    let mut add = |name: &str, counts: ActionCounts| {
+        let counts = ActionKind::ALL
+            .iter()
+            .map(|kind| number(grouped(counts.of(*kind))));
+        table.add_row(std::iter::once(Cell::new(name)).chain(counts));
+    };
+    for (verdict, counts) in &counted {
+        add(&verdict.scope.name, *counts);
+    }
+    if counted.len() > 1 {
+        add("all", action_totals(verdicts));
+    }
+    (!counted.is_empty()).then_some(table)
+}
+
+fn action_totals(verdicts: &[Verdict]) -> ActionCounts {
+    let mut all = ActionCounts::default();
+    for counts in verdicts.iter().filter_map(|verdict| verdict.actions) {
+        all += counts;
+    }
+    all
+}
+
+/// The actions of the abstract Raft that no scope takes.
+pub(crate) fn untaken(verdicts: &[Verdict]) -> Vec<ActionKind> {
+    let all = action_totals(verdicts);
+    let kinds = ActionKind::ALL.iter().copied();
+    kinds.filter(|kind| all.of(*kind) == 0).collect()
+}
+
 /// The bounds of a scope as a JSON object, in the order of the table.
 #[derive(Debug)]
 pub(crate) struct BoundsJson(Vec<(&'static str, BoundValue)>);
@@ -627,6 +672,8 @@ struct ScopeJson {
     properties: PropertiesJson,
     /// Null if the engine does not check them.
     obligations: Option<ObligationsJson>,
+    /// The number of distinct steps by action of the abstract Raft. Null if the engine does not count them.
+    abstract_actions: Option<ActionCounts>,
     /// Null if no state was expanded again.
     recheck: Option<RecheckJson>,
     /// Null if progress was not checked.

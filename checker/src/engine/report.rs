@@ -2,7 +2,7 @@
 
 use super::{obligations::Checked, tables::Sizes};
 use crate::expected_counts::Counts;
-use model::system::{Scope, System, Violation, Witness, Witnesses};
+use model::system::{ActionCounts, Scope, System, Violation, Witness, Witnesses};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct SearchReport {
     pub sizes: Sizes,
     /// The checks of the reductions' obligations.
     pub checked: Checked,
+    /// The actions of the abstract Raft that the distinct steps are mapped to.
+    pub actions: ActionCounts,
 }
 
 impl SearchOutcome {

@@ -77,6 +77,7 @@ fn run<const S: usize>(tables: Tables, limits: &Limits, progress: &SearchProgres
         witnesses: result.witnesses,
         sizes: tables.sizes(),
         checked: result.checked,
+        actions: tables.actions(),
     };
     Explored {
         report,

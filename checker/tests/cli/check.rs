@@ -17,7 +17,7 @@ fn check_small_scope_is_exhausted() {
         "elections",
         "exhausted",
         // This scope records no operations, so Linearizability is not checked.
-        "15/15",
+        "16/16",
         "not required with these bounds",
     ] {
         assert!(text.contains(word), "{word}: {text}");
@@ -179,7 +179,7 @@ fn check_max_states_truncates_without_a_claim() {
         for word in ["truncated", "--max-states", "no claim"] {
             assert!(text.contains(word), "{word}: {text}");
         }
-        assert!(!text.contains("15/15"), "{text}");
+        assert!(!text.contains("16/16"), "{text}");
         let output = run(&[&["check", "--json", "--scope", "elections"], &limits[..]].concat());
         let scope = &json_lines(&output)[0];
         assert_eq!(scope["verdict"], "truncated");

@@ -23,6 +23,7 @@ fn verdict(outcome: SearchOutcome, witnesses: Witnesses) -> Verdict {
         bytes: None,
         witnesses,
         checked: None,
+        actions: None,
         recheck: None,
         progress: None,
         trace: None,
