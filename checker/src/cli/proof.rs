@@ -28,7 +28,7 @@ use std::{
 
 /// Prove an abstract Raft for any number of servers, terms and entries.
 ///
-/// The proof is about the protocol, not about the code: the steps of the code are not compared with it.
+/// The proof is about the protocol, not about the code. `check` compares the steps of the code with it.
 /// Without --solver, print the proof as SMT-LIB text. With --solver, run the solver on each query and
 /// compare its answer with the expected one.
 ///
@@ -44,7 +44,8 @@ pub(crate) struct Args {
     #[arg(long, requires = "solvers")]
     mutations: bool,
     /// Require that the text agrees with the evaluation that the tests use: in N random steps of each
-    /// action, N altered ones, and N states
+    /// action, N steps of real servers, N altered steps, one step for each guard that violates it alone,
+    /// and N states
     #[arg(long, requires = "solvers", value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     samples: Option<u8>,
     /// Give up on a query after this many seconds: no claim

@@ -70,8 +70,8 @@ fn expected_answers_prove() {
         "leader-lacks",
         "client-request",
         "harmless",
-        // Two steps of this action, and two altered ones.
-        "│ commit         ┆ 2   ┆ 2     ┆ 0 ",
+        // Two random steps of this action, and two real ones; two altered ones, and one for each guard.
+        "│ commit         ┆ 4   ┆ 5     ┆ 0 ",
         "│ states         ┆ 2   ┆ 2     ┆ 0 ",
         &count,
         "proved: ",

@@ -1,10 +1,15 @@
-//! Random steps and states, for the comparison of the evaluation with the SMT-LIB text.
+//! Random steps and states, and real steps of servers, for the comparison of the evaluation with the SMT-LIB
+//! text.
 
-use model::system::spec::{
-    Evaluator, Facts, Protocol, Universe,
-    evaluation::{Step, Transition},
-    signature::Relation,
-    smt::Group,
+use model::system::{
+    ActionKind, Limit, Scope, TransitionSystem,
+    refinement::ground::GroundStep,
+    spec::{
+        Evaluator, Facts, Protocol, Universe,
+        evaluation::{Step, Transition},
+        signature::Relation,
+        smt::Group,
+    },
 };
 use rand_chacha::{
     ChaCha8Rng,
@@ -15,9 +20,12 @@ use rand_chacha::{
 const RUN: usize = 60;
 /// The number of runs within which every action must occur often enough.
 const RUNS: usize = 10_000;
+/// The number of random changes within which a step that violates one guard alone must occur.
+const CHANGES: usize = 1_000_000;
 
-/// For each action, `count` random steps and as many transitions that the evaluation does not permit; and
-/// `count` random states, of which most violate lemmas. The result depends on the arguments only.
+/// For each action, `count` random steps, `count` steps of real servers, `count` altered steps that the
+/// evaluation does not permit, and for each guard a step that violates this guard alone; and `count` random
+/// states, of which most violate lemmas. The result depends on the arguments only.
 pub(super) fn groups(protocol: &Protocol, count: usize) -> Vec<Group> {
     let mut random = Random(ChaCha8Rng::seed_from_u64(0));
     // The consequences have up to six variables. Shorter logs keep the number of their values small.
@@ -34,11 +42,22 @@ pub(super) fn groups(protocol: &Protocol, count: usize) -> Vec<Group> {
     let mut groups = vec![protocol.states_group(&small, &states)];
     let evaluator = Evaluator::new(protocol, Universe::new(3, 2, 2, 1));
     let permitted = steps(protocol, &evaluator, count, &mut random);
+    let mut real = real_steps(&evaluator, count, &mut random);
     for (action, permitted) in permitted.into_iter().enumerate() {
+        let guards = protocol.actions[action].guards.iter();
+        let guarded =
+            guards.map(|guard| violating(&evaluator, &permitted, guard.name, &mut random));
+        let guarded: Vec<Transition> = guarded.collect();
         let altered = permitted.iter();
         let altered = altered.map(|transition| altered_from(&evaluator, transition, &mut random));
         let altered: Vec<Transition> = altered.collect();
-        let all = [permitted, altered].concat();
+        let all = [
+            permitted,
+            std::mem::take(&mut real[action]),
+            altered,
+            guarded,
+        ]
+        .concat();
         groups.push(protocol.steps_group(&evaluator, action, &all));
     }
     groups
@@ -100,6 +119,76 @@ fn steps(
     panic!("random runs have too few steps of an action");
 }
 
+/// Different steps of each action that change the state, from random runs of real servers.
+///
+/// # Panics
+/// If the runs do not reach enough steps of an action.
+fn real_steps(evaluator: &Evaluator, count: usize, random: &mut Random) -> Vec<Vec<Transition>> {
+    let mut scope = Scope::new("samples", "logs of at most two entries");
+    scope.terms = 2;
+    scope.budget.entries = 1;
+    scope.budget.crashes = Limit::Any;
+    scope.reduction.merge_syncs = false;
+    let transitions = TransitionSystem::new(scope);
+    let mut all: Vec<Vec<Transition>> = vec![Vec::new(); ActionKind::ALL.len()];
+    for _ in 0..RUNS {
+        let mut system = transitions.start();
+        for _ in 0..RUN {
+            let Some(action) = random.choose(&transitions.actions(&system)) else {
+                break;
+            };
+            let process = &system.processes[action.process];
+            let Some(step) = transitions.local_step(process, &action.local) else {
+                continue;
+            };
+            let ground = GroundStep::new(evaluator, process, &action.local, &step);
+            for transition in ground.into_iter().flat_map(|ground| ground.transitions) {
+                let samples = &mut all[transition.step.action];
+                let is_new = transition.after != transition.before && samples.len() < count;
+                if is_new && !samples.contains(&transition) {
+                    samples.push(transition);
+                }
+            }
+            if let Some((next, _)) = transitions.next(&system, &action) {
+                system = next;
+            }
+        }
+        if all.iter().all(|samples| samples.len() == count) {
+            return all;
+        }
+    }
+    panic!("runs of real servers have too few steps of an action");
+}
+
+/// A step that violates one guard alone, with its effect: from a permitted one by other parameters and by
+/// other facts before.
+///
+/// # Panics
+/// If random changes find none.
+fn violating(
+    evaluator: &Evaluator,
+    permitted: &[Transition],
+    guard: &str,
+    random: &mut Random,
+) -> Transition {
+    for _ in 0..CHANGES {
+        let mut altered = random.choose(permitted).expect("a sample exists");
+        if random.below(2) == 0 {
+            altered.step = other_parameter(evaluator, altered.step, random);
+        }
+        for _ in 0..random.below(4) {
+            flip(evaluator, &mut altered.before, random);
+        }
+        let mut violated = evaluator.false_guards(altered.step, &altered.before);
+        if violated.next() == Some(guard) && violated.next().is_none() {
+            drop(violated);
+            altered.after = evaluator.effect(altered.step, &altered.before);
+            return altered;
+        }
+    }
+    panic!("random changes do not violate {guard} alone");
+}
+
 /// A similar transition that the evaluation does not permit: with another fact afterwards; or with other
 /// parameters or another fact before, and the effect of the action, so that only a guard prevents it.
 fn altered_from(evaluator: &Evaluator, transition: &Transition, random: &mut Random) -> Transition {
@@ -139,6 +228,14 @@ fn other_parameters(evaluator: &Evaluator, mut step: Step, random: &mut Random) 
     {
         *parameter = value(evaluator.universe().size(*sort), random);
     }
+    step
+}
+
+/// Another value of one parameter.
+fn other_parameter(evaluator: &Evaluator, mut step: Step, random: &mut Random) -> Step {
+    let sorts = evaluator.parameters(step.action);
+    let number = random.below(sorts.len());
+    step.parameters[number] = value(evaluator.universe().size(sorts[number]), random);
     step
 }
 
