@@ -57,7 +57,7 @@ struct Machine {
 
 impl Machine {
     fn new(id: u64, disk: Durable) -> Self {
-        let mut config = Config::new((1..=3).map(NodeId::new).collect());
+        let mut config = Config::production((1..=3).map(NodeId::new).collect());
         (config.pre_vote, config.check_quorum) = (false, false);
         Self {
             running: Running {
