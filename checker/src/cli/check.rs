@@ -22,7 +22,7 @@ use anyhow::ensure;
 use clap::{ValueEnum, builder::PossibleValuesParser};
 use model::{
     mutant::Mutant,
-    system::{Property, Reduction, Scope},
+    system::{ActionKind, Obligation, Property, Reduction, Scope},
 };
 use serde::Serialize;
 use std::{
@@ -194,11 +194,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         report(&mut verdict, args)?;
         verdicts.push(verdict);
     }
-    let (unchecked, untaken) = if args.is_whole(&verdicts) {
-        (verdict::unchecked(&verdicts), verdict::untaken(&verdicts))
-    } else {
-        Default::default()
-    };
+    let (unchecked, untaken) = args.missing(&verdicts);
     let of_verdicts = match exit(&verdicts, &not_run) {
         Exit::Passed if !(unchecked.is_empty() && untaken.is_empty()) => Exit::Failed,
         exit => exit,
@@ -270,6 +266,16 @@ impl Args {
             SearchOutcome::Truncated(_) | SearchOutcome::Violated { .. } => false,
         };
         is_asked && is_over
+    }
+
+    /// The obligations that no scope checked, and the actions of the abstract Raft that no scope takes. Empty
+    /// unless this is a complete run.
+    fn missing(&self, verdicts: &[Verdict]) -> (Vec<Obligation>, Vec<ActionKind>) {
+        if self.is_whole(verdicts) {
+            (verdict::unchecked(verdicts), verdict::untaken(verdicts))
+        } else {
+            Default::default()
+        }
     }
 
     /// Whether this is a complete run of the default scopes, with every reduction. It must check each

@@ -4,7 +4,10 @@ use crate::expected_counts::Counts;
 use crate::progress::NoProgressClaim;
 use model::{
     NodeId, Term,
-    system::{Action, Cause, Local, Property, TransitionSystem, Unmet, Violation, Witnesses},
+    system::{
+        Action, ActionCounts, ActionKind, Cause, Local, Obligation, Property, TransitionSystem,
+        Unmet, Violation, Witnesses,
+    },
 };
 use std::time::Duration;
 
@@ -203,20 +206,23 @@ fn interrupted_recheck_makes_no_claim() {
 }
 
 #[test]
-fn default_scopes_must_check_every_obligation() {
-    let unchecked = |line: &[&str]| {
+fn default_scopes_must_check_every_obligation_and_take_every_action() {
+    let missing = |line: &[&str]| {
         let mut vacuous = verdict(SearchOutcome::Exhausted, Witnesses::default());
         vacuous.checked = Some(Checked::default());
-        parsed(line).unchecked(&[vacuous])
+        vacuous.actions = Some(ActionCounts::default());
+        parsed(line).missing(&[vacuous])
     };
-    assert_eq!(unchecked(&[]), Obligation::ALL);
+    let (unchecked, untaken) = missing(&[]);
+    assert_eq!(unchecked, Obligation::ALL);
+    assert_eq!(untaken, ActionKind::ALL);
     for fewer in [
         &["--scope", "elections"][..],
         &["--no-reduction"],
         &["--no-symmetry"],
         &["--crashes", "1"],
     ] {
-        assert_eq!(unchecked(fewer), [], "{fewer:?}");
+        assert_eq!(missing(fewer), (vec![], vec![]), "{fewer:?}");
     }
 }
 
