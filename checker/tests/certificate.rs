@@ -220,10 +220,12 @@ fn certificate_of_each_kind_of_scope_is_verified() {
 fn header_is_what_the_document_draws() {
     let drawn = [
         b"RAFTCERT".as_slice(),
-        &[4, 0],
+        &[5, 0],
         &[2, 1, 0, 0, 1, 0, 1],
         &[64, 0],
-        &[0, 0, 0b000],
+        &[0, 0],
+        &[0, 0, 0, 0],
+        &[0, 0b000],
         &[0b1_0101, 0b11_1111, 0],
         b"\x05small",
         &[1, 0, 0, 0, 0],
