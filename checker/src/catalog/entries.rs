@@ -85,14 +85,8 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             (Violates::Property(ExactlyOnce), end_to_end(2, 1, 1))
         }
         AcknowledgedSequenceAppliedAgain => (Violates::Property(ExactlyOnce), end_to_end(3, 2, 1)),
-        RetriesUnderNewSequence => (
-            Violates::Property(Linearizability),
-            alone(1, end_to_end(2, 1, 2)),
-        ),
-        UnavailableTakenForNotDone => (
-            Violates::Property(Linearizability),
-            alone(1, end_to_end(2, 2, 1)),
-        ),
+        RetriesUnderNewSequence => (Violates::Property(Linearizability), end_to_end(2, 1, 2)),
+        UnavailableTakenForNotDone => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         ResponseIdNotCompared => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         LeaderSkipsNoop => (Violates::Progress, alone(2, logs(1, 0, 0))),
         VoteKeptAcrossTerms
@@ -280,10 +274,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             Violates::Property(Linearizability),
             store(5, vec![vec![increment()], vec![increment()]]),
         ),
-        SequenceReused => (
-            Violates::Property(Linearizability),
-            alone(1, end_to_end(2, 2, 1)),
-        ),
+        SequenceReused => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         RequestIdReused => (Violates::Property(Linearizability), end_to_end(2, 2, 1)),
         SessionLeftAfterUnknown => (
             Violates::Property(Linearizability),

@@ -357,10 +357,15 @@ impl Raft {
 
     /// Whether a request is refused because its sender leads an older term (§5.1).
     fn refuses_older_term(&self, request: &AppendEntriesRequest) -> bool {
+        if planted!(self.config, AcceptsStaleAppends) {
+            return false;
+        }
+        if planted!(self.config, AcceptsStaleAppendsThatMatch)
+            && self.find_conflict(request).is_none()
+        {
+            return false;
+        }
         request.term < self.current_term
-            && !planted!(self.config, AcceptsStaleAppends)
-            && !(planted!(self.config, AcceptsStaleAppendsThatMatch)
-                && self.find_conflict(request).is_none())
     }
 
     /// Responds to a leader once the term is durable. Before that, a crash could return this server
@@ -636,12 +641,10 @@ impl Raft {
             }
         }));
         matches.sort_unstable_by(|a, b| b.cmp(a));
-        let majority = if planted!(self.config, HalfOfEvenCommits) {
-            self.config.voters.len().div_ceil(2)
-        } else if planted!(self.config, HighestMatchCommits) {
-            1
-        } else {
-            self.config.majority()
+        let majority = match self.config.voters.len() {
+            voters if planted!(self.config, HalfOfEvenCommits) => voters.div_ceil(2),
+            _ if planted!(self.config, HighestMatchCommits) => 1,
+            _ => self.config.majority(),
         };
         let Some(held_by_majority) = matches.get(majority - 1).copied() else {
             return;

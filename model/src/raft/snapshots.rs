@@ -154,9 +154,8 @@ impl Raft {
         let is_stale = last_included.index <= self.commit_index
             && !planted!(self.config, StaleSnapshotInstalled);
         let is_held = self.log.term_at(last_included.index) == Some(last_included.term)
-            && !planted!(self.config, StaleSnapshotInstalled)
-            && !planted!(self.config, MatchingSuffixDiscarded);
-        if is_held {
+            && !planted!(self.config, StaleSnapshotInstalled);
+        if is_held && !planted!(self.config, MatchingSuffixDiscarded) {
             // Log Matching: a log that contains this entry contains all entries that the snapshot
             // covers.
             self.commit_to(last_included.index, buffer);

@@ -165,12 +165,10 @@ impl Sessions {
         if in_use && !planted!(config, SessionInUseEvicted) {
             return false;
         }
-        let unapplied_from = if planted!(config, AppliedSequencesForgotten) {
-            0
-        } else if planted!(config, EvictedSequenceOffByOne) {
-            session.unapplied_from() - 1
-        } else {
-            session.unapplied_from()
+        let unapplied_from = match session.unapplied_from() {
+            _ if planted!(config, AppliedSequencesForgotten) => 0,
+            from if planted!(config, EvictedSequenceOffByOne) => from - 1,
+            from => from,
         };
         let session = *id;
         self.open.remove(&session);
