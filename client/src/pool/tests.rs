@@ -122,7 +122,7 @@ impl Server {
     }
 
     fn apply(&mut self, command: Command) -> ResponseBody {
-        let config = Config::new([NodeId::new(1)].into());
+        let config = Config::production([NodeId::new(1)].into());
         ResponseBody::Applied(self.store.apply(&Payload::Command(command), &config))
     }
 }

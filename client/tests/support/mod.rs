@@ -98,7 +98,7 @@ async fn serve(
 }
 
 fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<ResponseBody> {
-    let config = Config::new([NodeId::new(1)].into());
+    let config = Config::production([NodeId::new(1)].into());
     let mut apply = |command| {
         let answer = store.apply(&Payload::Command(command), &config);
         Some(ResponseBody::Applied(answer))

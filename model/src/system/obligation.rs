@@ -17,6 +17,7 @@ use super::{
     reduction::Reduction,
     relabel::{Permutation, Relabel},
     scope::{Scope, Usage},
+    step::caught,
     transition_system::TransitionSystem,
 };
 use crate::{Durable, Effects, Envelope, Event, Raft, Role};
@@ -330,11 +331,18 @@ pub fn described(process: &Process) -> String {
     )
 }
 
-fn received(before: &Raft, envelope: &Envelope) -> (Raft, Effects) {
-    let mut after = before.clone();
+/// The server after it receives a message, and the effects.
+///
+/// # Errors
+/// If the step panics.
+fn received(before: &Raft, envelope: &Envelope) -> Checked<(Raft, Effects)> {
     let (from, message) = (envelope.from, envelope.message.clone());
-    let effects = after.step(Event::Receive { from, message });
-    (after, effects)
+    caught(|| {
+        let mut after = before.clone();
+        let effects = after.step(Event::Receive { from, message });
+        (after, effects)
+    })
+    .map_err(|panic| format!("the step panics: {panic}"))
 }
 
 fn raft_of(process: &Process) -> Option<&Raft> {

@@ -24,7 +24,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use core::{any::Any, panic::AssertUnwindSafe};
+use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
 mod answers;
@@ -76,15 +76,14 @@ impl TransitionSystem {
     /// Executes an event at a process. Returns `None` if the event is not enabled. A panic is a violation:
     /// it would stop a deployed process.
     pub fn local_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
-        let step = AssertUnwindSafe(|| self.unguarded_step(process, local));
-        catch_unwind(step).unwrap_or_else(|panic| {
+        caught(|| self.unguarded_step(process, local)).unwrap_or_else(|message| {
             let mut step = LocalStep::new(process.clone());
             let verdict = self
                 .scope
                 .properties
                 .require(Property::Invariants, false, || Cause::StepPanicked {
                     process: process.address().to_string(),
-                    message: panic_message(&*panic),
+                    message,
                 });
             step.record_verdict(verdict);
             Some(step)
@@ -109,11 +108,16 @@ impl TransitionSystem {
     }
 }
 
-/// The text of a panic.
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a text").into()
+/// The result of a step.
+///
+/// # Errors
+/// The text of the panic, if the step panics.
+pub(super) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        text.unwrap_or("no text").into()
+    })
 }
 
 pub(super) fn call_of(body: &RequestBody) -> Call {

@@ -95,7 +95,7 @@ pub fn append(from: Address, to: Address, nth: u64, length: usize) -> Envelope {
 
 /// A snapshot of a server with `many` values of this length.
 pub fn snapshot(from: Address, to: Address, many: usize, length: usize) -> Envelope {
-    let config = model::Config::new([NodeId::new(1)].into());
+    let config = model::Config::production([NodeId::new(1)].into());
     let mut store = model::Store::default();
     store.apply(
         &Payload::Command(Command::OpenSession {

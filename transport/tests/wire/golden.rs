@@ -157,7 +157,7 @@ fn body_golden() {
 
 /// A snapshot up to entry 2, of term 4: a session was opened, and it set `k` to `v`.
 fn snapshot() -> Snapshot {
-    let config = Config::new([NodeId::new(1)].into());
+    let config = Config::production([NodeId::new(1)].into());
     let mut store = Store::default();
     let write = Command::from(Write {
         quota: u64::MAX,

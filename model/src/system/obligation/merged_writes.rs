@@ -192,7 +192,9 @@ impl Obligations {
         let (Some(before), Local::Deliver { envelope, .. }) = (raft_of(process), local) else {
             return false;
         };
-        let (mut after, effects) = received(before, envelope);
+        let Ok((mut after, effects)) = received(before, envelope) else {
+            return false;
+        };
         self.forget_unused_hint(&mut after);
         effects.write.is_none() && effects.sends.is_empty() && after == *before
     }
@@ -238,7 +240,9 @@ impl Obligations {
             }),
             ..envelope.clone()
         };
-        let (_, effects) = received(before, &heartbeat);
+        let Ok((_, effects)) = received(before, &heartbeat) else {
+            return false;
+        };
         effects.write.is_none()
             && effects.sends.iter().any(|answer| match &answer.message {
                 Message::AppendEntriesResponse(answer) => {

@@ -45,7 +45,7 @@ impl Obligations {
             return Ok(Vec::new());
         };
         let before = &running.raft;
-        let (mut after, effects) = received(before, envelope);
+        let (mut after, effects) = received(before, envelope)?;
         if effects.write.is_some() {
             return Err("it causes a write".into());
         }
@@ -131,8 +131,8 @@ impl Obligations {
         let Some(running) = receiver.server().and_then(|server| server.running.as_ref()) else {
             return Ok(());
         };
-        let (one_after, mut one_effects) = received(&running.raft, one);
-        let (other_after, mut other_effects) = received(&running.raft, other);
+        let (one_after, mut one_effects) = received(&running.raft, one)?;
+        let (other_after, mut other_effects) = received(&running.raft, other)?;
         if one_after != other_after {
             let differs = difference(&one_after, &other_after);
             return Err(format!("the server differs afterwards: {differs}"));
