@@ -14,7 +14,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use model::{
     mutant::Mutant,
     system::{
-        ActionCounts, ActionKind, Obligation, Property, Scope, Unmet, Violation, Witness,
+        ActionCounts, ActionKind, Limit, Obligation, Property, Scope, Unmet, Violation, Witness,
         Witnesses,
         scope::{BOUNDS, BoundValue, Feature},
     },
@@ -521,15 +521,40 @@ pub(crate) fn table(verdicts: &[Verdict], not_run: &[String]) -> Table {
     table
 }
 
-/// The table of the features that each scope disables. A scope without such a feature has an empty cell.
+/// The table of the features of the deployed programs that each scope enables, the faults that it does not
+/// bound, and the number of checks of obligations in it.
 pub(crate) fn features_table(verdicts: &[Verdict]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["scope", "disabled features of the deployed programs"]);
-    for Verdict { scope, .. } in verdicts {
-        table.add_row([scope.name.clone(), disabled_features(scope).join(", ")]);
+    table.set_header([
+        "scope",
+        "enabled features of the deployed programs",
+        "unbounded faults",
+        "obligations",
+    ]);
+    for Verdict { scope, checked, .. } in verdicts {
+        let features = Feature::ALL.iter().filter(|one| one.is_enabled(scope));
+        let features: Vec<&str> = features.map(|feature| feature.name()).collect();
+        let checks = checked.as_ref().map_or_else(
+            || "not checked".to_owned(),
+            |checked| grouped(checked.counts().map(|(_, count)| count).sum()),
+        );
+        table.add_row([
+            Cell::new(&scope.name),
+            Cell::new(features.join(", ")),
+            Cell::new(unbounded_faults(scope).join(", ")),
+            number(checks),
+        ]);
     }
     table
+}
+
+/// The faults that may occur any number of times. Every message may be lost, repeated, delayed and
+/// reordered.
+fn unbounded_faults(scope: &Scope) -> Vec<&'static str> {
+    let is_any = |limit: Limit| limit == Limit::Any;
+    let crashes = is_any(scope.budget.crashes).then_some("crashes");
+    ["messages"].into_iter().chain(crashes).collect()
 }
 
 /// The names of the features that a scope disables.
