@@ -113,7 +113,7 @@ impl Guard {
             current: Mutex::default(),
         });
         let mut slots = self.slots.lock();
-        // The threads of the others have ended.
+        // A slot that only this list holds belongs to a thread that has ended.
         slots.retain(|slot| Arc::strong_count(slot) > 1);
         slots.push(Arc::clone(&slot));
         slot

@@ -258,7 +258,11 @@ mod tests {
         let words = [
             (
                 Properties::ALL,
-                ["Commits are durable", "reaches its disk", "1 of 2"],
+                [
+                    "Steps refine the abstract Raft",
+                    "becomes a candidate",
+                    "1 of 2",
+                ],
             ),
             (
                 Properties::only(Property::ElectionSafety),

@@ -206,7 +206,7 @@ pub enum NotDone {
     },
 }
 
-/// The cause, and an action that may help. Not that nothing was done: the caller adds this.
+/// The cause, and an action that may help. The text does not state that nothing was done; the caller adds this.
 impl fmt::Display for NotDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = "check that a majority of the servers is up, and that addresses, cluster name and key are correct";
@@ -228,7 +228,7 @@ impl fmt::Display for NotDone {
             Self::Overloaded => f.write_str(
                 "the cluster is overloaded, or the proxy has as many requests in flight as it accepts: try again in a moment",
             ),
-            Self::ShuttingDown => f.write_str("the service is shutting down: try again in a moment"),
+            Self::ShuttingDown => f.write_str("the service is shutting down or has stopped: use another server, or try again once it runs"),
             Self::OutsideLimits(error) => error.fmt(f),
             Self::NotLeader { hint: Some(leader) } => {
                 write!(f, "this server does not lead: execute it at server {leader}")

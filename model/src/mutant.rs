@@ -255,7 +255,7 @@ mod catalog {
         CandidacyNotPersisted = "candidacy-not-persisted", seen in "";
         /// A server does not persist a newer term that it receives.
         NewerTermNotPersisted = "newer-term-not-persisted", seen in "";
-        /// A candidate counts a response without looking at its vote.
+        /// A candidate counts every response as a vote, refusals included.
         CountsRefusalsAsVotes = "counts-refusals-as-votes", seen in "";
         /// A candidate keeps the votes of its previous election.
         VotesSurviveNextElection = "votes-survive-next-election", seen in "";
@@ -271,11 +271,11 @@ mod catalog {
         QuorumContactNotNoted = "quorum-contact-not-noted", seen in "";
         /// A leader with a pending read remains leader without a majority.
         PendingReadKeepsLeader = "pending-read-keeps-leader", seen in "";
-        /// A new leader removes the entries that it does not know to be committed.
+        /// A new leader removes the entries beyond its commit index.
         LeaderDropsUncommitted = "leader-drops-uncommitted", seen in "";
         /// next_index survives into the next leadership of a server.
         NextIndexSurvivesReElection = "next-index-survives-re-election", seen in "";
-        /// A new leader fills the pipeline before a follower has responded.
+        /// A new leader fills the pipeline before any follower has responded.
         NewLeaderPipelines = "new-leader-pipelines", seen in "";
         /// The hint of a late conflict moves next_index to entries that the follower has
         /// acknowledged.
@@ -351,8 +351,7 @@ mod catalog {
         SessionUseNotNoted = "session-use-not-noted", seen in "";
         /// The renewal of a session does not mark it as used.
         RenewalNotNoted = "renewal-not-noted", seen in "";
-        /// The record of an evicted session takes its last applied write for one that was never
-        /// applied.
+        /// The record of an evicted session marks its last applied write as never applied.
         EvictedSequenceOffByOne = "evicted-sequence-off-by-one", seen in "";
         /// Compare-and-set accepts any later version of the key.
         LaterVersionAccepted = "later-version-accepted", seen in "";
@@ -380,9 +379,9 @@ mod catalog {
         /// A heartbeat to a follower that has not responded starts at its match_index, not at
         /// next_index.
         HeartbeatsRepeatNoProbe = "heartbeats-repeat-no-probe", seen in "";
-        /// The response to a probe triggers no entries.
+        /// After a response to a probe, the leader sends no entries.
         EntriesNotSentAfterProbe = "entries-not-sent-after-probe", seen in "";
-        /// A new leader sends its no-op with the next heartbeat.
+        /// A new leader sends its no-op only with the next heartbeat.
         NoopWaitsForHeartbeat = "noop-waits-for-heartbeat", seen in "";
         /// A follower whose log conflicts with a request does not respond.
         ConflictNotAnswered = "conflict-not-answered", seen in "";

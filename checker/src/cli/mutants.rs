@@ -9,7 +9,7 @@ use super::{
 use crate::{
     catalog::{self, CatalogEntry, Hunt, HuntEnd},
     engine::Limits,
-    explain, machine,
+    explain, machine, step_guard,
 };
 use anyhow::bail;
 use comfy_table::{Table, presets};
@@ -50,6 +50,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
         symmetry: true,
     };
+    step_guard::configure(step_guard::Settings {
+        json: false,
+        max_memory: limits.max_memory,
+    });
     let is_asked =
         |entry: &CatalogEntry| args.names.is_empty() || args.names.contains(&entry.mutant);
     let mut hunted = Vec::new();

@@ -137,10 +137,6 @@ impl World {
                 properties: Properties::ALL,
                 ..entry.scope.clone()
             };
-        } else if mutant.is_some() {
-            // A planted bug may break the rules by which messages are dropped.
-            scope.reduction.drop_dead = false;
-            scope.reduction.trim_appends = false;
         }
         if asked.steps == Steps::Split {
             scope.reduction = Reduction::NONE;

@@ -85,7 +85,8 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let batch = u16::from_le_bytes(input.fixed("batch")?);
     let window = u16::from_le_bytes(input.fixed("window")?);
     let trailing_bytes = u32::from_le_bytes(input.fixed("trailing bytes")?);
-    let [max_sessions, servers_do] = input.fixed("what servers do")?;
+    let [max_sessions] = input.fixed("sessions")?;
+    let [servers_do] = input.fixed("what servers do")?;
     ensure!(
         servers_do < 1 << 3,
         "what servers do: unknown bits {servers_do:#010b}"

@@ -5,7 +5,7 @@ use super::*;
 use crate::{AppendEntriesResponse, mutant::planted, store::Answer};
 
 impl Raft {
-    /// The votes of the candidacy that ends, if the bug is planted that counts them again.
+    /// The votes of the candidacy that ends, if the bug that counts them again is planted.
     pub(super) fn votes_of_earlier_election(&mut self) -> BTreeSet<NodeId> {
         let mut votes = match &mut self.role {
             Role::Candidate(candidate) if planted!(self.config, VotesSurviveNextElection) => {
@@ -19,6 +19,11 @@ impl Raft {
 
     /// Answers the requests of a leader that steps down as if it still led.
     pub(super) fn answer_requests_of_lost_leadership(&mut self, buffer: &mut StepBuffer) {
+        let is_planted = planted!(self.config, DeposedLeaderAnswersReads)
+            || planted!(self.config, DeposedLeaderAnswersWrites);
+        if !is_planted {
+            return;
+        }
         let answers = self.future_answers(self.log.last_index());
         let Role::Leader(old) = &mut self.role else {
             return;

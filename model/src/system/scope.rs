@@ -53,8 +53,8 @@ pub struct Scope {
     /// ([`crate::Payload::size`]). Traces of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub trailing_bytes: usize,
-    /// The maximum number of sessions in the store. `None`: 1 if clients open sessions, otherwise the
-    /// number of production.
+    /// The maximum number of sessions in the store. `None`: one less than the number of clients, but at
+    /// least 1, if clients open sessions; otherwise the number of production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
     /// Whether AppendEntries requests reach the network. If not, servers only elect leaders.

@@ -162,7 +162,7 @@ causes! {
         = "server {server} voted in term {term} for server {candidate}, which did not request that vote";
     /// A server voted for a candidate whose log is outdated.
     VotedForOutdatedLog { server: NodeId, term: Term, candidate: NodeId, index: LogIndex, entry_term: Term }
-        = "server {server} voted in term {term} for server {candidate}, whose log is less up-to-date than its own, which ends with entry {index} of term {entry_term}";
+        = "server {server} voted in term {term} for server {candidate}, but the candidate's log is less up-to-date than the log of the voter, which ends with entry {index} of term {entry_term}";
     /// A server became a candidate again in one term, or with another log.
     StoodTwice { server: NodeId, term: Term }
         = "server {server} became a candidate of term {term} again, or changed its log as a candidate";
@@ -171,7 +171,7 @@ causes! {
         = "server {server} counted a vote of server {other} in term {term} that it did not receive";
     /// A server became leader without a candidacy that is on its disk.
     LedWithoutCandidacy { server: NodeId, term: Term }
-        = "server {server} became leader of term {term}, but it was no candidate of that term with its own vote on its disk";
+        = "server {server} became leader of term {term}, but it was not a candidate of that term with its own vote on its disk";
     /// A server became leader without the votes of a majority.
     ElectedWithoutMajority { server: NodeId, term: Term, votes: u64, voters: u64 }
         = "server {server} became leader of term {term} with {votes} of {voters} votes";
@@ -189,7 +189,7 @@ causes! {
         = "the pending writes of server {server} do not produce its log in memory, which ends with entry {index}";
     /// A server takes entries for durable that are not on its disk.
     DurableIndexAhead { server: NodeId, index: LogIndex }
-        = "server {server} takes its log up to entry {index} for durable, but its disk and its pending writes do not have it";
+        = "server {server} counts its log up to entry {index} as durable, but its disk and its pending writes do not have it";
     /// A disk lost entries without a conflict with the leader's log.
     DurableEntriesLost { server: NodeId, index: LogIndex }
         = "the disk of server {server} lost entry {index} without a conflict with the log of a leader";
@@ -207,7 +207,7 @@ causes! {
         = "server {server} sent the commit index {index}, but its own is {commit_index}";
     /// A server restarted with another state than that of its disk.
     RestartDiffersFromDisk { server: NodeId }
-        = "server {server} restarted with more or less than the state on its disk";
+        = "server {server} restarted with a state that differs from its disk";
     /// An invariant of one server does not hold after a step.
     InvariantViolated { server: NodeId, invariant: Invariant }
         = "after this step of server {server}: {invariant}";

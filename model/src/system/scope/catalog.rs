@@ -9,7 +9,7 @@ use crate::{
 use alloc::{vec, vec::Vec};
 
 impl Scope {
-    /// The named scopes. The scopes that are checked by default come first.
+    /// The named scopes.
     pub fn catalog() -> Vec<Self> {
         use Witness::*;
         let replication = vec![
@@ -376,7 +376,7 @@ impl Scope {
                 ],
                 ..Self::new(
                     "everything",
-                    "all features at once, with the settings of deployed servers",
+                    "PreVote, CheckQuorum, pipelining, snapshots and reads together",
                 )
             },
             Self {

@@ -83,9 +83,9 @@ export default {
   'diagnostic.VotedWithoutRequest':
     'el servidor {server} votó en el mandato {term} por el servidor {candidate}, que no pidió ese voto',
   'diagnostic.VotedForOutdatedLog':
-    'el servidor {server} votó en el mandato {term} por el servidor {candidate}, cuyo log está menos al día que el suyo, que acaba con la entrada {index} del mandato {entry_term}',
+    'el servidor {server} votó en el mandato {term} por el servidor {candidate}, pero el log del candidato está menos actualizado que el del votante, cuya última entrada es la {index} del mandato {entry_term}',
   'diagnostic.StoodTwice':
-    'el servidor {server} volvió a ser candidato del mandato {term}, o cambió su log siendo candidato',
+    'el servidor {server} se presentó otra vez como candidato en el mandato {term}, o cambió su log siendo candidato',
   'diagnostic.CountedMissingVote':
     'el servidor {server} contó un voto del servidor {other} en el mandato {term} que no recibió',
   'diagnostic.LedWithoutCandidacy':
@@ -113,7 +113,7 @@ export default {
   'diagnostic.SentCommitIndexAhead':
     'el servidor {server} envió el índice de commit {index}, pero el suyo es {commit_index}',
   'diagnostic.RestartDiffersFromDisk':
-    'el servidor {server} arrancó con más o con menos que el estado de su disco',
+    'el servidor {server} arrancó con un estado que no coincide con el de su disco',
   'diagnostic.InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
 
   // Bounds and worlds.

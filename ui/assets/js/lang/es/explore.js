@@ -372,7 +372,7 @@ export default {
     'Un candidato no guarda en disco ni su mandato nuevo ni su propio voto.',
   'explore.mutant-newer-term-not-persisted':
     'Un servidor no guarda en disco un mandato posterior que recibe.',
-  'explore.mutant-counts-refusals-as-votes': 'Un candidato cuenta una respuesta sin mirar su voto.',
+  'explore.mutant-counts-refusals-as-votes': 'Un candidato cuenta como voto cualquier respuesta, también una negativa.',
   'explore.mutant-votes-survive-next-election':
     'Un candidato conserva los votos de su elección anterior.',
   'explore.mutant-pre-vote-recorded-as-vote':
@@ -383,15 +383,15 @@ export default {
     'Un candidato declara como última entrada su última entrada comprometida.',
   'explore.mutant-refused-pre-candidate-keeps-term':
     'Un precandidato ignora el mandato posterior de una negativa.',
-  'explore.mutant-quorum-contact-not-noted': 'Un líder no anota qué seguidores respondieron.',
+  'explore.mutant-quorum-contact-not-noted': 'Un líder no registra qué seguidores respondieron.',
   'explore.mutant-pending-read-keeps-leader':
     'Un líder con una lectura pendiente sigue siendo líder sin mayoría.',
   'explore.mutant-leader-drops-uncommitted':
-    'Un líder nuevo elimina las entradas que no sabe comprometidas.',
+    'Un líder nuevo elimina las entradas posteriores a su índice de commit.',
   'explore.mutant-next-index-survives-re-election':
     'next_index se conserva hasta el siguiente liderazgo de un servidor.',
   'explore.mutant-new-leader-pipelines':
-    'Un líder nuevo envía entradas seguidas antes de que un seguidor haya respondido.',
+    'Un líder nuevo envía entradas sin esperar respuesta antes de que un seguidor haya respondido.',
   'explore.mutant-conflict-moves-below-match':
     'La pista de un conflicto tardío lleva next_index a entradas que el seguidor ya confirmó.',
   'explore.mutant-accepts-stale-appends-that-match':
@@ -458,10 +458,10 @@ export default {
   'explore.mutant-session-use-not-noted': 'Una escritura no marca su sesión como usada.',
   'explore.mutant-renewal-not-noted': 'La renovación de una sesión no la marca como usada.',
   'explore.mutant-evicted-sequence-off-by-one':
-    'El registro de una sesión desalojada toma su última escritura aplicada por una que nunca se aplicó.',
+    'El registro de una sesión desalojada marca como nunca aplicada su última escritura aplicada.',
   'explore.mutant-later-version-accepted':
     'Compare-and-set acepta cualquier versión posterior de la clave.',
-  'explore.mutant-increment-wraps': 'Un incremento más allá de 64 bits da la vuelta.',
+  'explore.mutant-increment-wraps': 'Un incremento que supera los 64 bits se desborda sin error.',
   'explore.mutant-text-counts-as-zero': 'Un incremento trata como 0 un valor que no es un número.',
   'explore.mutant-delete-keeps-key': 'Un borrado se responde, pero la clave se conserva.',
   'explore.mutant-expired-taken-for-not-done':
@@ -471,7 +471,7 @@ export default {
   'explore.mutant-request-id-reused':
     'Un cliente usa otra vez el identificador de su petición anterior.',
   'explore.mutant-session-left-after-unknown':
-    'Un cliente deja su sesión tras una escritura de resultado desconocido, y nada da por cerrada esa escritura.',
+    'Un cliente abandona su sesión tras una escritura de resultado desconocido, así que nada da por cerrada esa escritura.',
   'explore.mutant-interrupted-write-renumbered':
     'Una escritura que un cambio de líder interrumpe se reintenta con otro número de secuencia.',
   'explore.mutant-proxy-downgrades-reads':
@@ -486,7 +486,7 @@ export default {
   'explore.mutant-conflict-not-answered':
     'Un seguidor cuyo log está en conflicto con una petición no responde.',
   'explore.mutant-stale-leader-not-answered':
-    'Se descarta un AppendEntries de un mandato anterior, y quien lo envió nunca conoce el nuevo.',
+    'Se descarta un AppendEntries de un mandato anterior, así que su remitente nunca conoce el mandato nuevo.',
   'explore.mutant-newer-term-in-ack-ignored':
     'Un líder ignora el mandato posterior de una respuesta a AppendEntries.',
   'explore.predicate-leader': 'Un servidor es líder.',
@@ -583,7 +583,7 @@ export default {
   'explore.about-property-alwaysoninvariants':
     'Las comprobaciones de cada servidor después de cada paso, también en producción.',
   'explore.about-property-stepsrefinetheabstractraft':
-    'Cada paso de un servidor es una serie de acciones del Raft abstracto demostrado, o no cambia ninguno de sus hechos.',
+    'Cada paso de un servidor es una serie de acciones del Raft abstracto, cuya seguridad está demostrada, o no cambia ninguno de sus hechos.',
   'explore.about-property-progress':
     'Sin más fallos, el clúster siempre puede elegir un líder, comprometer una entrada nueva y responder a sus clientes.',
   'explore.about-property-stability': 'Un líder en contacto con una mayoría sigue siendo líder.',
@@ -609,7 +609,7 @@ export default {
   'explore.scope-pipelining-terms':
     'entradas enviadas sin esperar respuesta, con un cambio de líder',
   'explore.scope-everything':
-    'todas las funciones a la vez, con los ajustes de los servidores reales',
+    'PreVote, CheckQuorum, envío continuo, instantáneas y lecturas a la vez.',
   'explore.scope-older-term':
     'compromiso de entradas de mandatos anteriores (figura 8), una entrada por mensaje',
   'explore.scope-reads': 'lecturas linealizables sin pasar por el log (ReadIndex)',
