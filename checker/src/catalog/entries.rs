@@ -323,7 +323,58 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         | MatchIndexFalls
         | PreVoteCountedAsVote
         | ResponseIdNotCompared
-        | StaleSnapshotInstalled => kept(scope),
+        | StaleSnapshotInstalled
+        | AcceptsStaleAppendsThatMatch
+        | AckCreditedToEveryFollower
+        | AcknowledgesWholeLog
+        | AnswerDiscardedTooEarly
+        | AnsweredWhenDurableOnLeader
+        | AnySyncReleasesAll
+        | AppendLostWithTruncation
+        | CandidacyNotPersisted
+        | CandidateReportsCommittedLog
+        | CommitIndexNotBounded
+        | CommitsOneEntryMore
+        | CompactsBeyondSnapshot
+        | ComparesLogsByTerm
+        | ComparesWithCommittedLog
+        | ConflictAcknowledged
+        | ConflictMovesBelowMatch
+        | ConflictNotAnswered
+        | CountsRefusalsAsVotes
+        | DeposedLeaderAnswersWrites
+        | DurableIndexSurvivesTruncation
+        | EntriesNotSentAfterProbe
+        | FollowerAnswersReads
+        | FollowerCommitsOnAppend
+        | GapAccepted
+        | HeartbeatsNotAnswered
+        | HeartbeatsRepeatNoProbe
+        | HighestMatchCommits
+        | InstalledSnapshotNotPersisted
+        | LeaderCountsItselfTwice
+        | LeaderDropsUncommitted
+        | LeaderMergesStaleEntries
+        | MatchingSuffixDiscarded
+        | NewLeaderPipelines
+        | NewerTermInAckIgnored
+        | NewerTermNotPersisted
+        | NextIndexSurvivesReElection
+        | OldEntriesSentInNewTerm
+        | PreVoteRecordedAsVote
+        | ProxyDowngradesReads
+        | RedeliveredEntriesAppendedAgain
+        | RefusedPreCandidateKeepsTerm
+        | RequestIdReused
+        | RestartForgetsSnapshot
+        | RetryKeepsTerm
+        | SnapshotKeepsOldStore
+        | SnapshotTermIsCurrentTerm
+        | SnapshotWriteLosesSuffix
+        | StaleLeaderNotAnswered
+        | SyncCreditsWholeLog
+        | VoteForgottenInSameTerm
+        | VotesSurviveNextElection => kept(scope),
         _ => scope,
     };
     let scope = scenario.map_or(scope, TimedScenario::scope);

@@ -138,7 +138,8 @@ fn alterations(value: &Value) -> Vec<(String, Value)> {
 fn is_free(files: &Files, file: &str, path: &str, step: &Value) -> bool {
     path == "/boot"
         || path == "/event/Persisted"
-        || (path.starts_with("/event/Requests/")
+        || ((path.starts_with("/event/Requests/")
+            || path.starts_with("/event/RequestsUnderBackpressure/"))
             && (step["effects"]["write"].is_null() || !path.contains("/operation/")))
         || files.have_sent(file, step)
 }

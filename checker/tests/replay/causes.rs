@@ -76,7 +76,10 @@ fn inside_by_definition(world: &World) -> u64 {
             // A request that a server refuses because it is not the leader does not count.
             let sends = line["effects"]["sends"].as_array().expect("sends");
             let is_told = sends.iter().any(|envelope| envelope["to"]["Node"].is_u64());
-            if event["Requests"].is_array() && line["effects"]["write"].is_null() && !is_told {
+            let is_request = ["Requests", "RequestsUnderBackpressure"]
+                .iter()
+                .any(|kind| event[kind].is_array());
+            if is_request && line["effects"]["write"].is_null() && !is_told {
                 continue;
             }
             outside.push(runs > 1 || term > 2 || !is_of_this_world);

@@ -75,7 +75,7 @@ fn overload_exits_3_and_is_named() {
 fn write_whose_session_is_gone_exits_4_for_that_reason() {
     let run = run(start(Manner::Forgetful), "put k v");
     expect(&run, 4, "");
-    let complaint = "it no longer has the session of the write";
+    let complaint = "the cluster no longer has the session of the write";
     assert!(run.err.contains(complaint), "{run:?}");
 }
 

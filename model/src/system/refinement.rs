@@ -52,6 +52,8 @@ pub(in crate::system) struct RaftStep<'a> {
     pub disk: &'a Durable,
     /// The claims of the received message.
     pub incoming: &'a Incoming,
+    /// The write that the step reports as durable.
+    pub persisted: Option<WriteId>,
     /// The effects of the step.
     pub effects: &'a Effects,
 }
@@ -62,11 +64,17 @@ impl RaftStep<'_> {
     /// # Errors
     /// The claim that no earlier claim and no action explains.
     pub(in crate::system) fn check(&self, actions: &mut Vec<AbstractAction>) -> Result<(), Cause> {
+        self.check_base()?;
         self.check_memory()?;
         self.check_role(actions)?;
         self.check_commit(actions)?;
         self.check_held()?;
         self.check_sends(actions)
+    }
+
+    /// Whether this step reports the write as durable.
+    fn is_persisted(&self, write: WriteId) -> bool {
+        self.persisted.is_some_and(|persisted| write <= persisted)
     }
 
     /// Whether the disk contains the log in memory up to this index.
@@ -93,9 +101,9 @@ impl RaftStep<'_> {
         }
         // The entry left memory behind a snapshot. The disk still has it if the server claimed so before,
         // and if it was committed: the snapshot continues the committed log.
-        let is_pending = |id| after.pending.iter().any(|pending| pending.id == id);
         let reached = before.pending.iter();
-        let reached = reached.filter(|pending| pending.id <= write || !is_pending(pending.id));
+        let reached =
+            reached.filter(|pending| pending.id <= write || self.is_persisted(pending.id));
         let claimed = reached.map(|pending| pending.reach).max();
         index < after.log.base().index
             && index <= image.last_id().index

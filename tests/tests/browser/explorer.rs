@@ -77,9 +77,10 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     }
     assert!((10..60).contains(&steps), "{steps} steps");
     browser.see_text(".story-violation", "Leader Completeness");
-    // The step that committed the entry violated a property of its own.
+    // The step that committed the entry violated properties of its own.
     browser.see_text(".property-list", "Leaders commit in their own term");
-    assert_eq!(browser.count(".property-list .is-violated"), 2);
+    browser.see_text(".property-list", "Steps refine the abstract Raft");
+    assert_eq!(browser.count(".property-list .is-violated"), 3);
     browser.picture("explore-figure-8");
     // The address contains the whole state.
     let address = until("the address of the end", || {
@@ -327,7 +328,7 @@ fn bug_that_violates_no_property_is_shown_with_its_method_and_walked_to() {
             "Progress",
         ),
         (
-            "heartbeats-not-sent",
+            "votes-despite-live-leader",
             "timed simulation",
             "timed simulation",
             "Stability",

@@ -205,6 +205,12 @@ causes! {
     /// A leader sent a commit index beyond its own.
     SentCommitIndexAhead { server: NodeId, index: LogIndex, commit_index: LogIndex }
         = "server {server} sent the commit index {index}, but its own is {commit_index}";
+    /// A server is in a term, or has a vote, that it does not write.
+    TermNotWritten { server: NodeId, term: Term }
+        = "server {server} is in term {term}, but its disk and its pending writes do not have this term and its vote";
+    /// A server sent a message in the name of another process.
+    SentForAnother { server: NodeId }
+        = "server {server} sent a message with the address of another process as its sender";
     /// A server restarted with another state than that of its disk.
     RestartDiffersFromDisk { server: NodeId }
         = "server {server} restarted with a state that differs from its disk";

@@ -94,17 +94,29 @@ fn learn_with_term(
 }
 
 /// Checks a restart: the server has its durable state and claims nothing else. In the abstract protocol
-/// nothing happens.
-pub(in crate::system) fn check_restart(raft: &Raft, disk: &Durable) -> Result<(), Cause> {
+/// nothing happens, except that the server learns the end of its snapshot if it had not done so.
+pub(in crate::system) fn check_restart(
+    raft: &Raft,
+    disk: &Durable,
+    actions: &mut Vec<AbstractAction>,
+) -> Result<(), Cause> {
     let image = Image::new(disk, []);
     let is_restored = raft.current_term == disk.hard_state.current_term
         && raft.voted_for == disk.hard_state.voted_for
         && image.equals(&raft.log)
+        && image.base() == raft.log.base()
         && raft.commit_index <= image.base().index
         && raft.durable_index <= image.last_id().index
         && matches!(raft.role, Role::Follower { .. })
         && raft.held.is_empty();
     if is_restored {
+        // The write of the snapshot may have become durable before the term in which the server learned.
+        if raft.commit_index > LogIndex::ZERO {
+            actions.push(AbstractAction::Learn {
+                server: raft.id,
+                log: image.base(),
+            });
+        }
         Ok(())
     } else {
         Err(Cause::RestartDiffersFromDisk { server: raft.id })

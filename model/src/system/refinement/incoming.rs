@@ -120,6 +120,23 @@ impl Incoming {
         }
     }
 
+    /// Whether a server that follows this message keeps the entries of its log that the message does not
+    /// contain. A name, an index and a term, identifies a log only if nothing before it changes.
+    pub(super) fn keeps(&self, before: &Log, after: &Log) -> bool {
+        match self {
+            Self::Entries(request) => after.agrees(before, request.prev_log_index),
+            Self::Snapshot { last, .. } => {
+                let end = after.last_index();
+                let covers = after.base() == *last;
+                (covers && end == last.index)
+                    || ((covers || after.agrees(before, last.index))
+                        && before.term_at(last.index) == Some(last.term)
+                        && after.agrees(before, end))
+            }
+            _ => false,
+        }
+    }
+
     /// The last index up to which a log is committed, according to the leader of a term.
     pub(super) fn commits(&self, term: Term, log: &Log) -> LogIndex {
         let vouched = self.vouches(term, log);

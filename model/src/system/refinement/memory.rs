@@ -1,9 +1,31 @@
 //! The log in memory, and the promises that wait for the disk.
 
 use super::{Image, Incoming, RaftStep, incoming::acknowledged};
-use crate::{HardState, Role, system::properties::Cause};
+use crate::{HardState, Raft, Role, system::properties::Cause};
 
 impl RaftStep<'_> {
+    /// Checks the beginning of the log in memory. The check of a message takes entries before it for
+    /// committed, so it is an entry of the log before or the end of a received snapshot, and committed.
+    pub(super) fn check_base(&self) -> Result<(), Cause> {
+        let (before, after) = (&self.before.raft, &self.after.raft);
+        let base = after.log.base();
+        if base == before.log.base() {
+            return Ok(());
+        }
+        let is_installed =
+            matches!(self.incoming, Incoming::Snapshot { last, .. } if *last == base);
+        let is_compacted = before.log.term_at(base.index) == Some(base.term);
+        let is_later = base.index > before.log.base().index;
+        if is_later && base.index <= after.commit_index && (is_installed || is_compacted) {
+            return Ok(());
+        }
+        Err(Cause::ServerSnapshotNotCommitted {
+            server: after.id,
+            index: base.index,
+            term: base.term,
+        })
+    }
+
     /// Checks the log in memory and the write of the step.
     ///
     /// The pending writes of a server claim that the disk will have the log in memory, that this log is the
@@ -14,10 +36,19 @@ impl RaftStep<'_> {
         // Log compaction removes the beginning, and changes no claim.
         let is_kept = after.log == before.log
             || (last == before.log.last_index() && after.log.agrees(&before.log, last));
-        if is_kept && self.effects.write.is_none() {
+        let promise = |raft: &Raft| (raft.current_term, raft.voted_for);
+        let is_promise_kept = promise(before) == promise(after);
+        if is_kept && is_promise_kept && self.effects.write.is_none() {
             return self.check_durable_index(false);
         }
         let image = Image::new(self.disk, &self.after.unsynced);
+        let written = image.hard_state();
+        if (written.current_term, written.voted_for) != promise(after) {
+            return Err(Cause::TermNotWritten {
+                server: after.id,
+                term: after.current_term,
+            });
+        }
         if !image.equals(&after.log) {
             return Err(Cause::DiskDiffersFromMemory {
                 server: after.id,
@@ -29,7 +60,11 @@ impl RaftStep<'_> {
         let term = image.hard_state().current_term;
         // The log of a leader has its own checks.
         let leads = matches!(after.role, Role::Leader(_)) && after.current_term == term;
-        if !is_kept && !leads && self.incoming.vouches(term, &after.log) < last {
+        let is_vouched = || {
+            self.incoming.vouches(term, &after.log) >= last
+                && self.incoming.keeps(&before.log, &after.log)
+        };
+        if !is_kept && !leads && !is_vouched() {
             return Err(Cause::LogNotFromLeader {
                 server: after.id,
                 term,

@@ -1,6 +1,6 @@
 //! The messages that leave.
 
-use super::{AbstractAction, Image, Incoming, RaftStep, incoming::acknowledged};
+use super::{AbstractAction, Image, RaftStep, incoming::acknowledged};
 use crate::{
     Address, AppendEntriesRequest, EntryId, Envelope, LogIndex, Message, NodeId, Role, Term,
     system::properties::Cause,
@@ -15,6 +15,10 @@ impl RaftStep<'_> {
             let Address::Node(to) = envelope.to else {
                 continue;
             };
+            let server = self.after.raft.id;
+            if envelope.from != Address::Node(server) {
+                return Err(Cause::SentForAnother { server });
+            }
             self.check_send(to, envelope, actions)?;
         }
         Ok(())
@@ -133,13 +137,14 @@ impl RaftStep<'_> {
             return Ok(());
         }
         let image = Image::new(self.disk, []);
-        let waited = matches!(self.incoming, Incoming::Nothing)
-            && self.before.raft.held.iter().any(|held| {
-                !after.held.contains(held)
-                    && acknowledged(&held.envelope.message)
-                        .is_some_and(|(waited_in, waited)| waited_in == term && waited >= index)
-            });
-        // An acknowledgement that waited names the log on the disk after its write, which is the present disk.
+        let waited = self.before.raft.held.iter().any(|held| {
+            self.is_persisted(held.after)
+                && !after.held.contains(held)
+                && acknowledged(&held.envelope.message)
+                    .is_some_and(|(waited_in, waited)| waited_in == term && waited >= index)
+        });
+        // An acknowledgement that waited for the write that is durable now names the log on the disk after
+        // this write, which is the present disk.
         let is_leaders = if waited {
             image.last_id().index >= index
         } else {

@@ -14,6 +14,7 @@ struct Taken {
     after: Running,
     disk: Durable,
     incoming: Incoming,
+    persisted: Option<WriteId>,
     effects: Effects,
     actions: Vec<AbstractAction>,
 }
@@ -26,6 +27,7 @@ impl Taken {
             after: &self.after,
             disk: &self.disk,
             incoming: &self.incoming,
+            persisted: self.persisted,
             effects: &self.effects,
         };
         match step.check(&mut self.actions) {
@@ -71,6 +73,10 @@ impl Machine {
     fn step(&mut self, event: Event) -> Taken {
         let before = self.running.clone();
         let incoming = Incoming::new(&event);
+        let persisted = match event {
+            Event::Persisted(write) => Some(write),
+            _ => None,
+        };
         let effects = self.running.raft.step(event);
         self.running.unsynced.extend(effects.write.clone());
         Taken {
@@ -78,6 +84,7 @@ impl Machine {
             after: self.running.clone(),
             disk: self.disk.clone(),
             incoming,
+            persisted,
             effects,
             actions: Vec::new(),
         }
@@ -227,6 +234,8 @@ fn forged_votes_are_failures() {
 fn elections_without_a_durable_candidacy_are_failures() {
     let mut taken = Machine::candidate(disk(0, &[])).receive(2, vote(1));
     taken.disk.hard_state.voted_for = None;
+    taken.before.raft.voted_for = None;
+    taken.after.raft.voted_for = None;
     taken.fails("LedWithoutCandidacy");
     let mut taken = Machine::candidate(disk(1, &[1])).receive(2, vote(2));
     // Its log is not that of the candidate.
@@ -257,9 +266,23 @@ fn wrong_votes_are_failures() {
         last: EntryId::default(),
     };
     taken.fails("VotedForOutdatedLog");
+    let own_vote = Envelope {
+        from: Address::Node(NodeId::new(2)),
+        ..sent(1, vote(2))
+    };
     let mut taken = voter();
-    taken.effects.sends.push(sent(1, vote(2)));
+    taken.effects.sends.push(own_vote.clone());
     taken.fails("VoteNotDurable");
+    let mut taken = voter();
+    taken.effects.sends.push(Envelope {
+        from: Address::Node(NodeId::new(3)),
+        ..own_vote
+    });
+    taken.fails("SentForAnother");
+    let mut taken = voter();
+    taken.after.unsynced.clear();
+    taken.effects.write = None;
+    taken.fails("TermNotWritten");
 }
 
 #[test]
@@ -276,6 +299,8 @@ fn entries_that_no_leader_sent_are_failures() {
         append(3, (1, 1), &[2], 1),
         append(2, (1, 2), &[2], 1),
         append(2, (1, 1), &[1], 1),
+        // The server has no entry 2 before this message.
+        append(2, (2, 2), &[2], 1),
     ] {
         let mut taken = follower();
         taken.incoming = other(message);
@@ -290,6 +315,15 @@ fn entries_that_no_leader_sent_are_failures() {
     let mut taken = follower();
     taken.after.raft.durable_index = LogIndex::new(2);
     taken.fails("DurableIndexAhead");
+    // The log in memory begins after an entry that is not committed.
+    let mut taken = Machine::new(2, disk(1, &[1, 1])).step(Event::HeartbeatTimeout);
+    let log = &mut taken.after.raft.log;
+    let first = EntryId {
+        term: Term::new(1),
+        index: LogIndex::new(1),
+    };
+    *log = crate::Log::after(first, vec![entry(1)]);
+    taken.fails("ServerSnapshotNotCommitted");
 }
 
 #[test]
@@ -303,6 +337,14 @@ fn acknowledgements_without_the_entry_are_failures() {
     let mut taken = released();
     taken.disk.log.pop();
     taken.after.raft.durable_index = LogIndex::new(1);
+    taken.fails("AcknowledgedOtherLog");
+    // It leaves before its write, while the disk has another entry there.
+    let mut machine = Machine::new(2, disk(2, &[1, 1]));
+    machine.receive(1, append(2, (1, 1), &[2], 0));
+    let mut taken = machine.step(Event::HeartbeatTimeout);
+    let held = taken.after.raft.held.remove(0);
+    let held = held.expect("an acknowledgement waits");
+    taken.effects.sends.push(held.envelope);
     taken.fails("AcknowledgedOtherLog");
     // It leaves in another term.
     let mut taken = released();
@@ -373,12 +415,13 @@ fn wrong_disks_and_restarts_are_failures() {
         let changed = sync(before, after).expect_err("a term or a vote changes");
         assert!(changed.starts_with("DurableVoteChanged"), "{changed}");
     }
-    assert!(check_restart(&raft, &disk(1, &[1])).is_ok());
+    let restart = |raft: &Raft, disk: &Durable| check_restart(raft, disk, &mut Vec::new());
+    assert!(restart(&raft, &disk(1, &[1])).is_ok());
     let mut kept = raft.clone();
     kept.commit_index = LogIndex::new(1);
-    assert!(check_restart(&kept, &disk(1, &[1])).is_err());
+    assert!(restart(&kept, &disk(1, &[1])).is_err());
     for other in [disk(2, &[1]), disk(1, &[]), disk(1, &[1, 1]), voted] {
-        assert!(check_restart(&raft, &other).is_err(), "{other:?}");
+        assert!(restart(&raft, &other).is_err(), "{other:?}");
     }
 }
 

@@ -206,8 +206,8 @@ impl TransitionSystem {
                 durable_term: server.disk.hard_state.current_term,
             }
         }));
-        self.record_refinement(&mut step, |_| {
-            refinement::check_restart(&raft, &server.disk)
+        self.record_refinement(&mut step, |actions| {
+            refinement::check_restart(&raft, &server.disk, actions)
         });
         if raft.voted_for.is_some() {
             step.witnesses.add(Witness::VoteSurvivedCrash);
@@ -280,6 +280,10 @@ impl TransitionSystem {
         let before = running.clone();
         let marks = Watermarks::new(&running.raft);
         let incoming = Incoming::new(&event);
+        let persisted = match event {
+            Event::Persisted(write) => Some(write),
+            _ => None,
+        };
         let effects: Effects = running.raft.step(event);
         running.unsynced.extend(effects.write.clone());
         let after = running.clone();
@@ -337,6 +341,7 @@ impl TransitionSystem {
             after: &after,
             disk: &disk,
             incoming: &incoming,
+            persisted,
             effects: &effects,
         };
         self.record_refinement(step, |actions| raft_step.check(actions));

@@ -112,6 +112,10 @@ export default {
     'el servidor {server} envió un log hasta la entrada {index} que no es su log como líder del mandato {term}',
   'diagnostic.SentCommitIndexAhead':
     'el servidor {server} envió el índice de commit {index}, pero el suyo es {commit_index}',
+  'diagnostic.TermNotWritten':
+    'el servidor {server} está en el mandato {term}, pero ni su disco ni sus escrituras pendientes tienen ese mandato y su voto',
+  'diagnostic.SentForAnother':
+    'el servidor {server} envió un mensaje con la dirección de otro proceso como remitente',
   'diagnostic.RestartDiffersFromDisk':
     'el servidor {server} arrancó con un estado que no coincide con el de su disco',
   'diagnostic.InvariantViolated': 'después de este paso del servidor {server}: {invariant}',
