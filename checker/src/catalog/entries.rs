@@ -28,7 +28,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
     use Property::{
         AcknowledgedWritesKept, CommitIsDurable, CommitsOwnTerm, ElectionSafety, ExactlyOnce,
         Invariants, LeaderAppendOnly, LeaderCompleteness, Linearizability, LogMatching,
-        MatchIsDurable, Monotone, OneVotePerTerm, StateMachineSafety, TermIsDurable,
+        MatchIsDurable, Monotone, OneVotePerTerm, Refinement, StateMachineSafety, TermIsDurable,
         TermsOrderedInLog,
     };
     let (violates, scope) = match mutant {
@@ -165,7 +165,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             (Violates::Property(LeaderCompleteness), logs(2, 0, 0))
         }
         RetryKeepsTerm => (Violates::Progress, elections(2, 1, 0)),
-        CandidateReportsCommittedLog => (Violates::Progress, alone(2, logs(2, 0, 0))),
+        CandidateReportsCommittedLog => (Violates::Property(Refinement), alone(2, logs(2, 0, 0))),
         StalePreVoteDropped | RefusedPreCandidateKeepsTerm => {
             (Violates::Progress, quorum_elections(2, 3))
         }

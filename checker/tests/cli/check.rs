@@ -136,7 +136,7 @@ fn check_without_subcommand_takes_its_arguments() {
     let text = stdout(&output);
     assert!(text.contains("exhausted"));
     assert!(
-        text.contains("┆ pre-vote, check-quorum, replication"),
+        text.contains("enabled features of the deployed programs"),
         "{text}"
     );
 }
