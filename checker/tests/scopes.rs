@@ -37,26 +37,3 @@ fn document_describes_each_feature() {
         assert!(text.contains(&row), "{row}");
     }
 }
-
-#[test]
-fn readme_shows_the_disabled_features() {
-    let text = document("README.md");
-    let rows: Vec<Vec<&str>> = text
-        .lines()
-        .map(|line| line.trim_matches('│').split('┆').map(str::trim).collect())
-        .collect();
-    let ran: Vec<&str> = rows
-        .iter()
-        .filter(|row| row.get(1) == Some(&"exhausted"))
-        .map(|row| row[0])
-        .collect();
-    assert!(!ran.is_empty());
-    for scope in Scope::catalog() {
-        let row = vec![scope.name.as_str(), &disabled(&scope)]
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
-        let is_shown = rows.iter().any(|found| *found == row);
-        assert_eq!(is_shown, ran.contains(&scope.name.as_str()), "{row:?}");
-    }
-}
