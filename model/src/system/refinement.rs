@@ -10,11 +10,11 @@
 //! So the check of a step depends on one server and one message, and the search checks each pair once.
 //! `docs/proof.md` has the claims and the argument.
 //!
-//! * [`disk`]: durable writes and restarts. They enter terms, vote, stand and accept.
-//! * [`memory`]: the log in memory and the promises that wait for the disk
-//! * [`roles`]: candidates and leaders. They are elected and append client requests.
-//! * [`commit`]: commit indexes and snapshots
-//! * [`sends`]: the messages that leave
+//! * `disk`: durable writes and restarts. They enter terms, vote, stand and accept.
+//! * `memory`: the log in memory and the promises that wait for the disk
+//! * `roles`: candidates and leaders. They are elected and append client requests.
+//! * `commit`: commit indexes and snapshots
+//! * `sends`: the messages that leave
 //!
 //! An entry is named by its index and its term. By *Log Matching* and *previous entry*, which
 //! the proof shows, an index and a term identify one log of the abstract tree. A log that begins after a
