@@ -372,7 +372,8 @@ export default {
     'Un candidato no guarda en disco ni su mandato nuevo ni su propio voto.',
   'explore.mutant-newer-term-not-persisted':
     'Un servidor no guarda en disco un mandato posterior que recibe.',
-  'explore.mutant-counts-refusals-as-votes': 'Un candidato cuenta como voto cualquier respuesta, también una negativa.',
+  'explore.mutant-counts-refusals-as-votes':
+    'Un candidato cuenta como voto cualquier respuesta, también una negativa.',
   'explore.mutant-votes-survive-next-election':
     'Un candidato conserva los votos de su elección anterior.',
   'explore.mutant-pre-vote-recorded-as-vote':
