@@ -189,7 +189,7 @@ fn image_with_a_session_is_reachable() {
                 disk.starts_with(&terms)
             );
         }
-        // The disks have no vote, and nobody can request one in this term any more.
+        // The disks have no vote, and no server can request one in this term.
         assert_eq!(server.disk.hard_state.voted_for, None);
         assert!(is_true(Relation::Left, &[id, 0]));
     }

@@ -37,7 +37,8 @@ macro_rules! features {
 features! {
     /// A server runs a pre-vote before it enters a new term.
     PreVote = "pre-vote";
-    /// A leader that hears from no majority steps down, and servers with a live leader refuse votes.
+    /// A leader that receives no responses from a majority steps down, and servers with a live leader
+    /// refuse votes.
     CheckQuorum = "check-quorum";
     /// Leaders send entries to followers.
     Replication = "replication";
