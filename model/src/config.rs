@@ -52,6 +52,15 @@ pub struct Config {
 }
 
 impl Config {
+    /// The default of [`max_sessions`](Self::max_sessions).
+    pub const DEFAULT_MAX_SESSIONS: u32 = 1024;
+    /// The default of [`session_window`](Self::session_window).
+    pub const DEFAULT_SESSION_WINDOW: u64 = 16 * 1024;
+    /// The default of [`state_quota`](Self::state_quota).
+    pub const DEFAULT_STATE_QUOTA: u64 = 512 << 20;
+    /// The default of [`trailing_bytes`](Self::trailing_bytes).
+    pub const DEFAULT_TRAILING_BYTES: usize = 1 << 20;
+
     /// The settings of `raft-node` with its default options, for a cluster of these servers. The node
     /// replaces numbers that have an option. The scopes of the checker start from the same settings, and
     /// only reduce numbers or disable named features.
@@ -67,10 +76,10 @@ impl Config {
             max_pending_reads: 16_384,
             pre_vote: true,
             check_quorum: true,
-            max_sessions: 1024,
-            session_window: 16 * 1024,
-            state_quota: 512 << 20,
-            trailing_bytes: 1 << 20,
+            max_sessions: Self::DEFAULT_MAX_SESSIONS,
+            session_window: Self::DEFAULT_SESSION_WINDOW,
+            state_quota: Self::DEFAULT_STATE_QUOTA,
+            trailing_bytes: Self::DEFAULT_TRAILING_BYTES,
             snapshot_patience: 50,
             #[cfg(feature = "mutants")]
             mutant: None,

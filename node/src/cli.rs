@@ -149,7 +149,7 @@ pub(crate) struct Run {
     #[arg(
         long,
         env = "RAFT_SNAPSHOT_BYTES",
-        default_value_t = 4 << 20,
+        default_value_t = node::Config::DEFAULT_SNAPSHOT_BYTES,
         value_name = "BYTES",
         value_parser = clap::value_parser!(u64).range(1..)
     )]
@@ -161,7 +161,7 @@ pub(crate) struct Run {
     #[arg(
         long,
         env = "RAFT_MAX_SESSIONS",
-        default_value_t = 1024,
+        default_value_t = model::Config::DEFAULT_MAX_SESSIONS,
         value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(model::store::MAX_SESSIONS))
     )]
@@ -170,7 +170,7 @@ pub(crate) struct Run {
     #[arg(
         long,
         env = "RAFT_SESSION_WINDOW",
-        default_value_t = 16_384,
+        default_value_t = model::Config::DEFAULT_SESSION_WINDOW,
         value_name = "ENTRIES"
     )]
     pub(crate) session_window: u64,
@@ -179,7 +179,7 @@ pub(crate) struct Run {
     #[arg(
         long,
         env = "RAFT_STATE_QUOTA",
-        default_value_t = 512 << 20,
+        default_value_t = model::Config::DEFAULT_STATE_QUOTA,
         value_name = "BYTES",
         value_parser = clap::value_parser!(u64).range(1..=model::store::MAX_STATE_QUOTA)
     )]

@@ -129,6 +129,9 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The default of [`snapshot_bytes`](Self::snapshot_bytes). A quarter stays in memory behind a snapshot.
+    pub const DEFAULT_SNAPSHOT_BYTES: u64 = 4 * model::Config::DEFAULT_TRAILING_BYTES as u64;
+
     /// Default settings for a server without peers, on a free port of the loopback interface.
     pub fn new(id: NodeId, cluster: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -152,12 +155,12 @@ impl Config {
             max_waiting: 4096,
             ask_timeout: Duration::from_secs(5),
             snapshot_entries: 10_000,
-            snapshot_bytes: 4 << 20,
+            snapshot_bytes: Self::DEFAULT_SNAPSHOT_BYTES,
             segment_bytes: SEGMENT_BYTES,
             busy_wait: Duration::from_micros(500),
-            max_sessions: 1024,
-            session_window: 16 * 1024,
-            state_quota: 512 << 20,
+            max_sessions: model::Config::DEFAULT_MAX_SESSIONS,
+            session_window: model::Config::DEFAULT_SESSION_WINDOW,
+            state_quota: model::Config::DEFAULT_STATE_QUOTA,
             environment: Environment::system(),
             slow_disk: Duration::from_secs(5),
         }

@@ -254,3 +254,17 @@ fn transport_config(config: &Config, boot: BootId) -> transport::Config {
     transport.environment = config.environment.clone();
     transport
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scopes of the checker start from these settings.
+    #[test]
+    fn default_settings_of_the_core_are_those_of_the_checker() {
+        let voters = BTreeSet::from([1, 2, 3].map(NodeId::new));
+        let config = Config::new(NodeId::new(1), "test", "unused");
+        let production = model::Config::production(voters.clone());
+        assert_eq!(core_config(&config, voters), production);
+    }
+}

@@ -164,7 +164,7 @@ causes! {
     VotedForOutdatedLog { server: NodeId, term: Term, candidate: NodeId, index: LogIndex, entry_term: Term }
         = "server {server} voted in term {term} for server {candidate}, but the candidate's log is less up-to-date than the log of the voter, which ends with entry {index} of term {entry_term}";
     /// A server became a candidate again in one term, or with another log.
-    StoodTwice { server: NodeId, term: Term }
+    BecameCandidateTwice { server: NodeId, term: Term }
         = "server {server} became a candidate of term {term} again, or changed its log as a candidate";
     /// A candidate counted a vote that it did not receive.
     CountedMissingVote { server: NodeId, other: NodeId, term: Term }

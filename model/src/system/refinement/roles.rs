@@ -28,7 +28,7 @@ impl RaftStep<'_> {
         let pending = || Image::new(self.disk, &self.before.unsynced).hard_state();
         let is_late = self.candidacy().is_none() && pending().current_term >= term;
         if is_late || after.log.last_id() != before.log.last_id() {
-            return Err(Cause::StoodTwice { server, term });
+            return Err(Cause::BecameCandidateTwice { server, term });
         }
         let known = self.known_votes();
         let unknown = candidate.votes.difference(&known).next();

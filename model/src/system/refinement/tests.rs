@@ -246,7 +246,9 @@ fn elections_without_a_durable_candidacy_are_failures() {
         .expect_err("the log of the leader lacks entries");
     let mut machine = Machine::new(1, disk(0, &[]));
     machine.disk.hard_state.current_term = Term::new(1);
-    machine.step(Event::ElectionTimeout).fails("StoodTwice");
+    machine
+        .step(Event::ElectionTimeout)
+        .fails("BecameCandidateTwice");
     let mut taken = Machine::new(1, disk(0, &[])).step(Event::ElectionTimeout);
     taken.effects.sends.push(sent(2, candidacy(1, (0, 0))));
     taken.fails("CandidacyNotDurable");

@@ -84,7 +84,7 @@ export default {
     'el servidor {server} votó en el mandato {term} por el servidor {candidate}, que no pidió ese voto',
   'diagnostic.VotedForOutdatedLog':
     'el servidor {server} votó en el mandato {term} por el servidor {candidate}, pero el log del candidato está menos actualizado que el del votante, cuya última entrada es la {index} del mandato {entry_term}',
-  'diagnostic.StoodTwice':
+  'diagnostic.BecameCandidateTwice':
     'el servidor {server} se presentó otra vez como candidato en el mandato {term}, o cambió su log siendo candidato',
   'diagnostic.CountedMissingVote':
     'el servidor {server} contó un voto del servidor {other} en el mandato {term} que no recibió',
