@@ -235,6 +235,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         check_quorum,
         trailing_bytes,
         max_sessions,
+        mixed_settings,
         append_entries,
         with_session,
         starts_with_leader,
@@ -285,7 +286,12 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     head.extend(u32::try_from(*trailing_bytes)?.to_le_bytes());
     // 0: the number that the other bounds imply.
     head.push(u8::try_from(max_sessions.unwrap_or(0))?);
-    head.push(bits(&[*together, *pre_vote, *check_quorum]));
+    head.push(bits(&[
+        *together,
+        *pre_vote,
+        *check_quorum,
+        *mixed_settings,
+    ]));
     head.push(bits(&[
         *append_entries,
         *with_session,

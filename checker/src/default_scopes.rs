@@ -11,6 +11,7 @@ const DEFAULT_SCOPES: &[&str] = &[
     "replication",
     "replication-4",
     "pipelining-terms",
+    "mixed-settings",
     "quorum",
     "reads",
     "end-to-end",

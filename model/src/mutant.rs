@@ -355,6 +355,8 @@ mod catalog {
         EvictedSequenceOffByOne = "evicted-sequence-off-by-one", seen in "";
         /// Compare-and-set accepts any later version of the key.
         LaterVersionAccepted = "later-version-accepted", seen in "";
+        /// A server applies a write with its own quota instead of the leader's.
+        QuotaOfOwnServer = "quota-of-own-server", seen in "";
         /// An increment beyond 64 bits wraps around.
         IncrementWraps = "increment-wraps", seen in "";
         /// An increment treats a value that is not a number as 0.

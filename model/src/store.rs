@@ -280,7 +280,13 @@ fn page<'a>(
 }
 
 fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -> Answer {
-    let (version, quota) = (index, write.quota);
+    // The leader's quota is part of the entry: all servers must answer alike.
+    let quota = if planted!(config, QuotaOfOwnServer) {
+        config.state_quota
+    } else {
+        write.quota
+    };
+    let version = index;
     match &write.operation {
         Operation::Put {
             key,

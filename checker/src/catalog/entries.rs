@@ -4,8 +4,8 @@ use super::{
     CatalogEntry, Violates,
     scopes::{
         add, alone, clients, delete, elections, end_to_end, fail_over, get, increment, kept, logs,
-        one_by_one, pipelined, put, quiet, quorum_elections, reads, sessions, snapshots, split,
-        store, window, without_session,
+        mixed_settings, one_by_one, pipelined, put, quiet, quorum_elections, reads, sessions,
+        snapshots, split, store, window, without_session,
     },
     script::{CONFIRMED_BEFORE, OUTLIVED, REFUSED, REPLACED},
 };
@@ -244,6 +244,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
                 vec![vec![Invocation::WriteAfterIdle(add(1))], vec![increment()]],
             ),
         ),
+        QuotaOfOwnServer => (Violates::Property(ExactlyOnce), mixed_settings(1, 1)),
         LaterVersionAccepted => (
             Violates::Property(ExactlyOnce),
             store(

@@ -36,6 +36,15 @@ pub(super) fn logs(terms: u64, entries: u8, crashes: u8) -> Scope {
     bounded("crashes", terms, budget)
 }
 
+/// Servers with different quotas.
+pub(super) fn mixed_settings(terms: u64, entries: u8) -> Scope {
+    let budget = Budget {
+        entries,
+        ..Budget::default()
+    };
+    bounded("mixed-settings", terms, budget)
+}
+
 /// With one snapshot.
 pub(super) fn snapshots(terms: u64, entries: u8, crashes: u8) -> Scope {
     let budget = Budget {

@@ -222,7 +222,7 @@ impl Writer {
                 id: server.id,
                 raft: Some(Raft::recover(
                     server.id,
-                    fine.scope().config(),
+                    fine.scope().config_of(server.id),
                     server.disk.clone(),
                 )),
                 disk: server.disk.clone(),

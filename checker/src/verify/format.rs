@@ -88,7 +88,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let [max_sessions] = input.fixed("sessions")?;
     let [servers_do] = input.fixed("what servers do")?;
     ensure!(
-        servers_do < 1 << 3,
+        servers_do < 1 << 4,
         "what servers do: unknown bits {servers_do:#010b}"
     );
     let [switches, reductions, mutant, name_length] = input.fixed("switches")?;
@@ -124,6 +124,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.together = bit(servers_do, 0);
     scope.pre_vote = bit(servers_do, 1);
     scope.check_quorum = bit(servers_do, 2);
+    scope.mixed_settings = bit(servers_do, 3);
     scope.append_entries = bit(switches, 0);
     scope.with_session = bit(switches, 1);
     scope.starts_with_leader = bit(switches, 5);
@@ -205,7 +206,7 @@ impl Certificate {
         format!(
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, clients {}, \
              attempts {}, \
-             batch {}, window {}, trailing bytes {}, sessions {}, writes together {}, pre-vote {}, quorum checked {}, \
+             batch {}, window {}, trailing bytes {}, sessions {}, writes together {}, pre-vote {}, quorum checked {}, mixed settings {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
              symmetry {}, {}",
             name,
@@ -224,6 +225,7 @@ impl Certificate {
             yes_no(scope.together),
             yes_no(scope.pre_vote),
             yes_no(scope.check_quorum),
+            yes_no(scope.mixed_settings),
             yes_no(scope.append_entries),
             yes_no(scope.with_session),
             yes_no(scope.starts_with_leader),

@@ -57,6 +57,7 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         check_quorum,
         trailing_bytes,
         max_sessions,
+        mixed_settings,
         append_entries,
         with_session,
         starts_with_leader,
@@ -92,6 +93,7 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         ("writes together", together, &original.together),
         ("pre-vote", pre_vote, &original.pre_vote),
         ("quorum checked", check_quorum, &original.check_quorum),
+        ("mixed settings", mixed_settings, &original.mixed_settings),
         ("appends", append_entries, &original.append_entries),
         ("session", with_session, &original.with_session),
         (
@@ -173,7 +175,7 @@ mod tests {
     #[test]
     fn every_altered_bound_is_named() {
         type Change = fn(&mut Scope);
-        let changes: [(Change, &str); 21] = [
+        let changes: [(Change, &str); 22] = [
             (|scope| scope.servers = 2, "servers 2, in the catalog 3"),
             (|scope| scope.terms = 1, "terms 1, in the catalog 2"),
             (|scope| scope.budget.entries = 1, "entries 1"),
@@ -191,6 +193,7 @@ mod tests {
             (|scope| scope.together = true, "writes together yes"),
             (|scope| scope.pre_vote = true, "pre-vote yes"),
             (|scope| scope.check_quorum = true, "quorum checked yes"),
+            (|scope| scope.mixed_settings = true, "mixed settings yes"),
             (|scope| scope.append_entries = false, "appends no"),
             (|scope| scope.with_session = false, "session no"),
             (|scope| scope.starts_with_leader = true, "leader at the"),

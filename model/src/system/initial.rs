@@ -44,7 +44,7 @@ impl TransitionSystem {
                     id,
                     disk: disk.clone(),
                     running: Some(Running {
-                        raft: Raft::recover(id, self.scope.config(), disk.clone()),
+                        raft: Raft::recover(id, self.scope.config_of(id), disk.clone()),
                         unsynced: Vec::new(),
                     }),
                 })

@@ -57,6 +57,10 @@ pub struct Scope {
     /// least 1, if clients open sessions; otherwise the number of production.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
+    /// Whether the first server has other settings than the other servers: a state quota of 0, so that as
+    /// leader it refuses writes that enlarge the state. Traces of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub mixed_settings: bool,
     /// Whether AppendEntries requests reach the network. If not, servers only elect leaders.
     pub append_entries: bool,
     /// Whether the cluster starts with a client session in every log, opened in term 1.
@@ -102,6 +106,9 @@ crate::diagnostics! {
         /// The scope merges syncs, and a server can reveal a write before it is durable.
         SyncsNotMergeable
             = "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: a server can then reveal a write before it is durable";
+        /// Servers with different settings crash.
+        MixedSettingsWithCrashes
+            = "servers with different settings cannot crash in a scope: give --crashes 0";
     }
 }
 
@@ -135,6 +142,7 @@ impl Scope {
             check_quorum: false,
             trailing_bytes: 0,
             max_sessions: None,
+            mixed_settings: false,
             append_entries: true,
             with_session: false,
             starts_with_leader: false,
@@ -166,6 +174,11 @@ impl Scope {
         BadBound::within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound::SyncsNotMergeable);
+        }
+        // A restart takes the settings from the id of the server. A permutation of the servers changes
+        // the id, so symmetry reduction would unite states with different successors.
+        if self.mixed_settings && !self.budget.crashes.is_never() {
+            return Err(BadBound::MixedSettingsWithCrashes);
         }
         Ok(())
     }

@@ -398,6 +398,27 @@ impl Scope {
                 terms: 2,
                 budget: Budget {
                     entries: 1,
+                    ..Budget::default()
+                },
+                with_session: true,
+                mixed_settings: true,
+                expected: vec![
+                    LeaderElected,
+                    ReElection,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    ConflictRemoved,
+                    WriteAcknowledged,
+                ],
+                ..Self::new(
+                    "mixed-settings",
+                    "one server has another quota: the entry decides, not the server that applies it",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
                     reads: 2,
                     ..Budget::default()
                 },

@@ -5,7 +5,7 @@
 //! difference. A test in this module enforces this rule.
 
 use super::Scope;
-use crate::Config;
+use crate::{Config, NodeId};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -113,6 +113,15 @@ impl Scope {
     pub fn disabled_features(&self) -> Vec<Feature> {
         let all = Feature::ALL.iter().copied();
         all.filter(|feature| !feature.is_enabled(self)).collect()
+    }
+
+    /// The settings of a server.
+    pub fn config_of(&self, id: NodeId) -> Config {
+        let mut config = self.config();
+        if self.mixed_settings && id.get() == 1 {
+            config.state_quota = 0;
+        }
+        config
     }
 
     /// The settings of the servers: those of production, with the disabled features and reduced numbers.

@@ -196,7 +196,11 @@ impl TransitionSystem {
     }
 
     pub(in crate::system) fn restart(&self, server: &Server) -> LocalStep {
-        let raft = Raft::recover(server.id, self.scope.config(), server.disk.clone());
+        let raft = Raft::recover(
+            server.id,
+            self.scope.config_of(server.id),
+            server.disk.clone(),
+        );
         let mut step = LocalStep::new(Process::Server(server.clone()));
         let kept = raft.current_term >= server.disk.hard_state.current_term;
         step.record_verdict(self.scope.properties.require(Property::Monotone, kept, || {

@@ -124,6 +124,8 @@ export default {
   'diagnostic.BoundNeedsNumber':
     'el límite «{bound}» no puede ser any: da un número de {min} a {max}',
   'diagnostic.BoundOutOfRange': 'el límite «{bound}» no puede ser {value}: da de {min} a {max}',
+  'diagnostic.MixedSettingsWithCrashes':
+    'los servidores con ajustes distintos no pueden caerse en un ámbito: da --crashes 0',
   'diagnostic.SyncsNotMergeable':
     'no se pueden unir las escrituras en disco con instantáneas, con lecturas junto a una ventana, ni con caídas junto a clientes, una ventana o PreVote: un servidor podría entonces revelar una escritura antes de que esté en disco',
   'diagnostic.UnknownScope': 'no hay ningún ámbito «{name}»: están en /api/catalog',
