@@ -18,6 +18,7 @@ const DEFAULT_SCOPES: &[&str] = &[
     "snapshots",
     "snapshots-entries",
     "everything",
+    "everything-3",
     "crashes",
     "elections-5",
     "fail-over",

@@ -203,6 +203,15 @@ fn taking_conflicts_for_refusals_is_caught() {
 }
 
 #[test]
+fn taking_acknowledgments_for_mere_contact_is_caught() {
+    let scope = Scope {
+        servers: 2,
+        ..scope("quorum", 1, budget(0, 0))
+    };
+    assert_caught(Flaw::MatchesAreContacts, scope, Obligation::Contacts);
+}
+
+#[test]
 fn trimming_entries_that_the_receiver_lacks_is_caught() {
     let scope = scope("replication", 1, budget(1, 0));
     assert_caught(Flaw::TrimsOneTooMany, scope, Obligation::TrimmedAppends);

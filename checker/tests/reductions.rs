@@ -429,6 +429,24 @@ fn quorum_checks_lose_nothing() {
     assert_nothing_lost(&three, &drop_dead.collect::<Vec<_>>());
 }
 
+/// Responses that show contact alone, beside entries in a pipeline, and a leader that crashes.
+#[test]
+fn quorum_checks_beside_a_pipeline_lose_nothing() {
+    let budget = |entries, crashes| Budget {
+        entries,
+        crashes,
+        ..Budget::default()
+    };
+    let drop_dead = Reduction {
+        drop_dead: false,
+        ..UNMERGED
+    };
+    for budget in [budget(1, Limit::Never), budget(0, Limit::Any)] {
+        let two = scope("everything", 1, budget);
+        assert_nothing_lost_by(UNMERGED, &two, &[("drop_dead", drop_dead)]);
+    }
+}
+
 #[test]
 fn pipeline_loses_nothing() {
     let budget = Budget {
@@ -510,4 +528,29 @@ fn trimming_loses_nothing() {
     assert_nothing_lost(&scope("crashes", 2, bounds(1, 0)), &variants);
     assert_nothing_lost(&scope("pipelining", 1, bounds(1, 0)), &variants);
     assert_nothing_lost(&scope("older-term", 3, bounds(0, 0)), &variants);
+}
+
+/// While a write is pending, a request is not trimmed. Before and afterwards it is.
+#[test]
+fn trimming_beside_separate_syncs_loses_nothing() {
+    let bounds = |entries, crashes| Budget {
+        entries,
+        crashes,
+        ..Budget::default()
+    };
+    for (name, terms, budget) in [
+        ("split-entries", 1, bounds(1, Limit::Never)),
+        ("split-writes", 1, bounds(0, Limit::Any)),
+        ("split-writes", 2, bounds(0, Limit::Never)),
+    ] {
+        let two = Scope {
+            servers: 2,
+            ..scope(name, terms, budget)
+        };
+        let untrimmed = Reduction {
+            trim_appends: false,
+            ..two.reduction
+        };
+        assert_nothing_lost_by(two.reduction, &two, &[("trim_appends", untrimmed)]);
+    }
 }

@@ -13,6 +13,8 @@ pub enum Flaw {
     ForgetsCommitOfCrashed,
     /// A conflict counts as a refusal that only carries its term.
     ConflictsAreRefusals,
+    /// A response that acknowledges further entries counts as mere contact.
+    MatchesAreContacts,
     /// The trimming removes one more entry from a request than the receiver has.
     TrimsOneTooMany,
     /// A leader's silent writes are durable immediately.

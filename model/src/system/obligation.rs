@@ -66,6 +66,9 @@ obligations! {
     /// [`Relevance::Refusal`](super::Relevance::Refusal).
     Refusals = "refusals" of "drop_dead":
         "refusals with the same term have equal effects, now and later";
+    /// [`Relevance::Contact`](super::Relevance::Contact).
+    Contacts = "contacts" of "drop_dead":
+        "responses that only show contact have equal effects, now and later";
     /// `TransitionSystem::trimmed`.
     TrimmedAppends = "trimmed-appends" of "trim_appends":
         "a trimmed request and the complete one have equal effects, now and later";

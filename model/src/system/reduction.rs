@@ -128,6 +128,9 @@ pub enum Relevance {
     TermOnlyAfterCrashes,
     /// Its only possible effect is to carry this term. One per sender and term is enough.
     Refusal(Term),
+    /// Its only possible effect is that the leader of this term counts the sender as active. One per
+    /// sender and term is enough.
+    Contact(Term),
 }
 
 impl Relevance {

@@ -8,8 +8,8 @@ use super::{
     transition_system::TransitionSystem,
 };
 use crate::{
-    Address, AppendEntriesRequest, AppendOutcome, EntryId, Envelope, HardState,
-    InstallSnapshotResponse, Log, LogIndex, Message, NodeId, Role, Term,
+    Address, AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, EntryId, Envelope,
+    HardState, InstallSnapshotResponse, Log, LogIndex, Message, NodeId, Role, Term, raft::Progress,
 };
 use alloc::vec::Vec;
 
@@ -61,6 +61,9 @@ impl TransitionSystem {
             return Relevance::Live;
         };
         let message = &envelope.message;
+        if let Some(term) = self.contact_term(server, envelope) {
+            return Relevance::Contact(term);
+        }
         let hints = self.uses_hints();
         if flawed!(self.scope, ConflictsAreRefusals)
             && let Message::AppendEntriesResponse(response) = message
@@ -95,6 +98,30 @@ impl TransitionSystem {
         }
     }
 
+    /// The term of a response whose only effect is that a leader with CheckQuorum counts the sender as
+    /// active.
+    fn contact_term(&self, server: &Server, envelope: &Envelope) -> Option<Term> {
+        let (Address::Node(from), Message::AppendEntriesResponse(response)) =
+            (envelope.from, &envelope.message)
+        else {
+            return None;
+        };
+        let raft = &server.running.as_ref()?.raft;
+        let Role::Leader(leader) = &raft.role else {
+            return None;
+        };
+        let progress = leader.followers.get(&from)?;
+        let is_own = response.term == raft.current_term
+            && raft.current_term == server.disk.hard_state.current_term;
+        // A stale-term refusal is not a response to this leader.
+        let shows_contact = response.outcome != AppendOutcome::StaleTerm;
+        let is_contact = is_own
+            && shows_contact
+            && (adds_nothing(server, progress, response)
+                || flawed!(self.scope, MatchesAreContacts));
+        is_contact.then_some(response.term)
+    }
+
     /// The planted flaw: whether a message is a vote that the candidate has not counted yet.
     fn is_dead_by_flaw(&self, receiver: &Process, envelope: &Envelope) -> bool {
         flawed!(self.scope, DropsFreshVotes)
@@ -113,7 +140,7 @@ impl TransitionSystem {
         else {
             return None;
         };
-        if !self.scope.reduction.trim_appends || !self.scope.reduction.is_term_final_at_once() {
+        if !self.scope.reduction.trim_appends {
             return None;
         }
         if request.term < server.disk.hard_state.current_term {
@@ -162,7 +189,7 @@ impl TransitionSystem {
         }
         inbox.sort_unstable();
         inbox.dedup();
-        let (mut term_only, mut refusals) = (Vec::new(), Vec::new());
+        let (mut term_only, mut refusals, mut contacts) = (Vec::new(), Vec::new(), Vec::new());
         inbox.retain(|envelope| {
             let from = envelope.from;
             match self.relevance(receiver, envelope).now(crashes_over) {
@@ -172,6 +199,7 @@ impl TransitionSystem {
                     !last && !is_term_final(from) && insert(&mut term_only, from)
                 }
                 Relevance::Refusal(term) => insert(&mut refusals, (from, term)),
+                Relevance::Contact(term) => insert(&mut contacts, (from, term)),
             }
         });
     }
@@ -341,30 +369,14 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                             && match (&response.outcome, role) {
                                 (AppendOutcome::StaleTerm, _) => true,
                                 (_, Some(Role::Candidate(_))) => false,
-                                (outcome, Some(Role::Leader(leader))) => {
-                                    let Some(progress) = leader.followers.get(&from) else {
-                                        return true;
-                                    };
-                                    let nothing_new = match outcome {
-                                        // The response to a probe at `match_index` triggers the sending
-                                        // of entries.
-                                        AppendOutcome::Matched { match_index } => {
-                                            *match_index < progress.match_index
-                                        }
-                                        // Without pipelining, next_index returns to an earlier position
-                                        // only after a match at or past it.
-                                        AppendOutcome::Conflict { prev_log_index, .. } => {
-                                            *prev_log_index <= progress.match_index
-                                                || (prev_log_index.next() != progress.next_index
-                                                    && !pipelines(server))
-                                        }
-                                        AppendOutcome::StaleTerm => true,
-                                    };
+                                (_, Some(Role::Leader(leader))) => {
+                                    let progress = leader.followers.get(&from);
                                     // With CheckQuorum, contact with the follower has an effect again
                                     // after each quorum timeout.
-                                    nothing_new
-                                        && response.read_round <= progress.read_round
-                                        && !leader_checks_quorum(server)
+                                    progress.is_none_or(|progress| {
+                                        adds_nothing(server, progress, response)
+                                            && !leader_checks_quorum(server)
+                                    })
                                 }
                                 _ => true,
                             })
@@ -388,6 +400,22 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a response of a follower adds nothing to the progress that its leader knows, now and later.
+fn adds_nothing(server: &Server, progress: &Progress, response: &AppendEntriesResponse) -> bool {
+    let nothing_new = match &response.outcome {
+        // The response to a probe at `match_index` triggers the sending of entries.
+        AppendOutcome::Matched { match_index } => *match_index < progress.match_index,
+        // Without pipelining, next_index returns to an earlier position only after a match at or past
+        // it.
+        AppendOutcome::Conflict { prev_log_index, .. } => {
+            *prev_log_index <= progress.match_index
+                || (prev_log_index.next() != progress.next_index && !pipelines(server))
+        }
+        AppendOutcome::StaleTerm => true,
+    };
+    nothing_new && response.read_round <= progress.read_round
 }
 
 /// Whether an InstallSnapshot response is dead. The rule is that of an AppendEntries response that

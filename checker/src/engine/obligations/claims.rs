@@ -106,6 +106,19 @@ impl ObligationChecks<'_> {
                     },
                 ));
             }
+            Relevance::Contact(term) => {
+                let plain = self.tables.message_id(Obligations::plain_contact(term));
+                self.open.push((
+                    node,
+                    Claim::Equal {
+                        of: Obligation::Contacts,
+                        from,
+                        one: message,
+                        other: plain,
+                        log: NO_LOG,
+                    },
+                ));
+            }
             Relevance::Live => {}
         }
         if delivery.trimmed != message {

@@ -102,6 +102,7 @@ impl StepCache<'_> {
         let mut term_only = std::mem::take(&mut self.term_only);
         term_only.clear();
         let mut refusals: Vec<(Term, u32)> = Vec::new();
+        let mut contacts: Vec<(Term, u32)> = Vec::new();
         let all = old.clone().map(|index| (index, false));
         for (index, is_new) in all.chain(new.map(|index| (index, true))) {
             let message = self.messages[index];
@@ -119,6 +120,7 @@ impl StepCache<'_> {
                     }
                 }
                 Relevance::Refusal(term) => refusals.push((term, message)),
+                Relevance::Contact(term) => contacts.push((term, message)),
             }
             if is_new && delivery.eager_count > 0 {
                 eager.extend(&delivery.eager);
@@ -131,6 +133,7 @@ impl StepCache<'_> {
         }
         kept.extend(term_only.first());
         kept.extend(self.first_of_each(refusals));
+        kept.extend(self.first_of_each(contacts));
         kept.sort_unstable();
         // Trimmed messages may be equal.
         kept.dedup();

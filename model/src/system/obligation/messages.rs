@@ -2,7 +2,8 @@
 
 use super::{Checked, Obligations, difference, received};
 use crate::{
-    Address, AppendOutcome, Envelope, LogIndex, Message, Raft, RequestVoteResponse, Role, Term,
+    Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, Raft,
+    RequestVoteResponse, Role, Term,
     system::{
         process::{Process, Server},
         relevance::refusal_term,
@@ -153,6 +154,20 @@ impl Obligations {
         Message::RequestVoteResponse(RequestVoteResponse {
             term,
             vote_granted: false,
+        })
+    }
+
+    /// The response that represents all responses of this term that only show contact.
+    pub fn plain_contact(term: Term) -> Message {
+        Message::AppendEntriesResponse(AppendEntriesResponse {
+            term,
+            // A conflict before the first entry moves no `next_index`.
+            outcome: AppendOutcome::Conflict {
+                prev_log_index: LogIndex::ZERO,
+                conflict_term: Term::ZERO,
+                conflict_index: LogIndex::ZERO,
+            },
+            read_round: 0,
         })
     }
 

@@ -380,7 +380,39 @@ impl Scope {
                 )
             },
             Self {
-                terms: 3,
+                budget: Budget {
+                    crashes: Limit::Any,
+                    snapshots: Limit::Any,
+                    ..Budget::default()
+                },
+                window: 2,
+                pre_vote: true,
+                check_quorum: true,
+                trailing_bytes: 8,
+                with_session: true,
+                reduction: unmerged,
+                expected: vec![
+                    LeaderElected,
+                    EntryCommitted,
+                    FollowerCommitted,
+                    NextIndexMovedBack,
+                    PreVoteWon,
+                    QuorumLost,
+                    LeaderCrashed,
+                    VoteSurvivedCrash,
+                    UnsyncedWriteLost,
+                    CommittedWithoutOwnDisk,
+                    SnapshotTaken,
+                    SnapshotInstalled,
+                    RecoveredFromSnapshot,
+                ],
+                ..Self::new(
+                    "everything-3",
+                    "the features of everything with three servers, without clients",
+                )
+            },
+            Self {
+                terms: 4,
                 batch: 1,
                 expected: vec![
                     LeaderElected,
