@@ -63,6 +63,7 @@ type Snapshot = {
   /** Of a client. */
   idle?: boolean;
   session?: number | null;
+  run?: number;
   invoked?: number;
   operation?: Bytes;
 };

@@ -24,7 +24,7 @@ use std::{
 /// The first bytes of every certificate.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 /// A summary of a written certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,6 +279,8 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         budget.reads,
         limit(budget.crashes),
         limit(budget.snapshots),
+        limit(budget.client_crashes),
+        limit(budget.proxy_crashes),
     ]);
     head.push(u8::try_from(*attempts)?);
     head.extend(u16::try_from(*batch)?.to_le_bytes());

@@ -21,8 +21,11 @@ const DEFAULT_SCOPES: &[&str] = &[
     "everything-3",
     "crashes",
     "elections-5",
-    "fail-over",
     "sessions",
+    "restarts",
+    "restarts-reads",
+    "fail-over-retries",
+    "client-reads",
 ];
 
 /// Whether a scope is checked by default.

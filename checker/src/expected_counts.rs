@@ -38,6 +38,11 @@ const EXPECTED: &[(&str, u64, u64, u64)] = &[
     ("end-to-end-reads", 191_098_853, 5_832_238_305, 40),
     ("fail-over", 36_453_023, 732_701_470, 38),
     ("sessions", 6_008_439, 87_554_917, 39),
+    ("restarts", 1_016_627, 12_772_833, 39),
+    ("restarts-reads", 1_049_058, 14_835_202, 42),
+    ("fail-over-retries", 2_273_084, 35_100_391, 34),
+    ("client-reads", 4_106_094, 82_605_875, 33),
+    ("restarts-fail-over", 34_813_272, 797_063_875, 38),
 ];
 
 /// The counts of an exhausted search.

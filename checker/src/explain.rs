@@ -82,6 +82,8 @@ fn bounds(scope: &Scope) -> String {
         (BoundValue::Number(budget.reads.into()), "read"),
         (budget.crashes.into(), "crash"),
         (budget.snapshots.into(), "snapshot"),
+        (budget.client_crashes.into(), "client crash"),
+        (budget.proxy_crashes.into(), "proxy crash"),
     ];
     parts.extend(
         counts

@@ -841,7 +841,7 @@ impl<'a> TimedRun<'a> {
         {
             return;
         }
-        let receiver = |process: &Process| process.address() == envelope.to;
+        let receiver = |process: &Process| process.receives_at(envelope.to);
         let Some(process) = self.system.processes.iter().position(receiver) else {
             return;
         };

@@ -229,7 +229,7 @@ pub(crate) fn enabled(
     let address = process.address();
     let receiver = || address.to_string();
     match &action.local {
-        Local::Deliver { envelope, .. } if envelope.to != address => {
+        Local::Deliver { envelope, .. } if !process.receives_at(envelope.to) => {
             Err(ImpossibleStep::DeliveredElsewhere {
                 process: envelope.to.to_string(),
                 receiver: receiver(),

@@ -132,6 +132,8 @@ fn any_system() -> impl Strategy<Value = System> {
         "reads",
         "snapshots",
         "end-to-end",
+        "restarts",
+        "client-reads",
         "elections-4",
     ];
     let choices = vec(any::<Index>(), 0..30);

@@ -43,6 +43,24 @@ fn small() -> Scope {
     scope
 }
 
+/// A client that increments twice, and a proxy.
+fn with_clients() -> Scope {
+    let increment = || {
+        Invocation::Write(Operation::Increment {
+            key: b"x".to_vec(),
+            by: 1,
+        })
+    };
+    let mut scope = Scope::new("clients and a proxy", "");
+    scope.servers = 1;
+    scope.budget.entries = 1;
+    scope.with_session = true;
+    scope.direct_clients = false;
+    scope.tracks_operations = true;
+    scope.plans = vec![vec![increment(), increment()]];
+    scope
+}
+
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| certify(&small(), true));
 
 /// The parts of a certificate, so that a consistent one can be forged.
@@ -56,7 +74,7 @@ struct Parts {
 impl Parts {
     fn new(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
-        let plans = 31 + usize::from(bytes[30]);
+        let plans = 33 + usize::from(bytes[32]);
         let count = plans + 4 + number(plans);
         let mut at = count + 8 + 32;
         let mut states = Vec::new();
@@ -136,18 +154,18 @@ fn certificate_of_each_kind_of_scope_is_verified() {
             scope.with_session = true;
             scope.reduction.merge_syncs = false;
         }),
-        with("clients and a proxy", |scope| {
-            scope.servers = 1;
-            scope.budget.entries = 1;
-            scope.with_session = true;
-            scope.direct_clients = false;
-            scope.tracks_operations = true;
-            scope.attempts = 2;
-            scope.plans = vec![vec![Invocation::Write(Operation::Increment {
-                key: b"x".to_vec(),
-                by: 1,
-            })]];
-        }),
+        Scope {
+            attempts: 2,
+            ..with_clients()
+        },
+        Scope {
+            budget: Budget {
+                client_crashes: Limit::at_most(1),
+                proxy_crashes: Limit::Any,
+                ..with_clients().budget
+            },
+            ..with_clients()
+        },
         with("no reductions", |scope| {
             scope.servers = 2;
             scope.append_entries = false;
@@ -220,8 +238,10 @@ fn certificate_of_each_kind_of_scope_is_verified() {
 fn header_is_what_the_document_draws() {
     let drawn = [
         b"RAFTCERT".as_slice(),
-        &[5, 0],
-        &[2, 1, 0, 0, 1, 0, 1],
+        &[6, 0],
+        &[2, 1, 0, 0],
+        &[1, 0, 0, 0],
+        &[1],
         &[64, 0],
         &[0, 0],
         &[0, 0, 0, 0],
@@ -321,6 +341,13 @@ fn certificate_for_larger_bounds_is_rejected() {
         parts.head[place] = more;
         assert_rejected(&parts.forge(), "has a successor that is not in the file");
     }
+    // Crashes of clients and of the proxy.
+    let clients = certify(&with_clients(), true);
+    for place in [16, 17] {
+        let mut parts = Parts::new(&clients);
+        parts.head[place] = u8::MAX;
+        assert_rejected(&parts.forge(), "has a successor that is not in the file");
+    }
 }
 
 #[test]
@@ -389,14 +416,14 @@ fn bad_headers_are_named() {
     assert_rejected(&change(8, 1), "version");
     assert_rejected(&change(10, 9), "servers 9 is out of range");
     assert_rejected(&change(11, 0), "terms 0 is out of range");
-    assert_rejected(&change(24, 1), "trailing bytes 16777216 is out of range");
-    assert_rejected(&change(25, 9), "sessions 9 is out of range");
-    assert_rejected(&change(26, 0xff), "what servers do");
-    assert_rejected(&change(27, 0xff), "switches");
-    assert_rejected(&change(28, 0xff), "reductions");
-    assert_rejected(&change(29, 1), "mutant");
-    assert_rejected(&change(31, 0xff), "name");
-    assert_rejected(&change(39, 0xff), "plans");
+    assert_rejected(&change(26, 1), "trailing bytes 16777216 is out of range");
+    assert_rejected(&change(27, 9), "sessions 9 is out of range");
+    assert_rejected(&change(28, 0xff), "what servers do");
+    assert_rejected(&change(29, 0xff), "switches");
+    assert_rejected(&change(30, 0xff), "reductions");
+    assert_rejected(&change(31, 1), "mutant");
+    assert_rejected(&change(33, 0xff), "name");
+    assert_rejected(&change(41, 0xff), "plans");
     assert_rejected(&[], "magic");
 }
 

@@ -45,8 +45,8 @@ fn readme_has_the_expected_counts_of_the_default_scopes() {
     for row in &table {
         assert_eq!(row[2..5], written(row[0]), "{}", row[0]);
     }
-    // All but the two scopes that run only on request.
-    assert_eq!(table.len(), Scope::catalog().len() - 2);
+    // All but the four scopes that run only on request.
+    assert_eq!(table.len(), Scope::catalog().len() - 4);
     for name in ["elections", "elections-4"] {
         let line = format!("{name}: from each of the {} states", written(name)[0]);
         assert!(text.contains(&line), "{line}");

@@ -189,3 +189,45 @@ fn plain_checks_of_default_scopes_find_bugs() {
         assert!(is_found, "{name}, {}: {outcome:?}", mutant.name());
     }
 }
+
+/// Bugs of clients and proxies, each in a scope of the default run with the scope's own bounds and
+/// reductions, and with all properties: as `check --mutant` searches.
+#[test]
+fn bugs_of_clients_and_proxies_are_found_in_default_scopes() {
+    use Mutant::{
+        ClientIdReused, ExpiredTakenForNotDone, FollowerAnswersReads, InterruptedWriteRenumbered,
+        LateResponseForwarded, ProxyDowngradesReads, RetriesUnderNewSequence, SessionResumed,
+        UnavailableTakenForNotDone,
+    };
+    let bugs = [
+        (ClientIdReused, "restarts"),
+        (SessionResumed, "restarts"),
+        (LateResponseForwarded, "restarts"),
+        (UnavailableTakenForNotDone, "restarts"),
+        (ExpiredTakenForNotDone, "restarts-reads"),
+        (InterruptedWriteRenumbered, "fail-over-retries"),
+        (RetriesUnderNewSequence, "fail-over-retries"),
+        (FollowerAnswersReads, "client-reads"),
+        (ProxyDowngradesReads, "client-reads"),
+    ];
+    for (mutant, name) in bugs {
+        let mut scopes = Scope::catalog().into_iter();
+        let scope = scopes.find(|scope| scope.name == name);
+        let scope = Scope {
+            mutant: Some(mutant),
+            ..scope.expect("a scope of the catalog")
+        };
+        let limits = Limits {
+            threads: 2,
+            max_states: None,
+            ..LIMITS
+        };
+        let outcome = check(&scope, &limits, &SearchProgress::default())
+            .report
+            .outcome;
+        let SearchOutcome::Violated { violation, .. } = outcome else {
+            panic!("{} in {name}: {outcome:?}", mutant.name());
+        };
+        assert_eq!(violation.property, Property::Linearizability, "{name}");
+    }
+}

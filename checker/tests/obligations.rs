@@ -61,6 +61,12 @@ fn small() -> Vec<Scope> {
         reads: 1,
         ..budget(1, 1)
     };
+    let restarting = |entries, reads| Budget {
+        reads,
+        client_crashes: Limit::Any,
+        proxy_crashes: Limit::Any,
+        ..budget(entries, 0)
+    };
     vec![
         scope("elections", 2, budget(0, 1)),
         scope("older-term", 2, budget(0, 0)),
@@ -76,6 +82,8 @@ fn small() -> Vec<Scope> {
             ..scope("quorum", 2, budget(0, 1))
         }),
         two(scope("fail-over", 2, budget(1, 0))),
+        scope("restarts", 1, restarting(2, 0)),
+        scope("client-reads", 1, restarting(0, 1)),
     ]
 }
 

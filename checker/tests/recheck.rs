@@ -43,6 +43,7 @@ fn small() -> Vec<Scope> {
         reads,
         crashes: Limit::at_most(crashes),
         snapshots: Limit::at_most(snapshots),
+        ..Budget::default()
     };
     let two = |name: &str, terms, budget| {
         scope(name, |scope| {
@@ -62,6 +63,7 @@ fn small() -> Vec<Scope> {
         two("fail-over", 1, budget(1, 0, 0, 0)),
         scope("pipelining", |scope| scope.budget.entries = 1),
         scope("sessions", |scope| scope.budget.entries = 2),
+        scope("restarts", |scope| scope.budget.entries = 2),
         scope("elections", |scope| {
             scope.terms = 1;
             scope.budget.crashes = Limit::Never;

@@ -389,6 +389,58 @@ fn clients_lose_nothing() {
     assert_nothing_lost(&two(2), &merges.collect::<Vec<_>>());
 }
 
+/// The scope of a client and a proxy that restart any number of times.
+fn restarts(servers: u64, name: &str, terms: u64, entries: u8, reads: u8) -> Scope {
+    let budget = Budget {
+        entries,
+        reads,
+        client_crashes: Limit::Any,
+        proxy_crashes: Limit::Any,
+        ..Budget::default()
+    };
+    Scope {
+        servers,
+        attempts: 1,
+        ..scope(name, terms, budget)
+    }
+}
+
+/// With history: the operations of clients, and the budget, are compared too.
+#[test]
+fn restarts_of_clients_and_proxies_lose_nothing() {
+    let mut variants = one_by_one();
+    variants.push(("any", Reduction::NONE));
+    for scope in [
+        restarts(1, "restarts", 1, 2, 0),
+        restarts(1, "restarts-reads", 1, 2, 1),
+        restarts(2, "client-reads", 1, 0, 1),
+    ] {
+        let reduced = quiet_processes(&scope, Reduction::ALL, true);
+        for (name, reduction) in &variants {
+            let plain = quiet_processes(&scope, *reduction, true);
+            assert_same(&scope, name, &reduced, &plain);
+        }
+    }
+}
+
+/// Crashes without a count reach exactly the processes that a sufficient number of counted crashes
+/// reaches.
+#[test]
+fn restarts_without_a_count_reach_what_counted_restarts_reach() {
+    let uncounted = restarts(1, "restarts", 1, 2, 0);
+    let counted = |crashes| {
+        let mut scope = uncounted.clone();
+        scope.budget.client_crashes = Limit::at_most(crashes);
+        scope.budget.proxy_crashes = Limit::at_most(crashes);
+        quiet_processes(&scope, Reduction::ALL, false)
+    };
+    let reached = quiet_processes(&uncounted, Reduction::ALL, false);
+    let enough = counted(2);
+    assert!(counted(1) != enough, "one crash of each suffices");
+    assert!(counted(3) == enough, "two crashes of each do not suffice");
+    assert_same(&uncounted, "counting crashes", &reached, &enough);
+}
+
 /// A server's responses to clients do not wait for the disk: a crash may take back a state that a
 /// response revealed. So syncs are not merged in this case, and the other reductions lose nothing.
 #[test]

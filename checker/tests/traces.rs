@@ -269,6 +269,8 @@ fn without_a_bug_no_walk_violates_a_property() {
         "fail-over",
         "reads",
         "end-to-end",
+        "restarts",
+        "client-reads",
     ] {
         let mut scope = scope(name, Mutant::VotesTwiceInATerm);
         scope.mutant = None;

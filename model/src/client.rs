@@ -329,7 +329,7 @@ pub(crate) enum Task {
 }
 
 impl Session {
-    fn new(id: SessionId) -> Self {
+    pub(crate) fn new(id: SessionId) -> Self {
         let next_sequence = 1;
         Self { id, next_sequence }
     }

@@ -376,6 +376,14 @@ mod catalog {
         InterruptedWriteRenumbered = "interrupted-write-renumbered", seen in "openraft#2095";
         /// A proxy without a known leader sends a linearizable read as a stale one.
         ProxyDowngradesReads = "proxy-downgrades-reads", seen in "";
+        /// A client that restarts uses the id of its previous run, and counts its requests from 1 again.
+        ClientIdReused = "client-id-reused", seen in "";
+        /// A client that restarts continues in the session of its previous run, and counts its writes
+        /// from 1 again.
+        SessionResumed = "session-resumed", seen in "";
+        /// A proxy takes a late response, to a request that is no longer in flight, for the response to
+        /// the request in flight.
+        LateResponseForwarded = "late-response-forwarded", seen in "";
         /// A follower does not respond to a heartbeat.
         HeartbeatsNotAnswered = "heartbeats-not-answered", seen in "";
         /// A heartbeat to a follower that has not responded starts at its match_index, not at

@@ -292,6 +292,9 @@ impl Proxy {
                 .copied()
                 .unwrap_or(key);
         }
+        if planted!(self.config, LateResponseForwarded) && !self.in_flight.contains_key(&key) {
+            key = self.in_flight.keys().next().copied().unwrap_or(key);
+        }
         #[cfg(feature = "mutants")]
         self.renumber_interrupted(key, from, &response.body);
         let Some(pending) = self.in_flight.get(&key) else {

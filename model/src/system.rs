@@ -10,6 +10,7 @@
 //! message that is never delivered is lost, and a message that is delivered twice is duplicated. Every
 //! order and every delay is possible, without bound.
 
+mod client_run;
 mod diagnostic;
 pub mod flaw;
 mod initial;
@@ -27,6 +28,7 @@ mod step;
 pub mod transition_system;
 pub mod witness;
 
+pub use client_run::{message_address, process_address};
 pub use diagnostic::Diagnostic;
 #[cfg(feature = "mutants")]
 pub use flaw::Flaw;

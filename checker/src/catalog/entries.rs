@@ -4,8 +4,8 @@ use super::{
     CatalogEntry, Violates,
     scopes::{
         add, alone, clients, delete, elections, end_to_end, fail_over, get, increment, kept, logs,
-        mixed_settings, one_by_one, pipelined, put, quiet, quorum_elections, reads, sessions,
-        snapshots, split, store, window, without_session,
+        mixed_settings, one_by_one, pipelined, put, quiet, quorum_elections, reads, restarts,
+        sessions, snapshots, split, store, window, without_session,
     },
     script::{CONFIRMED_BEFORE, OUTLIVED, REFUSED, REPLACED},
 };
@@ -294,6 +294,10 @@ fn entry(mutant: Mutant) -> CatalogEntry {
             (Violates::Progress, alone(2, quiet(logs(3, 0, 0))))
         }
         NoopWaitsForHeartbeat => (Violates::Latency, timed::scope()),
+        ClientIdReused => (Violates::Property(Linearizability), restarts(3)),
+        SessionResumed | LateResponseForwarded => {
+            (Violates::Property(Linearizability), restarts(2))
+        }
     };
     let scenario = match mutant {
         NoopWaitsForHeartbeat => Some(TimedScenario::Behind),
@@ -334,6 +338,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         | AppendLostWithTruncation
         | CandidacyNotPersisted
         | CandidateReportsCommittedLog
+        | ClientIdReused
         | CommitIndexNotBounded
         | CommitsOneEntryMore
         | CompactsBeyondSnapshot

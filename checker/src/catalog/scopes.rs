@@ -181,6 +181,20 @@ pub(super) fn fail_over(entries: u8, attempts: u32) -> Scope {
     }
 }
 
+/// A client and a proxy that restart any number of times.
+pub(super) fn restarts(entries: u8) -> Scope {
+    let budget = Budget {
+        entries,
+        client_crashes: Limit::Any,
+        proxy_crashes: Limit::Any,
+        ..Budget::default()
+    };
+    Scope {
+        attempts: 1,
+        ..bounded("restarts", 1, budget)
+    }
+}
+
 /// Elections with PreVote and CheckQuorum. A leader's entries reach no other server.
 pub(super) fn quorum_elections(servers: u64, terms: u64) -> Scope {
     Scope {

@@ -55,7 +55,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn bounds(scope: &Scope) -> String {
-    [
+    let budget = &scope.budget;
+    let restarts = [
+        (budget.client_crashes, "client crash"),
+        (budget.proxy_crashes, "proxy crash"),
+    ];
+    let restarts = restarts.into_iter().filter(|(limit, _)| !limit.is_never());
+    let mut bounds = vec![
         counted(scope.servers, "server"),
         counted(scope.terms, "term"),
         counted(scope.budget.entries.into(), "entry"),
@@ -65,6 +71,7 @@ fn bounds(scope: &Scope) -> String {
         format!("{} per batch", scope.batch),
         counted(scope.attempts.into(), "attempt"),
         counted(scope.plans.len() as u64, "client"),
-    ]
-    .join(", ")
+    ];
+    bounds.extend(restarts.map(|(limit, what)| bounded(limit.into(), what)));
+    bounds.join(", ")
 }

@@ -552,8 +552,16 @@ pub(crate) fn features_table(verdicts: &[Verdict]) -> Table {
 /// The faults that may occur any number of times. Every message may be lost, repeated, delayed and
 /// reordered.
 fn unbounded_faults(scope: &Scope) -> Vec<&'static str> {
-    let is_any = |limit: Limit| limit == Limit::Any;
-    let crashes = is_any(scope.budget.crashes).then_some("crashes");
+    let budget = &scope.budget;
+    let crashes = [
+        (budget.crashes, "crashes"),
+        (budget.client_crashes, "client crashes"),
+        (budget.proxy_crashes, "proxy crashes"),
+    ];
+    let unbounded = crashes
+        .into_iter()
+        .filter(|(limit, _)| *limit == Limit::Any);
+    let crashes = unbounded.map(|(_, name)| name);
     ["messages"].into_iter().chain(crashes).collect()
 }
 

@@ -123,7 +123,7 @@ impl<'a> ObligationChecks<'a> {
             let (first, permutation) = tables.first_of(tables.process_id(process.clone()));
             let inverse = self.permutations.inverse(permutation as usize);
             let mine = system.network.iter();
-            for envelope in mine.filter(|envelope| envelope.to == process.address()) {
+            for envelope in mine.filter(|envelope| process.receives_at(envelope.to)) {
                 if let Some(from) = tables.layout().index_of(envelope.from) {
                     let message = tables.message_id(envelope.message.clone());
                     let message = tables.permuted_message(message, inverse);

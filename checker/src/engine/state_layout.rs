@@ -1,7 +1,10 @@
 //! The layout of a system state: a slot for each process, for each channel between a pair that
 //! communicates, and for the shared part.
 
-use model::{Address, system::System};
+use model::{
+    Address,
+    system::{System, process_address},
+};
 use std::ops::Range;
 
 /// The slots of a state: the processes, then the channels by receiver, then the shared part.
@@ -76,8 +79,10 @@ impl StateLayout {
         self.slots() - 1
     }
 
+    /// The index of the process with this address, in any of its runs.
     pub(crate) fn index_of(&self, address: Address) -> Option<usize> {
-        self.addresses.iter().position(|known| *known == address)
+        let process = process_address(address);
+        self.addresses.iter().position(|known| *known == process)
     }
 
     /// The slot of the channel between two processes.

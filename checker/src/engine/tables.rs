@@ -17,7 +17,7 @@ use model::{
     Envelope, Message,
     system::{
         Facet, History, Permutation, Process, Relabel, Scope, System, TransitionSystem, Usage,
-        Violation, properties,
+        Violation, message_address, process_address, properties,
     },
 };
 use parking_lot::RwLock;
@@ -150,7 +150,9 @@ impl Tables {
             .collect();
         for &(from, to) in &self.layout.ends {
             let (from, to) = (self.layout.addresses[from], self.layout.addresses[to]);
-            let between = |envelope: &&Envelope| envelope.from == from && envelope.to == to;
+            let between = |envelope: &&Envelope| {
+                process_address(envelope.from) == from && process_address(envelope.to) == to
+            };
             let messages = system
                 .network
                 .iter()
@@ -205,10 +207,12 @@ impl Tables {
     }
 
     pub(crate) fn envelope(&self, from: usize, to: usize, message: u32) -> Envelope {
+        let message = self.messages.read().value(message).as_ref().clone();
+        let address = |index: usize| message_address(self.layout.addresses[index], &message);
         Envelope {
-            from: self.layout.addresses[from],
-            to: self.layout.addresses[to],
-            message: self.messages.read().value(message).as_ref().clone(),
+            from: address(from),
+            to: address(to),
+            message,
         }
     }
 

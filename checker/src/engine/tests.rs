@@ -128,6 +128,19 @@ fn walks_end_to_end_agree() {
 }
 
 #[test]
+fn walks_through_restarts_of_clients_and_proxies_agree() {
+    // A late copy of an abandoned write, or of a write whose session was evicted, is rare.
+    let rare = [
+        Witness::AbandonedTookEffect,
+        Witness::SessionEvicted,
+        Witness::SessionGone,
+        Witness::WriteMoved,
+    ];
+    assert_agrees_but("restarts", 4 * WALKS, &rare);
+    assert_agrees_on("client-reads", 4 * WALKS);
+}
+
+#[test]
 fn walks_through_fail_over_agree() {
     assert_agrees("fail-over");
 }

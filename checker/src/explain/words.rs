@@ -56,7 +56,15 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         Local::Read => format!("a client sends {who} a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
         Local::Compact => takes_snapshot(who),
-        Local::Crash => crashes(who),
+        Local::Crash => match who {
+            Address::Node(_) => crashes(who),
+            Address::Proxy(_) => {
+                format!("{who} crashes and restarts: its requests in flight are lost")
+            }
+            Address::Client(_) => format!(
+                "{who} crashes and restarts with a new id and without a session: its operation in flight, if any, stays open"
+            ),
+        },
         Local::Restart => restarts(who),
         Local::Invoke => format!("{who} begins its next operation"),
         Local::ClientTimeout => format!("{who} times out waiting for a response"),

@@ -10,7 +10,7 @@ use crate::trace::{ProcessSnapshot, SCHEMA};
 use model::{
     Address,
     mutant::Mutant,
-    system::{Property, Violation, Witness, Witnesses, scope::BoundValue},
+    system::{Property, Violation, Witness, Witnesses, process_address, scope::BoundValue},
 };
 use serde_json::{Value, json};
 
@@ -206,14 +206,31 @@ fn budgets(walk: &Walk) -> Vec<Value> {
         ("crashes", spent.crashes.into(), of.crashes.into()),
         ("snapshots", spent.snapshots.into(), of.snapshots.into()),
     ];
+    let restarts = [
+        (
+            "client-crashes",
+            spent.client_crashes.into(),
+            of.client_crashes.into(),
+        ),
+        (
+            "proxy-crashes",
+            spent.proxy_crashes.into(),
+            of.proxy_crashes.into(),
+        ),
+    ];
+    // Most scopes have no such crashes.
+    let restarts = restarts
+        .into_iter()
+        .filter(|(_, _, of): &(_, u64, BoundValue)| of.exceeds(0));
     budgets
         .into_iter()
+        .chain(restarts)
         .map(|(name, used, of): (&str, u64, BoundValue)| json!({"name": name, "used": used, "of": of}))
         .collect()
 }
 
 fn messages(walk: &Walk) -> Vec<Value> {
-    let address = |address: &Address| address.to_string();
+    let address = |address: &Address| process_address(*address).to_string();
     (1..)
         .zip(&walk.messages)
         .map(|(id, sent): (u32, _)| {

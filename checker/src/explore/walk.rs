@@ -176,6 +176,14 @@ model::diagnostics! {
     }
 }
 
+/// The limit of a walk that offers the event also beyond the limit, with the reason that forbids it.
+fn unexhausted(limit: Limit) -> Limit {
+    match limit {
+        Limit::AtMost(_) => Limit::AtMost(u8::MAX),
+        limit => limit,
+    }
+}
+
 impl Walk {
     pub(super) fn new(world: Arc<World>) -> Self {
         let real = trace::real_system(&world.scope);
@@ -191,10 +199,9 @@ impl Walk {
                     Limit::Any => Limit::Any,
                     Limit::Never | Limit::AtMost(_) => Limit::AtMost(u8::MAX),
                 },
-                snapshots: match budget.snapshots {
-                    Limit::AtMost(_) => Limit::AtMost(u8::MAX),
-                    limit => limit,
-                },
+                snapshots: unexhausted(budget.snapshots),
+                client_crashes: unexhausted(budget.client_crashes),
+                proxy_crashes: unexhausted(budget.proxy_crashes),
             },
             ..real.scope().clone()
         });
@@ -451,10 +458,9 @@ impl Walk {
                 outcome: Err(self.last_term()),
             });
         }
-        let address = process.address();
         let mine = || {
             let numbered = (1..).zip(&self.messages);
-            numbered.filter(|(_, sent)| sent.envelope.to == address)
+            numbered.filter(|(_, sent)| process.receives_at(sent.envelope.to))
         };
         for (number, sent) in mine() {
             for local in self.real.deliveries(&sent.envelope) {
@@ -519,7 +525,7 @@ impl Walk {
                     .message(message)
                     .ok_or(StepRefusal::NoMessage { message })?;
                 let envelope = Envelope::clone(&sent.envelope);
-                if envelope.to != process.address() {
+                if !process.receives_at(envelope.to) {
                     return Err(StepRefusal::WrongReceiver {
                         message,
                         receiver: envelope.to.to_string(),
@@ -599,12 +605,16 @@ impl Walk {
             reads,
             crashes,
             snapshots,
+            client_crashes,
+            proxy_crashes,
         } = self.real.scope().budget;
         let counts = [
             ("entries", after.entries, Limit::at_most(entries)),
             ("reads", after.reads, Limit::at_most(reads)),
             ("crashes", after.crashes, crashes),
             ("snapshots", after.snapshots, snapshots),
+            ("client-crashes", after.client_crashes, client_crashes),
+            ("proxy-crashes", after.proxy_crashes, proxy_crashes),
         ];
         counts
             .into_iter()
@@ -739,7 +749,7 @@ impl Walk {
         let to = sent.envelope.to;
         let mut processes = self.system.processes.iter();
         let process = processes
-            .position(|process| process.address() == to)
+            .position(|process| process.receives_at(to))
             .ok_or(StepRefusal::NoReceiver)?;
         let text = format!(
             "the network drops {} from {} to {to}",

@@ -33,8 +33,11 @@ pub enum ProcessSnapshot {
     },
     /// A client.
     Client {
-        /// The client id.
+        /// The number of the process: the client id in its first run.
         id: ClientId,
+        /// The client id in a later run, after a restart.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        run: Option<ClientId>,
         /// Whether the client waits for no response.
         idle: bool,
         /// The session.
@@ -118,7 +121,8 @@ impl ProcessSnapshot {
                 in_flight: proxy.in_flight(),
             },
             Process::Client(process) => Self::Client {
-                id: process.client.id(),
+                id: process.number,
+                run: Some(process.client.id()).filter(|run| *run != process.number),
                 idle: process.client.is_idle(),
                 session: process.client.session(),
                 invoked: process.invoked,

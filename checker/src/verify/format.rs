@@ -78,10 +78,12 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     ensure!(magic == *b"RAFTCERT", "magic: not a certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
-        version == 5,
-        "version: {version} is unknown, only version 5 is supported"
+        version == 6,
+        "version: {version} is unknown, only version 6 is supported"
     );
-    let [servers, terms, entries, reads, crashes, snapshots, attempts] = input.fixed("bounds")?;
+    let [servers, terms, entries, reads] = input.fixed("bounds")?;
+    let [crashes, snapshots, client_crashes, proxy_crashes] = input.fixed("bounds")?;
+    let [attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
     let window = u16::from_le_bytes(input.fixed("window")?);
     let trailing_bytes = u32::from_le_bytes(input.fixed("trailing bytes")?);
@@ -116,6 +118,8 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.budget.reads = reads;
     scope.budget.crashes = limit(crashes);
     scope.budget.snapshots = limit(snapshots);
+    scope.budget.client_crashes = limit(client_crashes);
+    scope.budget.proxy_crashes = limit(proxy_crashes);
     scope.attempts = attempts.into();
     scope.batch = batch.into();
     scope.window = window.into();
@@ -204,7 +208,8 @@ impl Certificate {
         let budget = &scope.budget;
         let yes_no = |flag| if flag { "yes" } else { "no" };
         format!(
-            "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, clients {}, \
+            "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, client crashes {}, \
+             proxy crashes {}, clients {}, \
              attempts {}, \
              batch {}, window {}, trailing bytes {}, sessions {}, writes together {}, pre-vote {}, quorum checked {}, mixed settings {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
@@ -216,6 +221,8 @@ impl Certificate {
             budget.reads,
             budget.crashes,
             budget.snapshots,
+            budget.client_crashes,
+            budget.proxy_crashes,
             scope.plans.len(),
             scope.attempts,
             scope.batch,

@@ -79,6 +79,8 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         difference("reads", &budget.reads, &of.reads),
         difference("crashes", &budget.crashes, &of.crashes),
         difference("snapshots", &budget.snapshots, &of.snapshots),
+        difference("client crashes", &budget.client_crashes, &of.client_crashes),
+        difference("proxy crashes", &budget.proxy_crashes, &of.proxy_crashes),
         difference("attempts", attempts, &original.attempts),
         difference("batch", batch, &original.batch),
         difference("window", window, &original.window),
@@ -175,7 +177,7 @@ mod tests {
     #[test]
     fn every_altered_bound_is_named() {
         type Change = fn(&mut Scope);
-        let changes: [(Change, &str); 22] = [
+        let changes: [(Change, &str); 24] = [
             (|scope| scope.servers = 2, "servers 2, in the catalog 3"),
             (|scope| scope.terms = 1, "terms 1, in the catalog 2"),
             (|scope| scope.budget.entries = 1, "entries 1"),
@@ -184,6 +186,14 @@ mod tests {
             (
                 |scope| scope.budget.snapshots = Limit::AtMost(1),
                 "snapshots 1",
+            ),
+            (
+                |scope| scope.budget.client_crashes = Limit::Any,
+                "client crashes any",
+            ),
+            (
+                |scope| scope.budget.proxy_crashes = Limit::Any,
+                "proxy crashes any",
             ),
             (|scope| scope.attempts = 2, "attempts 2"),
             (|scope| scope.batch = 1, "batch 1, in the catalog 64"),

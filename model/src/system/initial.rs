@@ -61,9 +61,12 @@ impl TransitionSystem {
             }
             processes.push(Process::Proxy(Proxy::new(id, config)));
             for index in 0..self.scope.plans.len() {
+                let number = ClientId::new(index as u64 + 1);
                 processes.push(Process::Client(ClientProcess {
-                    client: self.client(ClientId::new(index as u64 + 1), Address::Proxy(id)),
+                    number,
+                    client: self.client(number, Address::Proxy(id)),
                     invoked: 0,
+                    invoked_before: 0,
                 }));
             }
         }

@@ -1,6 +1,7 @@
 //! The processes of a system, and the events of a single process.
 
 use super::{
+    client_run::{self, process_address},
     properties::{Violation, history::Observation},
     refinement::AbstractAction,
     scope::Usage,
@@ -45,13 +46,30 @@ pub struct Running {
     pub unsynced: Vec<Write>,
 }
 
-/// A client and its plan.
+/// A client and its plan. A crash ends the current run of the client, and the next run continues the
+/// plan with the operation after the last one invoked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientProcess {
-    /// The client.
+    /// The number of the process, from 1: the id of the client in its first run.
+    pub number: ClientId,
+    /// The client in its current run.
     pub client: Client,
     /// The number of operations of its plan that it has invoked.
     pub invoked: u64,
+    /// The number of operations that it had invoked when the current run started.
+    pub invoked_before: u64,
+}
+
+impl ClientProcess {
+    /// The id of the client in its current run.
+    ///
+    /// A deployed client draws a new id at each start. Here the id derives from the number of the
+    /// process and from the operations invoked before the run, so that the number of ids is finite.
+    /// Two runs with the same id do not occur: an earlier run with this id would have invoked nothing,
+    /// and so sent nothing.
+    pub(super) fn run_id(&self) -> ClientId {
+        client_run::id(self.number, self.invoked_before)
+    }
 }
 
 /// An event at one process.
@@ -78,8 +96,9 @@ pub enum Local {
     Read,
     /// The oldest pending write becomes durable.
     Sync,
-    /// The server loses all state that is not on its disk. If restarts are merged, the server also
-    /// restarts immediately: until it acts, no other process can observe the difference.
+    /// The process loses all state that is not on its disk. If restarts are merged, a server also
+    /// restarts immediately: until it acts, no other process can observe the difference. Clients and
+    /// proxies have no disk, and always restart immediately.
     Crash,
     /// The server restarts from its disk.
     Restart,
@@ -151,20 +170,26 @@ impl LocalStep {
             && self.next == *process
     }
 
-    /// Whether the step is a crash of a server.
+    /// Whether the step is a crash of a server. A crash of a client or a proxy does not count: it takes
+    /// back no state of a server.
     pub fn is_crash(&self) -> bool {
         self.witnesses.contains(Witness::Crashed)
     }
 }
 
 impl Process {
-    /// The address of the process.
+    /// The address of the process, which stays the same across restarts.
     pub fn address(&self) -> Address {
         match self {
             Self::Server(server) => Address::Node(server.id),
             Self::Proxy(proxy) => Address::Proxy(proxy.id()),
-            Self::Client(process) => Address::Client(process.client.id()),
+            Self::Client(process) => Address::Client(process.number),
         }
+    }
+
+    /// Whether messages to this address reach the process, in its current run or an earlier one.
+    pub fn receives_at(&self, address: Address) -> bool {
+        process_address(address) == self.address()
     }
 
     /// The server; `None` if the process is not a server.

@@ -391,12 +391,14 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
             }
         }
         (Process::Client(process), Message::ClientResponse(response)) => {
-            // A client waits for each of its requests once, and never again for an earlier one.
-            process
-                .client
-                .in_flight
-                .as_ref()
-                .is_none_or(|flight| flight.id != response.id)
+            // A client waits for each of its requests once, and never again for an earlier one. After a
+            // restart it has a new id, and ignores the responses to its earlier runs.
+            let client = &process.client;
+            client.id() != response.client
+                || client
+                    .in_flight
+                    .as_ref()
+                    .is_none_or(|flight| flight.id != response.id)
         }
         _ => false,
     }

@@ -37,25 +37,8 @@ impl TransitionSystem {
     pub fn local_events(&self, process: &Process) -> Vec<Local> {
         match process {
             Process::Server(server) => self.server_events(server),
-            Process::Proxy(proxy) => proxy
-                .in_flight
-                .keys()
-                .flat_map(|&(client, id)| {
-                    self.scope
-                        .nodes()
-                        .map(move |ask| Local::ProxyTimeout { client, id, ask })
-                })
-                .collect(),
-            Process::Client(process) if !process.client.is_idle() => vec![Local::ClientTimeout],
-            Process::Client(process) => {
-                let plan = self.scope.plan(process.client.id());
-                let more = (process.invoked as usize) < plan.len();
-                if more {
-                    vec![Local::Invoke]
-                } else {
-                    Vec::new()
-                }
-            }
+            Process::Proxy(proxy) => self.proxy_events(proxy),
+            Process::Client(process) => self.client_events(process),
         }
     }
 

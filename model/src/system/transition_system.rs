@@ -64,7 +64,7 @@ impl TransitionSystem {
         let deliveries = system
             .network
             .iter()
-            .filter(|envelope| envelope.to == state.address())
+            .filter(|envelope| state.receives_at(envelope.to))
             .flat_map(|envelope| self.deliveries(envelope));
         self.local_events(state)
             .into_iter()
@@ -75,7 +75,7 @@ impl TransitionSystem {
 
     /// The actions that deliver one message.
     fn actions_with(&self, system: &System, envelope: &Envelope) -> Vec<Action> {
-        let receiver = |process: &Process| process.address() == envelope.to;
+        let receiver = |process: &Process| process.receives_at(envelope.to);
         let Some(process) = system.processes.iter().position(receiver) else {
             return Vec::new();
         };
@@ -202,10 +202,9 @@ impl TransitionSystem {
             .map(Process::address)
             .collect();
         for process in &system.processes {
-            let address = process.address();
             let mut inbox: Vec<Envelope> = Vec::new();
             system.network.retain(|envelope| {
-                let mine = envelope.to == address;
+                let mine = process.receives_at(envelope.to);
                 if mine {
                     inbox.push(envelope.clone());
                 }

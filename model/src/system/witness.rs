@@ -91,6 +91,18 @@ witnesses! {
     OutcomeUnknown = "outcome unknown";
     /// A proxy was redirected to another server.
     ProxyRedirected = "proxy redirected";
+    /// A client crashed with an operation in flight.
+    ClientCrashed = "client crashed";
+    /// A proxy crashed with a request in flight.
+    ProxyCrashed = "proxy crashed";
+    /// A client received a result that shows the effect of a write of one of its earlier runs, which a
+    /// crash had ended before the write was answered.
+    AbandonedTookEffect = "abandoned write took effect";
+    /// A client received the cached response to its write from another leader than the one that appended
+    /// the first copy.
+    DuplicateAnsweredLater = "duplicate answered by a later leader";
+    /// A proxy was redirected with a linearizable read.
+    ReadRedirected = "read redirected";
     /// A session was evicted to make room for another.
     SessionEvicted = "session evicted";
     /// A write arrived after its session was removed.

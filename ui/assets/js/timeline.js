@@ -20,12 +20,19 @@ const SPACING = 64;
 /** @type {Record<string, string>} */
 const KINDS = { Node: 'server', Proxy: 'proxy', Client: 'client' };
 
+// A client process of the model takes a new id at each restart: 11 and 21 belong to client 1. The ids
+// of deployed clients are random and far greater.
+const MODEL_CLIENTS = 1000;
+const RUN_STRIDE = 10;
+
 /**
- * `"server 2"` of `{"Node": 2}`.
+ * `"server 2"` of `{"Node": 2}`, `"client 1"` of `{"Client": 11}`.
  * @param {Address} address
  */
 export function addressName(address) {
-  const [kind, id] = Object.entries(address)[0];
+  const [kind, number] = Object.entries(address)[0];
+  const isRun = kind === 'Client' && number < MODEL_CLIENTS;
+  const id = isRun ? number % RUN_STRIDE : number;
   return `${KINDS[kind] ?? kind.toLowerCase()} ${id}`;
 }
 

@@ -6,7 +6,7 @@ use model::{
     Envelope, Role,
     system::{
         ActionCounts, Flaw, Local, LocalStep, Observation, Permutation, Process, Relabel,
-        Relevance, Usage, Violation, Witness, Witnesses,
+        Relevance, Usage, Violation, Witness, Witnesses, message_address,
     },
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -203,6 +203,9 @@ impl Tables {
         for envelope in sent {
             // A message to a process that is not part of the system is lost.
             if let Some(index) = self.layout.index_of(envelope.to) {
+                // A channel stores messages without their addresses.
+                let to = message_address(self.layout.addresses[index], &envelope.message);
+                assert_eq!(to, envelope.to, "the message implies its receiver");
                 by_receiver[index].insert(self.message_id(envelope.message));
             }
         }

@@ -6,13 +6,16 @@
 
 use super::{
     Cause, Properties, Property, Violation,
-    linearizability::{self, Operation, OperationId},
+    linearizability::{self, End, Operation, OperationId},
     reference::{pairs_of, reference_answer, reference_pairs},
 };
 use crate::{
-    Config, Entry, EntryId, Log, LogIndex, NodeId, Payload, SessionId, Store, Term,
+    ClientId, Config, Entry, EntryId, Log, LogIndex, NodeId, Payload, SessionId, Store, Term,
     store::{Answer, Command},
-    system::witness::{Witness, Witnesses},
+    system::{
+        client_run::is_earlier_run,
+        witness::{Witness, Witnesses},
+    },
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -155,6 +158,9 @@ impl History {
             Observation::Returned { id, result } => {
                 linearizability::complete(&mut self.operations, *id, result.clone());
                 let holds = linearizability::is_linearizable(&self.operations);
+                if holds && self.shows_abandoned_write(*id) {
+                    witnesses.add(Witness::AbandonedTookEffect);
+                }
                 properties.require(Property::Linearizability, holds, || {
                     Cause::NotLinearizable {
                         operations: self.operations.clone(),
@@ -175,6 +181,20 @@ impl History {
                 })
             }
         }
+    }
+
+    /// Whether only the effect of a write that an earlier run of this client abandoned explains the
+    /// results.
+    fn shows_abandoned_write(&self, returned: OperationId) -> bool {
+        let client = |id: OperationId| ClientId::new(id.0);
+        let mut abandoned = self.operations.iter().filter(|operation| {
+            operation.end == End::Open && is_earlier_run(client(operation.id), client(returned))
+        });
+        abandoned.any(|abandoned| {
+            let others = self.operations.iter();
+            let others = others.filter(|operation| operation.id != abandoned.id);
+            !linearizability::is_linearizable(&others.cloned().collect::<Vec<_>>())
+        })
     }
 
     fn elect(

@@ -145,6 +145,26 @@ pub const BOUNDS: &[Bound] = &[
         ),
     },
     Bound {
+        name: "client-crashes",
+        help: "Number of crashes of client processes, or any",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        access: Access::Limit(
+            |scope| scope.budget.client_crashes,
+            |scope, limit| scope.budget.client_crashes = limit,
+        ),
+    },
+    Bound {
+        name: "proxy-crashes",
+        help: "Number of crashes of the proxy, or any",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        access: Access::Limit(
+            |scope| scope.budget.proxy_crashes,
+            |scope, limit| scope.budget.proxy_crashes = limit,
+        ),
+    },
+    Bound {
         name: "batch",
         help: "Maximum number of entries in one message",
         min: 1,

@@ -102,6 +102,20 @@ pub struct Budget {
     /// Snapshots that servers take.
     #[serde(default)]
     pub snapshots: Limit,
+    /// Crashes of client processes. Traces of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub client_crashes: Limit,
+    /// Crashes of the proxy. Traces of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub proxy_crashes: Limit,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_never(limit: &Limit) -> bool {
+    limit.is_never()
 }
 
 impl Budget {
@@ -111,6 +125,8 @@ impl Budget {
             && usage.reads <= self.reads
             && self.crashes.covers(usage.crashes)
             && self.snapshots.covers(usage.snapshots)
+            && self.client_crashes.covers(usage.client_crashes)
+            && self.proxy_crashes.covers(usage.proxy_crashes)
     }
 }
 
@@ -128,6 +144,10 @@ pub struct Usage {
     pub crashes: u8,
     /// Snapshots that servers took.
     pub snapshots: u8,
+    /// Crashes of client processes.
+    pub client_crashes: u8,
+    /// Crashes of the proxy.
+    pub proxy_crashes: u8,
 }
 
 impl Usage {
@@ -139,6 +159,8 @@ impl Usage {
             reads: self.reads.saturating_add(other.reads),
             crashes: self.crashes.saturating_add(other.crashes),
             snapshots: self.snapshots.saturating_add(other.snapshots),
+            client_crashes: self.client_crashes.saturating_add(other.client_crashes),
+            proxy_crashes: self.proxy_crashes.saturating_add(other.proxy_crashes),
         }
     }
 }

@@ -38,12 +38,13 @@ impl Scope {
             ..Reduction::ALL
         };
         let get = || Invocation::Read(Query::Get { key: b"x".to_vec() });
-        let increment = || {
+        let add = |by| {
             Invocation::Write(Operation::Increment {
                 key: b"x".to_vec(),
-                by: 1,
+                by,
             })
         };
+        let increment = || add(1);
         let clients = |name: &str, summary| Self {
             with_session: true,
             starts_with_leader: true,
@@ -348,6 +349,7 @@ impl Scope {
                     reads: 1,
                     crashes: Limit::Any,
                     snapshots: Limit::Any,
+                    ..Budget::default()
                 },
                 window: 2,
                 pre_vote: true,
@@ -542,6 +544,152 @@ impl Scope {
                 ..clients(
                     "sessions",
                     "clients open and close sessions; a new session evicts one that is not in use",
+                )
+            },
+            Self {
+                servers: 1,
+                terms: 1,
+                budget: Budget {
+                    entries: 4,
+                    client_crashes: Limit::Any,
+                    proxy_crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                max_sessions: Some(1),
+                // The value shows which of the two was applied, and how often.
+                plans: vec![vec![add(1), add(10)]],
+                attempts: 2,
+                expected: vec![
+                    WriteAcknowledged,
+                    DuplicateAnswered,
+                    ClientRetried,
+                    OutcomeUnknown,
+                    ClientCrashed,
+                    ProxyCrashed,
+                    AbandonedTookEffect,
+                    SessionEvicted,
+                    SessionGone,
+                    SessionRefused,
+                    WriteMoved,
+                ],
+                ..clients(
+                    "restarts",
+                    "a client and a proxy restart any number of times, and retry: exactly-once",
+                )
+            },
+            Self {
+                servers: 1,
+                terms: 1,
+                budget: Budget {
+                    entries: 5,
+                    reads: 1,
+                    client_crashes: Limit::Any,
+                    proxy_crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                max_sessions: Some(1),
+                plans: vec![vec![increment(), get()]],
+                attempts: 2,
+                expected: vec![
+                    WriteAcknowledged,
+                    DuplicateAnswered,
+                    ReadServed,
+                    ReadSawWrite,
+                    ClientRetried,
+                    OutcomeUnknown,
+                    ClientCrashed,
+                    ProxyCrashed,
+                    AbandonedTookEffect,
+                    SessionEvicted,
+                    SessionGone,
+                    SessionRefused,
+                    WriteMoved,
+                ],
+                ..clients(
+                    "restarts-reads",
+                    "a client and a proxy restart any number of times; a read shows each write that took effect",
+                )
+            },
+            Self {
+                servers: 2,
+                terms: 3,
+                budget: Budget {
+                    entries: 2,
+                    proxy_crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment()]],
+                attempts: 2,
+                expected: vec![
+                    WriteAcknowledged,
+                    ReElection,
+                    LeaderDeposed,
+                    ClientRetried,
+                    ClientInterrupted,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                    ProxyCrashed,
+                    DuplicateAnswered,
+                    DuplicateAnsweredLater,
+                ],
+                ..clients(
+                    "fail-over-retries",
+                    "the leader changes, the proxy restarts, and a retry becomes a second entry: exactly-once",
+                )
+            },
+            Self {
+                servers: 2,
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    reads: 1,
+                    proxy_crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment(), get()]],
+                expected: vec![
+                    WriteAcknowledged,
+                    ReElection,
+                    LeaderDeposed,
+                    ReadServed,
+                    ReadSawWrite,
+                    ClientInterrupted,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                    ProxyCrashed,
+                ],
+                ..clients(
+                    "client-reads",
+                    "a client reads through a proxy after its write, and the leader changes: linearizable",
+                )
+            },
+            Self {
+                servers: 2,
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    reads: 1,
+                    client_crashes: Limit::Any,
+                    proxy_crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment(), get()]],
+                expected: vec![
+                    WriteAcknowledged,
+                    ReElection,
+                    LeaderDeposed,
+                    ReadServed,
+                    ReadSawWrite,
+                    ClientInterrupted,
+                    OutcomeUnknown,
+                    ProxyRedirected,
+                    ClientCrashed,
+                    ProxyCrashed,
+                    AbandonedTookEffect,
+                ],
+                ..clients(
+                    "restarts-fail-over",
+                    "a client and a proxy restart any number of times while the leader changes",
                 )
             },
         ]

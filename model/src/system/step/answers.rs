@@ -66,7 +66,7 @@ impl TransitionSystem {
                         index,
                         self.scope.properties,
                     ));
-                    self.observe_answer(index, entry, response, answer, step);
+                    self.observe_answer(after, (index, entry), response, answer, step);
                 }
                 None => step.record_verdict(self.scope.properties.require(
                     Property::AcknowledgedWritesKept,
@@ -100,8 +100,8 @@ impl TransitionSystem {
     /// Records the answer to the client of an entry.
     fn observe_answer(
         &self,
-        index: LogIndex,
-        entry: &Entry,
+        after: &Raft,
+        (index, entry): (LogIndex, &Entry),
         response: &ClientResponse,
         answer: &Answer,
         step: &mut LocalStep,
@@ -119,6 +119,10 @@ impl TransitionSystem {
             step.witnesses.add(Witness::WriteAcknowledged);
             if *version < index {
                 step.witnesses.add(Witness::DuplicateAnswered);
+                let first = after.log.term_at(*version);
+                if first.is_some_and(|term| term < entry.term) {
+                    step.witnesses.add(Witness::DuplicateAnsweredLater);
+                }
             }
         }
         if matches!(answer, Answer::SessionExpired | Answer::NotApplied) {

@@ -131,7 +131,16 @@ export function methodWords(catalog, method, name) {
  * @param {Bounds} bounds
  */
 export function boundsWords(bounds) {
-  return ['servers', 'terms', 'entries', 'reads', 'crashes', 'snapshots']
+  return [
+    'servers',
+    'terms',
+    'entries',
+    'reads',
+    'crashes',
+    'snapshots',
+    'client-crashes',
+    'proxy-crashes',
+  ]
     .filter((name) => bounds[name] !== undefined && bounds[name] !== 0)
     .map((name) =>
       bounds[name] === 'any'

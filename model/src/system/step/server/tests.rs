@@ -104,7 +104,7 @@ impl World {
         let Message::ClientRequest(request) = &envelope.message else {
             return None;
         };
-        let is_receiver = |process: &Process| process.address() == envelope.to;
+        let is_receiver = |process: &Process| process.receives_at(envelope.to);
         let index = system.processes.iter().position(is_receiver)?;
         let server = system.processes[index].server()?;
         let requests = vec![(envelope.from, request.clone())];

@@ -75,6 +75,8 @@ export default {
   'explore.bound-reads': 'lecturas',
   'explore.bound-crashes': 'caídas',
   'explore.bound-snapshots': 'instantáneas',
+  'explore.bound-client-crashes': 'caídas de clientes',
+  'explore.bound-proxy-crashes': 'caídas del proxy',
   'explore.bound-batch': 'entradas por mensaje',
   'explore.bound-attempts': 'intentos por cliente',
   'explore.n-servers': { one: '{n} servidor', other: '{n} servidores' },
@@ -83,8 +85,12 @@ export default {
   'explore.n-reads': { one: '{n} lectura', other: '{n} lecturas' },
   'explore.n-crashes': { one: '{n} caída', other: '{n} caídas' },
   'explore.n-snapshots': { one: '{n} instantánea', other: '{n} instantáneas' },
+  'explore.n-client-crashes': { one: '{n} caída de un cliente', other: '{n} caídas de clientes' },
+  'explore.n-proxy-crashes': { one: '{n} caída del proxy', other: '{n} caídas del proxy' },
   'explore.any-crashes': 'cualquier número de caídas',
   'explore.any-snapshots': 'cualquier número de instantáneas',
+  'explore.any-client-crashes': 'cualquier número de caídas de clientes',
+  'explore.any-proxy-crashes': 'cualquier número de caídas del proxy',
   'explore.budget-any': 'cualquier número',
   'explore.tree': 'Estados visitados',
   'explore.tree-start': 'comienzo',
@@ -156,6 +162,8 @@ export default {
   'explore.about-bound-reads': 'Número máximo de lecturas servidas',
   'explore.about-bound-crashes': 'Número máximo de caídas, o any (sin límite)',
   'explore.about-bound-snapshots': 'Número máximo de instantáneas, o any (sin límite)',
+  'explore.about-bound-client-crashes': 'Número máximo de caídas de clientes, o any (sin límite)',
+  'explore.about-bound-proxy-crashes': 'Número máximo de caídas del proxy, o any (sin límite)',
   'explore.about-bound-batch': 'Número máximo de entradas por mensaje',
   'explore.about-bound-attempts': 'Máximo de intentos por cliente y proxy',
   'explore.find': 'Buscar un estado',
@@ -490,6 +498,12 @@ export default {
     'Se descarta un AppendEntries de un mandato anterior, así que su remitente nunca conoce el mandato nuevo.',
   'explore.mutant-newer-term-in-ack-ignored':
     'Un líder ignora el mandato posterior de una respuesta a AppendEntries.',
+  'explore.mutant-client-id-reused':
+    'Un cliente que se reinicia usa el identificador de su ejecución anterior y vuelve a contar sus peticiones desde 1.',
+  'explore.mutant-session-resumed':
+    'Un cliente que se reinicia continúa en la sesión de su ejecución anterior y vuelve a contar sus escrituras desde 1.',
+  'explore.mutant-late-response-forwarded':
+    'Un proxy toma una respuesta tardía, a una petición que ya no está en curso, por la respuesta a la petición en curso.',
   'explore.predicate-leader': 'Un servidor es líder.',
   'explore.predicate-split-vote':
     'Dos candidatos se reparten los votos de un mandato y ninguno puede ya ganarlo.',
@@ -621,6 +635,16 @@ export default {
   'explore.scope-fail-over': 'la escritura de un cliente coincide con un cambio de líder',
   'explore.scope-sessions':
     'los clientes abren y cierran sesiones; una nueva desaloja a otra que no está en uso',
+  'explore.scope-restarts':
+    'un cliente y un proxy se reinician cualquier número de veces y reintentan: exactamente una vez',
+  'explore.scope-restarts-reads':
+    'un cliente y un proxy se reinician cualquier número de veces; una lectura muestra cada escritura que tuvo efecto',
+  'explore.scope-restarts-fail-over':
+    'un cliente y un proxy se reinician cualquier número de veces mientras cambia el líder',
+  'explore.scope-fail-over-retries':
+    'el líder cambia, el proxy se reinicia y un reintento se convierte en otra entrada: exactamente una vez',
+  'explore.scope-client-reads':
+    'un cliente lee a través de un proxy después de escribir, y el líder cambia: linealizable',
   'explore.scope-snapshots': 'una instantánea sustituye el comienzo de un log y se envía a otros',
   'explore.scope-snapshots-entries':
     'cualquier número de instantáneas y caídas, con una entrada de un cliente',

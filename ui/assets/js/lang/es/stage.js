@@ -288,6 +288,12 @@ export default {
   'stage.witness-session-refused': 'sesión rechazada',
   'stage.witness-session-closed': 'sesión cerrada',
   'stage.witness-write-moved-to-another-session': 'escritura pasada a otra sesión',
+  'stage.witness-client-crashed': 'cayó un cliente',
+  'stage.witness-proxy-crashed': 'cayó un proxy',
+  'stage.witness-abandoned-write-took-effect': 'una escritura abandonada tuvo efecto',
+  'stage.witness-duplicate-answered-by-a-later-leader':
+    'duplicado respondido por un líder posterior',
+  'stage.witness-read-redirected': 'lectura redirigida',
   'stage.witness-write-acknowledged': 'escritura confirmada',
   'stage.witness-read-served': 'lectura servida',
   'stage.witness-read-saw-a-write': 'la lectura vio una escritura',
