@@ -236,6 +236,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         trailing_bytes,
         max_sessions,
         mixed_settings,
+        state_quota,
         append_entries,
         with_session,
         starts_with_leader,
@@ -288,6 +289,8 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
     head.extend(u32::try_from(*trailing_bytes)?.to_le_bytes());
     // 0: the number that the other bounds imply.
     head.push(u8::try_from(max_sessions.unwrap_or(0))?);
+    // 0: the number of production.
+    head.extend(u32::try_from(state_quota.unwrap_or(0))?.to_le_bytes());
     head.push(bits(&[
         *together,
         *pre_vote,

@@ -26,6 +26,10 @@ const DEFAULT_SCOPES: &[&str] = &[
     "restarts-reads",
     "fail-over-retries",
     "client-reads",
+    "sessions-2",
+    "store",
+    "conditions",
+    "batches",
 ];
 
 /// Whether a scope is checked by default.

@@ -43,6 +43,10 @@ const EXPECTED: &[(&str, u64, u64, u64)] = &[
     ("fail-over-retries", 2_273_084, 35_100_391, 34),
     ("client-reads", 4_106_094, 82_605_875, 33),
     ("restarts-fail-over", 34_813_272, 797_063_875, 38),
+    ("store", 1_133_913, 14_596_923, 32),
+    ("conditions", 729_420, 8_949_305, 32),
+    ("batches", 301_364, 3_696_174, 19),
+    ("sessions-2", 619_799, 7_960_043, 36),
 ];
 
 /// The counts of an exhausted search.

@@ -74,7 +74,7 @@ struct Parts {
 impl Parts {
     fn new(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
-        let plans = 33 + usize::from(bytes[32]);
+        let plans = 37 + usize::from(bytes[36]);
         let count = plans + 4 + number(plans);
         let mut at = count + 8 + 32;
         let mut states = Vec::new();
@@ -245,7 +245,9 @@ fn header_is_what_the_document_draws() {
         &[64, 0],
         &[0, 0],
         &[0, 0, 0, 0],
-        &[0, 0b000],
+        &[0],
+        &[0, 0, 0, 0],
+        &[0b000],
         &[0b1_0101, 0b11_1111, 0],
         b"\x05small",
         &[1, 0, 0, 0, 0],
@@ -418,12 +420,13 @@ fn bad_headers_are_named() {
     assert_rejected(&change(11, 0), "terms 0 is out of range");
     assert_rejected(&change(26, 1), "trailing bytes 16777216 is out of range");
     assert_rejected(&change(27, 9), "sessions 9 is out of range");
-    assert_rejected(&change(28, 0xff), "what servers do");
-    assert_rejected(&change(29, 0xff), "switches");
-    assert_rejected(&change(30, 0xff), "reductions");
-    assert_rejected(&change(31, 1), "mutant");
-    assert_rejected(&change(33, 0xff), "name");
-    assert_rejected(&change(41, 0xff), "plans");
+    assert_rejected(&change(31, 0xff), "state quota 4278190080 is out of range");
+    assert_rejected(&change(32, 0xff), "what servers do");
+    assert_rejected(&change(33, 0xff), "switches");
+    assert_rejected(&change(34, 0xff), "reductions");
+    assert_rejected(&change(35, 1), "mutant");
+    assert_rejected(&change(37, 0xff), "name");
+    assert_rejected(&change(45, 0xff), "plans");
     assert_rejected(&[], "magic");
 }
 

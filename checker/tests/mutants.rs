@@ -106,7 +106,15 @@ fn scope_of(shown: Mutant, mutant: Option<Mutant>, properties: Properties) -> Sc
 }
 
 fn cause_of(scope: &Scope) -> Option<Cause> {
-    match check(scope, &LIMITS, &SearchProgress::default())
+    cause_within(scope, LIMITS.max_states)
+}
+
+fn cause_within(scope: &Scope, max_states: Option<u64>) -> Option<Cause> {
+    let limits = Limits {
+        max_states,
+        ..LIMITS
+    };
+    match check(scope, &limits, &SearchProgress::default())
         .report
         .outcome
     {
@@ -175,6 +183,18 @@ fn plain_checks_of_default_scopes_find_bugs() {
     for (name, mutant) in [
         ("older-term", Mutant::ComparesTermOfLastEntry),
         ("replication-4", Mutant::HalfOfEvenCommits),
+        ("store", Mutant::LowerSequenceGetsLatestAnswer),
+        ("store", Mutant::DeleteIgnoresCondition),
+        ("store", Mutant::VersionsCountPerKey),
+        ("store", Mutant::QuotaNotEnforced),
+        ("store", Mutant::ScanOmitsLastKey),
+        ("store", Mutant::ScanExceedsLimit),
+        ("store", Mutant::ScanHidesRest),
+        ("conditions", Mutant::LaterVersionAccepted),
+        ("conditions", Mutant::FailedConditionNotRemembered),
+        ("conditions", Mutant::RetryAcknowledgesItself),
+        ("sessions-2", Mutant::MostRecentSessionEvicted),
+        ("sessions-2", Mutant::SessionUseNotNoted),
     ] {
         let mut scopes = Scope::catalog().into_iter();
         let scope = scopes.find(|scope| scope.name == name);
@@ -182,7 +202,11 @@ fn plain_checks_of_default_scopes_find_bugs() {
             mutant: Some(mutant),
             ..scope.expect("the scope is in the catalog")
         };
-        let outcome = check(&scope, &LIMITS, &SearchProgress::default())
+        let limits = Limits {
+            max_states: None,
+            ..LIMITS
+        };
+        let outcome = check(&scope, &limits, &SearchProgress::default())
             .report
             .outcome;
         let is_found = matches!(outcome, SearchOutcome::Violated { .. });
@@ -229,5 +253,31 @@ fn bugs_of_clients_and_proxies_are_found_in_default_scopes() {
             panic!("{} in {name}: {outcome:?}", mutant.name());
         };
         assert_eq!(violation.property, Property::Linearizability, "{name}");
+    }
+}
+
+/// The answers and pages of the store are judged by two specifications. The sequential one alone, which
+/// knows no log, finds these bugs too.
+#[test]
+fn linearizability_alone_finds_bugs_of_the_store() {
+    for (name, mutant) in [
+        ("store", Mutant::DeleteKeepsKey),
+        ("store", Mutant::DeleteIgnoresCondition),
+        ("store", Mutant::VersionsCountPerKey),
+        ("store", Mutant::QuotaNotEnforced),
+        ("store", Mutant::ScanOmitsLastKey),
+        ("conditions", Mutant::LaterVersionAccepted),
+        ("conditions", Mutant::CommandAppliedTwice),
+    ] {
+        let mut scopes = Scope::catalog().into_iter();
+        let scope = scopes.find(|scope| scope.name == name);
+        let scope = Scope {
+            mutant: Some(mutant),
+            properties: Properties::only(Property::Linearizability),
+            ..scope.expect("the scope is in the catalog")
+        };
+        let cause = cause_within(&scope, None);
+        let is_found = matches!(cause, Some(Cause::NotLinearizable { .. }));
+        assert!(is_found, "{name}, {}: {cause:?}", mutant.name());
     }
 }

@@ -458,7 +458,7 @@ impl Client {
         let message = Message::ClientRequest(ClientRequest {
             client: self.id,
             id: in_flight.id,
-            body: in_flight.task.request(&self.config),
+            body: in_flight.task.request(&self.config, in_flight.attempts),
         });
         Effects {
             sends: vec![Envelope {
@@ -694,7 +694,7 @@ impl Client {
 }
 
 impl Task {
-    fn request(&self, config: &ClientConfig) -> RequestBody {
+    fn request(&self, config: &ClientConfig, attempts: u32) -> RequestBody {
         match self {
             Self::OpenSession { .. } => RequestBody::OpenSession,
             Self::RenewSession { session, .. } => RequestBody::RenewSession { session: *session },
@@ -708,10 +708,12 @@ impl Task {
                 sequence: *sequence,
                 // The client sends one write at a time, so all earlier writes are answered or
                 // abandoned. To acknowledge the abandoned ones too settles them (see the module).
-                acknowledged: if planted!(config, EarlierWritesNotSettled) {
-                    0
-                } else {
-                    *sequence
+                acknowledged: match *sequence {
+                    _ if planted!(config, EarlierWritesNotSettled) => 0,
+                    sequence if attempts > 1 && planted!(config, RetryAcknowledgesItself) => {
+                        sequence + 1
+                    }
+                    sequence => sequence,
                 },
                 operation: operation.clone(),
             },

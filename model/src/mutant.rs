@@ -363,6 +363,20 @@ mod catalog {
         TextCountsAsZero = "text-counts-as-zero", seen in "";
         /// A delete is answered but keeps the key.
         DeleteKeepsKey = "delete-keeps-key", seen in "";
+        /// A delete ignores its condition.
+        DeleteIgnoresCondition = "delete-ignores-condition", seen in "";
+        /// The version of a key counts the writes to it, so a deleted key begins again.
+        VersionsCountPerKey = "versions-count-per-key", seen in "";
+        /// A write that exceeds the quota of the state is applied.
+        QuotaNotEnforced = "quota-not-enforced", seen in "";
+        /// A scan omits the last key with its prefix.
+        ScanOmitsLastKey = "scan-omits-last-key", seen in "";
+        /// A scan returns one pair more than its limit.
+        ScanExceedsLimit = "scan-exceeds-limit", seen in "";
+        /// A scan that ends at its limit does not report that further keys follow.
+        ScanHidesRest = "scan-hides-rest", seen in "";
+        /// A retry also acknowledges its own sequence number, so its client never receives the answer.
+        RetryAcknowledgesItself = "retry-acknowledges-itself", seen in "";
         /// A client takes an expired session for "not done".
         ExpiredTakenForNotDone = "expired-taken-for-not-done", seen in "";
         /// A client uses the sequence number of its previous write again.

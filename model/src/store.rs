@@ -223,7 +223,7 @@ impl Store {
     }
 
     /// Answers a query from the applied state.
-    pub fn query(&self, query: &Query) -> Found {
+    pub fn query(&self, query: &Query, config: &Config) -> Found {
         match query {
             Query::Get { key } => Found::Value(self.contents.pairs.get(key).cloned()),
             Query::Scan {
@@ -243,7 +243,8 @@ impl Store {
                     .pairs
                     .from(start)
                     .take_while(|(key, _)| key.starts_with(prefix));
-                Found::Pairs(page(matching, *limit as usize, *bytes))
+                let page = page(matching, *limit as usize, *bytes, config);
+                Found::Pairs(page)
             }
         }
     }
@@ -265,28 +266,40 @@ fn page<'a>(
     matching: impl Iterator<Item = (&'a [u8], &'a Versioned)>,
     limit: usize,
     bytes: u32,
+    config: &Config,
 ) -> Page {
     let bytes = bytes.min(MAX_SCAN_BYTES) as usize;
+    let limit = limit + usize::from(planted!(config, ScanExceedsLimit));
     let (mut page, mut taken) = (Page::default(), 0);
     for (key, found) in matching {
         taken += key.len() + found.value.len() + PAIR_BYTES;
         if page.pairs.len() >= limit || (taken > bytes && !page.pairs.is_empty()) {
-            page.more = true;
+            page.more = !planted!(config, ScanHidesRest);
             break;
         }
         page.pairs.push((key.to_vec(), found.clone()));
+    }
+    if planted!(config, ScanOmitsLastKey) && !page.more {
+        page.pairs.pop();
     }
     page
 }
 
 fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -> Answer {
     // The leader's quota is part of the entry: all servers must answer alike.
-    let quota = if planted!(config, QuotaOfOwnServer) {
+    let quota = if planted!(config, QuotaNotEnforced) {
+        u64::MAX
+    } else if planted!(config, QuotaOfOwnServer) {
         config.state_quota
     } else {
         write.quota
     };
-    let version = index;
+    let version = if planted!(config, VersionsCountPerKey) {
+        let held = pairs.get(write.operation.key());
+        held.map_or(LogIndex::new(1), |held| held.version.next())
+    } else {
+        index
+    };
     match &write.operation {
         Operation::Put {
             key,
@@ -306,7 +319,9 @@ fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -
         }
         Operation::Delete { key, condition } => {
             let position = pairs.find(key);
-            if let Err(found) = check(pairs.at(position), *condition, config) {
+            if let Err(found) = check(pairs.at(position), *condition, config)
+                && !planted!(config, DeleteIgnoresCondition)
+            {
                 return Answer::ConditionFailed { found };
             }
             if !planted!(config, DeleteKeepsKey) {

@@ -528,7 +528,7 @@ async fn app_is_told_who_serves_it_and_nothing_of_the_cluster() {
             "version": env!("CARGO_PKG_VERSION"),
             "pages": ["live", "tour"],
             "home": "live",
-            "trace_schema": "stateraft-trace/3",
+            "trace_schema": "stateraft-trace/4",
             "chaos": true,
             "token": false,
         })

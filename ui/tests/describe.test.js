@@ -70,6 +70,18 @@ export const tests = {
       }),
       'n+=2',
     );
+    const conditions = ['Absent', 'Present', { Version: 3 }];
+    equal(
+      conditions.map((condition) =>
+        command({
+          term: 1,
+          payload: {
+            Command: { Write: { operation: { Delete: { key: bytes('x'), condition } } } },
+          },
+        }),
+      ),
+      ['delete x if absent', 'delete x if present', 'delete x if version 3'],
+    );
   },
   bytes_are_told_as_text_or_as_bytes_and_never_at_length(equal) {
     equal(

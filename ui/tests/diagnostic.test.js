@@ -46,22 +46,42 @@ export const tests = {
   },
   async operations_of_a_cause_have_their_order(equal) {
     const operations = [
-      { id: [1, 0], call: { Put: [97] }, after: [], end: { Returned: 'Done' } },
-      { id: [2, 0], call: { Increment: 1 }, after: [], end: 'Open' },
+      {
+        id: [1, 0],
+        call: { Write: { Put: { key: [120], value: [97], condition: { Version: 3 } } } },
+        after: [],
+        end: { Returned: { Answered: { ConditionFailed: { found: 4 } } } },
+      },
+      {
+        id: [2, 0],
+        call: { Write: { Increment: { key: [120], by: 1 } } },
+        after: [],
+        end: 'Open',
+      },
       {
         id: [3, 0],
-        call: 'Get',
+        call: { Read: { Scan: { prefix: [], after: null, limit: 1, bytes: 99 } } },
         after: [
           [1, 0],
           [2, 0],
         ],
-        end: { Returned: { Found: null } },
+        end: {
+          Returned: {
+            Found: { Pairs: { pairs: [[[120], { value: [97], version: 4 }]], more: true } },
+          },
+        },
+      },
+      {
+        id: [4, 0],
+        call: { Read: { Get: { key: [121] } } },
+        after: [],
+        end: { Returned: { Found: { Value: null } } },
       },
     ];
     await inSpanish(() => {
       equal(
         diagnosticWords({ code: 'NotLinearizable', operations }),
-        'ningún orden de las operaciones explica sus resultados: la operación 1 (put a) está hecha; la operación 2 (increment by 1) no ha vuelto; la operación 3 (get), llamada después de que volvieran las operaciones 1 y 2, no encontró nada',
+        'ningún orden de las operaciones explica sus resultados: la operación 1 (put x=a if version 3) se rechazó: la clave tiene la versión 4; la operación 2 (increment x by 1) no ha vuelto; la operación 3 (scan *, limit 1), llamada después de que volvieran las operaciones 1 y 2, encontró x=a (versión 4), y siguen más claves; la operación 4 (get y) no encontró nada',
       );
     });
   },

@@ -60,7 +60,7 @@ const askAgain = {
 
 /** @returns {SampleRun} */
 export const run = () => ({
-  header: { schema: 'stateraft-trace/3' },
+  header: { schema: 'stateraft-trace/4' },
   start: [server(1), server(2)],
   steps: [
     {

@@ -225,7 +225,7 @@ export const tests = {
   },
   file_that_is_none_says_what_is_wrong_with_it(equal) {
     equal(fails(() => readJsonl('')).message, 'empty');
-    const bad = fails(() => readJsonl('{"schema":"stateraft-trace/3"}\n{"step":'));
+    const bad = fails(() => readJsonl('{"schema":"stateraft-trace/4"}\n{"step":'));
     equal([bad.message, bad.line], ['not-json', 2]);
     const other = fails(() => readJsonl('{"schema":"stateraft-trace/9"}'));
     equal([other.message, other.found], ['schema', 'stateraft-trace/9']);

@@ -4,8 +4,8 @@ use super::{
     CatalogEntry, Violates,
     scopes::{
         add, alone, clients, delete, elections, end_to_end, fail_over, get, increment, kept, logs,
-        mixed_settings, one_by_one, pipelined, put, quiet, quorum_elections, reads, restarts,
-        sessions, snapshots, split, store, window, without_session,
+        mixed_settings, one_by_one, pipelined, put, put_other, quiet, quorum_elections, reads,
+        restarts, scan, sessions, snapshots, split, store, window, without_session,
     },
     script::{CONFIRMED_BEFORE, OUTLIVED, REFUSED, REPLACED},
 };
@@ -265,7 +265,37 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         ),
         DeleteKeepsKey => (
             Violates::Property(ExactlyOnce),
-            store(2, vec![vec![increment(), delete()]]),
+            store(2, vec![vec![increment(), delete(Condition::Always)]]),
+        ),
+        DeleteIgnoresCondition => (
+            Violates::Property(ExactlyOnce),
+            store(1, vec![vec![delete(Condition::Present)]]),
+        ),
+        VersionsCountPerKey => (
+            Violates::Property(ExactlyOnce),
+            store(1, vec![vec![increment()]]),
+        ),
+        QuotaNotEnforced => (
+            Violates::Property(ExactlyOnce),
+            Scope {
+                state_quota: Some(1),
+                ..store(1, vec![vec![increment()]])
+            },
+        ),
+        ScanOmitsLastKey => (
+            Violates::Property(Linearizability),
+            alone(1, clients(1, 1, vec![vec![increment(), scan(2)]])),
+        ),
+        ScanExceedsLimit | ScanHidesRest => (
+            Violates::Property(Linearizability),
+            alone(
+                1,
+                clients(2, 1, vec![vec![increment(), put_other("a"), scan(1)]]),
+            ),
+        ),
+        RetryAcknowledgesItself => (
+            Violates::Property(ExactlyOnce),
+            alone(1, end_to_end(2, 1, 2)),
         ),
         AppliedSequencesForgotten | EvictedSequenceOffByOne => (
             Violates::Property(ExactlyOnce),

@@ -207,8 +207,10 @@ pub(super) fn window(window: usize, scope: Scope) -> Scope {
     Scope { window, ..scope }
 }
 
-/// The only key of the scopes.
+/// The key of the scopes.
 const KEY: &[u8] = b"x";
+/// A second key.
+const OTHER_KEY: &[u8] = b"y";
 
 pub(super) fn get() -> Invocation {
     Invocation::Read(Query::Get { key: KEY.into() })
@@ -231,9 +233,25 @@ pub(super) fn put(text: &str, condition: Condition) -> Invocation {
     })
 }
 
-pub(super) fn delete() -> Invocation {
-    Invocation::Write(Operation::Delete {
-        key: KEY.into(),
+pub(super) fn put_other(text: &str) -> Invocation {
+    Invocation::Write(Operation::Put {
+        key: OTHER_KEY.into(),
+        value: text.into(),
         condition: Condition::Always,
+    })
+}
+
+pub(super) fn delete(condition: Condition) -> Invocation {
+    let key = KEY.into();
+    Invocation::Write(Operation::Delete { key, condition })
+}
+
+/// A scan of all keys.
+pub(super) fn scan(limit: u32) -> Invocation {
+    Invocation::Read(Query::Scan {
+        prefix: Vec::new(),
+        after: None,
+        limit,
+        bytes: u32::MAX,
     })
 }

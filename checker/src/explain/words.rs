@@ -5,13 +5,15 @@ use model::{
     Address, AppendEntriesRequest, AppendOutcome, ClientRequest, ClientResponse, Entry, Envelope,
     LogIndex, Message, Payload, Role, Term,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Command, Found, Operation, Query},
+    store::{Answer, Command, Condition, Found, Operation, Page, Query},
     system::{Action, Local, System},
 };
 
 /// The maximum number of characters of a text, and of bytes that are not text.
 const LETTERS: usize = 40;
 const BYTES: usize = 6;
+/// The maximum number of pairs of a page that are listed.
+const PAIRS: usize = 4;
 
 /// Describes an action, in a sentence without a full stop. `system` is the system before the action.
 pub fn describe_action(action: &Action, system: &System) -> String {
@@ -52,7 +54,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
             _ => format!("{who} has received no message of its leader for a quorum timeout"),
         },
         Local::Propose => format!("a client sends {who} a write"),
-        Local::ProposeTogether => format!("two clients send {who} a write each at once"),
+        Local::ProposeTogether => format!("several clients send {who} a request each at once"),
         Local::Read => format!("a client sends {who} a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
         Local::Compact => takes_snapshot(who),
@@ -100,7 +102,7 @@ pub(crate) fn event(local: &Local) -> String {
         Local::HeartbeatTimeout => "its heartbeat timeout".into(),
         Local::QuorumTimeout => "its quorum timeout".into(),
         Local::Propose => "a write of a client".into(),
-        Local::ProposeTogether => "two writes of clients at once".into(),
+        Local::ProposeTogether => "requests of several clients at once".into(),
         Local::Read => "a read of a client".into(),
         Local::Sync => "the end of its oldest write".into(),
         Local::Compact => "a snapshot that it takes".into(),
@@ -277,23 +279,29 @@ fn client_request(request: &ClientRequest) -> String {
             operation: asked,
             ..
         } => format!("{} as {session}.{sequence}", operation(asked)),
-        RequestBody::Read {
-            query: Query::Get { key },
-        } => format!("get {}", text(key)),
-        RequestBody::Read {
-            query: Query::Scan { prefix, .. },
-        } => format!("scan {}*", text(prefix)),
-        RequestBody::StaleRead {
-            query: Query::Get { key },
-        } => format!("get {}, possibly stale", text(key)),
-        RequestBody::StaleRead {
-            query: Query::Scan { prefix, .. },
-        } => format!("scan {}*, possibly stale", text(prefix)),
+        RequestBody::Read { query: asked } => query(asked),
+        RequestBody::StaleRead { query: asked } => format!("{}, possibly stale", query(asked)),
     };
     format!(
         "request {} of client {} ({body})",
         request.id, request.client
     )
+}
+
+fn query(query: &Query) -> String {
+    match query {
+        Query::Get { key } => format!("get {}", text(key)),
+        Query::Scan {
+            prefix,
+            after,
+            limit,
+            ..
+        } => {
+            let after = after.as_ref().map(|key| format!(" after {}", text(key)));
+            let after = after.unwrap_or_default();
+            format!("scan {}*{after}, limit {limit}", text(prefix))
+        }
+    }
 }
 
 fn found(found: &Found) -> String {
@@ -302,8 +310,35 @@ fn found(found: &Found) -> String {
         Found::Value(Some(held)) => {
             format!("found {}, version {}", text(&held.value), held.version)
         }
-        Found::Pairs(page) => format!("found {} pairs", page.pairs.len()),
+        Found::Pairs(page) => {
+            let rest = if page.more {
+                ", and further keys follow"
+            } else {
+                ""
+            };
+            format!("found {}{rest}", pairs(page))
+        }
     }
+}
+
+/// The first pairs of a page.
+fn pairs(page: &Page) -> String {
+    if page.pairs.is_empty() {
+        return "no keys".into();
+    }
+    let mut words: Vec<String> = page
+        .pairs
+        .iter()
+        .take(PAIRS)
+        .map(|(key, held)| {
+            let (key, value) = (text(key), text(&held.value));
+            format!("{key}={value} (version {})", held.version)
+        })
+        .collect();
+    if page.pairs.len() > PAIRS {
+        words.push(format!("{} more", page.pairs.len() - PAIRS));
+    }
+    list(&words)
 }
 
 fn client_response(response: &ClientResponse) -> String {
@@ -341,7 +376,10 @@ fn answer(answer: &Answer) -> String {
         Answer::SessionOpened(session) => format!("session {session} is open"),
         Answer::Written { version } => format!("written as version {version}"),
         Answer::Number { value, version } => format!("now {value}, version {version}"),
-        Answer::ConditionFailed { .. } => "the condition failed".into(),
+        Answer::ConditionFailed { found: None } => "the condition failed: the key is absent".into(),
+        Answer::ConditionFailed {
+            found: Some(version),
+        } => format!("the condition failed: the key has version {version}"),
         Answer::NotANumber => "not a number".into(),
         Answer::Overflow => "the sum would overflow".into(),
         Answer::SessionExpired => "the session has expired".into(),
@@ -399,9 +437,25 @@ pub(super) fn entry(entry: &Entry) -> String {
 
 fn operation(operation: &Operation) -> String {
     match operation {
-        Operation::Put { key, value, .. } => format!("{}={}", text(key), text(value)),
-        Operation::Delete { key, .. } => format!("delete {}", text(key)),
+        Operation::Put {
+            key,
+            value,
+            condition,
+        } => format!("{}={}{}", text(key), text(value), suffix(*condition)),
+        Operation::Delete { key, condition } => {
+            format!("delete {}{}", text(key), suffix(*condition))
+        }
         Operation::Increment { key, by } => format!("{}+={by}", text(key)),
+    }
+}
+
+/// A condition, after the write that it belongs to.
+fn suffix(condition: Condition) -> String {
+    match condition {
+        Condition::Always => String::new(),
+        Condition::Absent => " if absent".into(),
+        Condition::Present => " if present".into(),
+        Condition::Version(version) => format!(" if version {version}"),
     }
 }
 
@@ -421,7 +475,32 @@ fn text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::text;
+    use super::*;
+    use model::store::Versioned;
+
+    #[test]
+    fn conditions_and_pages_are_described() {
+        let delete = Operation::Delete {
+            key: b"x".to_vec(),
+            condition: Condition::Version(LogIndex::new(3)),
+        };
+        assert_eq!(operation(&delete), "delete x if version 3");
+        let pair = |key: u8| {
+            let version = LogIndex::new(3);
+            let value = "1".into();
+            (vec![key], Versioned { value, version })
+        };
+        let page = |keys: &[u8], more| Page {
+            pairs: keys.iter().copied().map(pair).collect(),
+            more,
+        };
+        assert_eq!(
+            found(&Found::Pairs(page(b"x", true))),
+            "found x=1 (version 3), and further keys follow"
+        );
+        assert_eq!(found(&Found::Pairs(page(b"", false))), "found no keys");
+        assert!(found(&Found::Pairs(page(b"abcdefg", false))).ends_with(" and 3 more"));
+    }
 
     #[test]
     fn bytes_are_told_as_text_or_as_bytes_and_never_at_length() {

@@ -32,7 +32,7 @@ use std::{
 };
 
 /// The name and version of the format.
-pub const SCHEMA: &str = "stateraft-trace/3";
+pub const SCHEMA: &str = "stateraft-trace/4";
 /// The maximum length of a line in bytes. A step contains one process, the header all of them.
 const LONGEST_LINE: u64 = 256 << 20;
 

@@ -88,6 +88,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     let window = u16::from_le_bytes(input.fixed("window")?);
     let trailing_bytes = u32::from_le_bytes(input.fixed("trailing bytes")?);
     let [max_sessions] = input.fixed("sessions")?;
+    let state_quota = u32::from_le_bytes(input.fixed("state quota")?);
     let [servers_do] = input.fixed("what servers do")?;
     ensure!(
         servers_do < 1 << 4,
@@ -125,6 +126,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.window = window.into();
     scope.trailing_bytes = trailing_bytes as usize;
     scope.max_sessions = (max_sessions != 0).then_some(max_sessions.into());
+    scope.state_quota = (state_quota != 0).then_some(state_quota.into());
     scope.together = bit(servers_do, 0);
     scope.pre_vote = bit(servers_do, 1);
     scope.check_quorum = bit(servers_do, 2);
@@ -211,7 +213,7 @@ impl Certificate {
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, client crashes {}, \
              proxy crashes {}, clients {}, \
              attempts {}, \
-             batch {}, window {}, trailing bytes {}, sessions {}, writes together {}, pre-vote {}, quorum checked {}, mixed settings {}, \
+             batch {}, window {}, trailing bytes {}, sessions {}, state quota {}, writes together {}, pre-vote {}, quorum checked {}, mixed settings {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
              symmetry {}, {}",
             name,
@@ -229,6 +231,7 @@ impl Certificate {
             scope.window,
             scope.trailing_bytes,
             scope.config().max_sessions,
+            scope.quota(),
             yes_no(scope.together),
             yes_no(scope.pre_vote),
             yes_no(scope.check_quorum),

@@ -58,6 +58,7 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         trailing_bytes,
         max_sessions,
         mixed_settings,
+        state_quota,
         append_entries,
         with_session,
         starts_with_leader,
@@ -89,6 +90,11 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
             "sessions",
             &max_sessions.unwrap_or(0),
             &original.max_sessions.unwrap_or(0),
+        ),
+        difference(
+            "state quota",
+            &state_quota.unwrap_or(0),
+            &original.state_quota.unwrap_or(0),
         ),
     ];
     let switches = [
@@ -177,7 +183,7 @@ mod tests {
     #[test]
     fn every_altered_bound_is_named() {
         type Change = fn(&mut Scope);
-        let changes: [(Change, &str); 24] = [
+        let changes: [(Change, &str); 25] = [
             (|scope| scope.servers = 2, "servers 2, in the catalog 3"),
             (|scope| scope.terms = 1, "terms 1, in the catalog 2"),
             (|scope| scope.budget.entries = 1, "entries 1"),
@@ -200,6 +206,7 @@ mod tests {
             (|scope| scope.window = 2, "window 2"),
             (|scope| scope.trailing_bytes = 64, "trailing bytes 64"),
             (|scope| scope.max_sessions = Some(2), "sessions 2"),
+            (|scope| scope.state_quota = Some(99), "state quota 99"),
             (|scope| scope.together = true, "writes together yes"),
             (|scope| scope.pre_vote = true, "pre-vote yes"),
             (|scope| scope.check_quorum = true, "quorum checked yes"),

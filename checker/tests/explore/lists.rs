@@ -30,7 +30,7 @@ async fn app_says_who_serves_the_page() {
             "pages": ["explore", "replay", "tour"],
             "home": "explore",
             "traces_served": false,
-            "trace_schema": "stateraft-trace/3",
+            "trace_schema": "stateraft-trace/4",
         })
     );
     let (status, page) = App::new().ask(request("GET", "/", "")).await;

@@ -45,7 +45,7 @@ async fn rejected_trace_shows_what_was_good_of_it() {
 async fn files_that_are_no_traces_are_refused() {
     let app = App::new();
     let text = trace_of("crashes", 1, 3);
-    let other = text.replace("stateraft-trace/3", "stateraft-trace/9");
+    let other = text.replace("stateraft-trace/4", "stateraft-trace/9");
     let files = |files: &[(&str, &str)]| {
         let files = files
             .iter()

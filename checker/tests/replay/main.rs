@@ -353,9 +353,9 @@ impl World {
         }
         let mut witnesses = Witnesses::default();
         for observation in &observed {
-            let checked = self
-                .history
-                .observe(observation, Properties::ALL, &mut witnesses);
+            let checked =
+                self.history
+                    .observe(observation, Properties::ALL, u64::MAX, &mut witnesses);
             if let Err(violation) = checked {
                 self.violation.get_or_insert(violation.property);
             }

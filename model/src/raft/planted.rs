@@ -30,7 +30,7 @@ impl Raft {
         };
         if planted!(self.config, DeposedLeaderAnswersReads) {
             for read in old.reads.drain(..) {
-                let found = self.store.query(&read.query);
+                let found = self.store.query(&read.query, &self.config);
                 buffer.respond(read.waiter, ResponseBody::Found(found));
             }
         }

@@ -74,7 +74,7 @@ impl Raft {
         for (waiter, request) in requests {
             let body = match request {
                 LeaderRequest::Read(query) if planted!(self.config, FollowerAnswersReads) => {
-                    ResponseBody::Found(self.store.query(&query))
+                    ResponseBody::Found(self.store.query(&query, &self.config))
                 }
                 _ => ResponseBody::NotLeader { hint },
             };
@@ -107,7 +107,7 @@ impl Raft {
             let request = match request.body {
                 RequestBody::StaleRead { query } => {
                     let found = FoundStale {
-                        found: self.store.query(&query),
+                        found: self.store.query(&query, &self.config),
                         applied_index: self.store.last_applied(),
                     };
                     buffer.respond(waiter, ResponseBody::FoundStale(found));
@@ -216,7 +216,7 @@ impl Raft {
         let Leader {
             followers, reads, ..
         } = leader;
-        let (commit_index, store) = (self.commit_index, &self.store);
+        let (commit_index, store, config) = (self.commit_index, &self.store, &self.config);
         reads.retain(|read| {
             let confirmed = itself
                 + followers
@@ -229,7 +229,8 @@ impl Raft {
             let ready = (confirmed >= majority || unconfirmed)
                 && (commit_index >= read.read_index || unapplied);
             if ready {
-                buffer.respond(read.waiter, ResponseBody::Found(store.query(&read.query)));
+                let found = store.query(&read.query, config);
+                buffer.respond(read.waiter, ResponseBody::Found(found));
             }
             !ready
         });

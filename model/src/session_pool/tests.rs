@@ -85,9 +85,11 @@ impl Server {
                 acknowledged,
                 operation,
             })),
-            RequestBody::Read { query } => ResponseBody::Found(self.store.query(&query)),
+            RequestBody::Read { query } => {
+                ResponseBody::Found(self.store.query(&query, &self.config))
+            }
             RequestBody::StaleRead { query } => ResponseBody::FoundStale(FoundStale {
-                found: self.store.query(&query),
+                found: self.store.query(&query, &self.config),
                 applied_index: self.store.last_applied(),
             }),
         };

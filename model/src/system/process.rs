@@ -90,7 +90,8 @@ pub enum Local {
     QuorumTimeout,
     /// A direct client sends a write to this server.
     Propose,
-    /// Two direct clients each send a write to this server at the same time.
+    /// Two direct clients each send a write to this server at the same time, and, if operations
+    /// are recorded, another one sends a read.
     ProposeTogether,
     /// A direct client sends a read to this server.
     Read,

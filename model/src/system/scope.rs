@@ -17,7 +17,7 @@ pub use budget::{Budget, Limit, Usage};
 pub use feature::Feature;
 
 use super::{properties::Properties, reduction::Reduction, witness::Witness};
-use crate::{ClientId, NodeId, SessionId, Term, client::Invocation};
+use crate::{ClientId, NodeId, SessionId, Term, client::Invocation, store::MAX_STATE_QUOTA};
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct Scope {
     /// leader it refuses writes that enlarge the state. Traces of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub mixed_settings: bool,
+    /// The maximum size of the pairs in the store, in bytes. `None`: the number of production.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_quota: Option<u64>,
     /// Whether AppendEntries requests reach the network. If not, servers only elect leaders.
     pub append_entries: bool,
     /// Whether the cluster starts with a client session in every log, opened in term 1.
@@ -143,6 +146,7 @@ impl Scope {
             trailing_bytes: 0,
             max_sessions: None,
             mixed_settings: false,
+            state_quota: None,
             append_entries: true,
             with_session: false,
             starts_with_leader: false,
@@ -171,6 +175,8 @@ impl Scope {
         BadBound::within("window", self.window as u64, 0, 1024)?;
         BadBound::within("trailing bytes", self.trailing_bytes as u64, 0, 1 << 20)?;
         BadBound::within("sessions", self.max_sessions.unwrap_or(1).into(), 1, 8)?;
+        let quota = self.state_quota.unwrap_or(MAX_STATE_QUOTA);
+        BadBound::within("state quota", quota, 1, MAX_STATE_QUOTA)?;
         BadBound::within("clients", self.plans.len() as u64, 0, 4)?;
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound::SyncsNotMergeable);
@@ -222,6 +228,11 @@ impl Scope {
             )
         };
         without.flatten().any(writes)
+    }
+
+    /// The maximum size of the pairs in the store, in bytes.
+    pub fn quota(&self) -> u64 {
+        self.config().state_quota
     }
 
     /// The session that clients use if the scope starts with a session.

@@ -17,7 +17,7 @@ use crate::{
     Address, Envelope, Message,
     client::Invocation,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Found, Operation},
+    store::Answer,
 };
 use alloc::{
     string::{String, ToString},
@@ -103,14 +103,16 @@ pub(super) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-pub(super) fn call_of(body: &RequestBody) -> Call {
+/// The call of a request; `None` if it concerns only a session.
+pub(super) fn call_of(body: &RequestBody) -> Option<Call> {
     match body {
-        RequestBody::Write { operation, .. } => call_of_operation(operation),
-        RequestBody::Read { .. }
-        | RequestBody::StaleRead { .. }
-        | RequestBody::OpenSession
+        RequestBody::Write { operation, .. } => Some(Call::Write(operation.clone())),
+        RequestBody::Read { query } | RequestBody::StaleRead { query } => {
+            Some(Call::Read(query.clone()))
+        }
+        RequestBody::OpenSession
         | RequestBody::CloseSession { .. }
-        | RequestBody::RenewSession { .. } => Call::Get,
+        | RequestBody::RenewSession { .. } => None,
     }
 }
 
@@ -118,43 +120,39 @@ pub(super) fn call_of(body: &RequestBody) -> Call {
 pub(super) fn call_of_invocation(invocation: &Invocation) -> Option<Call> {
     match invocation {
         Invocation::Write(operation) | Invocation::WriteAfterIdle(operation) => {
-            Some(call_of_operation(operation))
+            Some(Call::Write(operation.clone()))
         }
-        Invocation::Read(_) | Invocation::StaleRead(_) => Some(Call::Get),
+        Invocation::Read(query) | Invocation::StaleRead(query) => Some(Call::Read(query.clone())),
         Invocation::CloseSession => None,
-    }
-}
-
-pub(super) fn call_of_operation(operation: &Operation) -> Call {
-    match operation {
-        Operation::Put { value, .. } => Call::Put(value.to_vec()),
-        Operation::Increment { by, .. } => Call::Increment(*by),
-        Operation::Delete { .. } => Call::Delete,
     }
 }
 
 pub(super) fn result_of(body: &ResponseBody) -> Option<linearizability::Result> {
     match body {
         ResponseBody::Applied(answer) => result_of_answer(answer),
-        ResponseBody::Found(found) => Some(result_of_found(found)),
+        ResponseBody::Found(found) => Some(linearizability::Result::Found(found.clone())),
         _ => None,
     }
 }
 
+/// The result of a write; `None` if the answer does not decide whether the write took effect, or does
+/// not belong to a write.
 pub(super) fn result_of_answer(answer: &Answer) -> Option<linearizability::Result> {
     match answer {
-        Answer::Written { .. } => Some(linearizability::Result::Done),
-        Answer::Number { value, .. } => Some(linearizability::Result::Number(*value)),
-        Answer::NotANumber => Some(linearizability::Result::NotANumber),
-        Answer::Overflow => Some(linearizability::Result::Overflow),
-        _ => None,
+        Answer::Written { .. }
+        | Answer::Number { .. }
+        | Answer::ConditionFailed { .. }
+        | Answer::NotANumber
+        | Answer::Overflow
+        | Answer::QuotaExceeded => Some(linearizability::Result::Answered(answer.clone())),
+        Answer::Nothing
+        | Answer::SessionOpened(_)
+        | Answer::SessionExpired
+        | Answer::AlreadyAcknowledged
+        | Answer::NotApplied
+        | Answer::SessionsInUse
+        | Answer::SessionClosed
+        | Answer::SessionRenewed
+        | Answer::TooManyUnacknowledged => None,
     }
-}
-
-pub(super) fn result_of_found(found: &Found) -> linearizability::Result {
-    let value = match found {
-        Found::Value(Some(held)) => Some(held.value.to_vec()),
-        Found::Value(None) | Found::Pairs(_) => None,
-    };
-    linearizability::Result::Found(value)
 }

@@ -133,8 +133,9 @@ impl TransitionSystem {
         let mut witnesses = step.witnesses;
         let mut history = history.clone();
         let mut violation = step.violation.clone();
+        let (properties, quota) = (self.scope.properties, self.scope.quota());
         for observation in &step.observed {
-            let observed = history.observe(observation, self.scope.properties, &mut witnesses);
+            let observed = history.observe(observation, properties, quota, &mut witnesses);
             violation = violation.or(observed.err());
         }
         if !self.scope.tracks_operations {

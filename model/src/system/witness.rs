@@ -103,8 +103,18 @@ witnesses! {
     DuplicateAnsweredLater = "duplicate answered by a later leader";
     /// A proxy was redirected with a linearizable read.
     ReadRedirected = "read redirected";
+    /// A write was answered that its condition did not hold.
+    ConditionFailed = "condition failed";
+    /// A copy of such a write was answered: the session's cached response to its write.
+    FailureRepeated = "failure answered from memory";
+    /// A write was refused because the state would have exceeded its quota.
+    QuotaExceeded = "quota exceeded";
+    /// A scan was served.
+    PairsScanned = "scan served";
     /// A session was evicted to make room for another.
     SessionEvicted = "session evicted";
+    /// A session was evicted, and another one stayed open.
+    OneOfSeveralEvicted = "one of several sessions evicted";
     /// A write arrived after its session was removed.
     SessionGone = "write of a session that is gone";
     /// No session was opened because all sessions were in use.

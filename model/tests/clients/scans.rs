@@ -82,7 +82,7 @@ fn scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped() {
                 limit: u32::MAX,
                 bytes,
             };
-            let Found::Pairs(page) = store.query(&query) else {
+            let Found::Pairs(page) = store.query(&query, &config) else {
                 panic!("a page");
             };
             let used: usize = page.pairs.iter().map(size).sum();

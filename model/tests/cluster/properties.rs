@@ -178,7 +178,7 @@ impl History {
             store.apply(&entry.payload, raft.config());
         }
         let body = ResponseBody::FoundStale(FoundStale {
-            found: store.query(&query),
+            found: store.query(&query, raft.config()),
             applied_index,
         });
         let answer = Envelope {

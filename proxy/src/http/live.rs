@@ -30,7 +30,7 @@ pub(crate) async fn app(State(http): State<Arc<Http>>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "pages": ["live", "tour"],
         "home": "live",
-        "trace_schema": "stateraft-trace/3",
+        "trace_schema": "stateraft-trace/4",
         "chaos": http.chaos.is_some(),
         "token": http.has_token,
     });

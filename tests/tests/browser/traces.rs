@@ -157,11 +157,11 @@ fn files_that_are_no_good_traces_are_refused_in_the_page() {
         browser.give_file("#replay-files", &path);
     };
     let mut other = good.clone();
-    other[0] = other[0].replace("stateraft-trace/3", "stateraft-trace/9");
+    other[0] = other[0].replace("stateraft-trace/4", "stateraft-trace/9");
     open("other.jsonl", &other);
     let said = browser.see_text(".replay-chooser [role=alert]", "stateraft-trace/9");
     assert!(
-        said.contains("stateraft-trace/3"),
+        said.contains("stateraft-trace/4"),
         "it says which it knows: {said}"
     );
     open("prose.txt", &["It was a dark and stormy night.".to_owned()]);

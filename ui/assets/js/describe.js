@@ -214,10 +214,22 @@ const spaced = (name) => name.replace(/([a-z])([A-Z])/g, '$1 $2');
 /** @param {Record<string, any>} operation */
 function operation(operation) {
   const [kind, body] = Object.entries(operation ?? {})[0] ?? ['?', {}];
-  if (kind === 'Put') return `${text(body.key)}=${text(body.value)}`;
-  if (kind === 'Delete') return t('stage.cmd-delete', { key: text(body.key) });
+  const condition = suffix(body.condition);
+  if (kind === 'Put') return `${text(body.key)}=${text(body.value)}${condition}`;
+  if (kind === 'Delete') return t('stage.cmd-delete', { key: text(body.key) }) + condition;
   if (kind === 'Increment') return `${text(body.key)}+=${body.by}`;
   return spaced(kind);
+}
+
+/**
+ * The condition of a write, after the write that it belongs to.
+ * @param {any} condition
+ */
+function suffix(condition) {
+  if (condition === 'Absent') return ` ${t('stage.cmd-if-absent')}`;
+  if (condition === 'Present') return ` ${t('stage.cmd-if-present')}`;
+  const version = condition?.Version;
+  return version ? ` ${t('stage.cmd-if-version', { version })}` : '';
 }
 
 /** @param {Record<string, any>} query */

@@ -92,17 +92,51 @@ function operation({ call, after, end }, place, all) {
 
 /** @param {any} call */
 function callWords(call) {
-  if (call.Put !== undefined) return `put ${text(call.Put)}`;
-  if (call.Increment !== undefined) return `increment by ${call.Increment}`;
-  return call.toLowerCase();
+  if (call.Read) return query(call.Read);
+  const [kind, body] = Object.entries(call.Write)[0];
+  const condition = conditionWords(body.condition);
+  if (kind === 'Put') return `put ${text(body.key)}=${text(body.value)}${condition}`;
+  if (kind === 'Delete') return `delete ${text(body.key)}${condition}`;
+  return `increment ${text(body.key)} by ${body.by}`;
+}
+
+/** @param {any} read */
+function query({ Get, Scan }) {
+  if (Get) return `get ${text(Get.key)}`;
+  const after = Scan.after ? ` after ${text(Scan.after)}` : '';
+  return `scan ${text(Scan.prefix)}*${after}, limit ${Scan.limit}`;
+}
+
+/** @param {any} condition */
+function conditionWords(condition) {
+  if (!condition || condition === 'Always') return '';
+  if (typeof condition === 'string') return ` if ${condition.toLowerCase()}`;
+  return ` if version ${condition.Version}`;
 }
 
 /** @param {any} end */
 function endWords(end) {
   if (typeof end === 'string') return t(`stage.operation-${end}`);
-  const result = end.Returned;
-  if (result === 'Done') return t('stage.operation-Done');
-  if (result.Number !== undefined) return t('stage.operation-Number', { value: result.Number });
-  if (result.Found === null) return t('stage.operation-FoundNothing');
-  return t('stage.operation-Found', { value: text(result.Found) });
+  const { Answered: answer, Found: found } = end.Returned;
+  if (found?.Pairs) return pageWords(found.Pairs);
+  if (found?.Value === null) return t('stage.operation-FoundNothing');
+  if (found) return t('stage.operation-Found', held(found.Value));
+  if (typeof answer === 'string') return t(`stage.operation-${answer}`);
+  const version = answer.ConditionFailed?.found;
+  if (version) return t('stage.operation-OtherVersion', { version });
+  if (answer.ConditionFailed) return t('stage.operation-Absent');
+  const [kind, body] = Object.entries(answer)[0];
+  return t(`stage.operation-${kind}`, body);
+}
+
+/** @param {any} versioned */
+const held = ({ value, version }) => ({ value: text(value), version });
+
+/** @param {any} page */
+function pageWords({ pairs, more }) {
+  const key = more ? 'stage.operation-FoundMore' : 'stage.operation-FoundPairs';
+  const all = pairs.map((/** @type {any} */ [name, found]) =>
+    t('stage.operation-pair', { key: text(name), ...held(found) }),
+  );
+  return all.length ? t(key, { pairs: list(all) }) : t('stage.operation-FoundNoKeys');
 }

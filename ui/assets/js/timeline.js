@@ -590,7 +590,7 @@ export function readJsonl(text, source = 'trace') {
   });
   if (!rows.length) throw Object.assign(new Error('empty'), { line: 1 });
   const [header, ...steps] = rows;
-  if (header.schema !== 'stateraft-trace/3')
+  if (header.schema !== 'stateraft-trace/4')
     throw Object.assign(new Error('schema'), { line: 1, found: header.schema });
   if (header.property && steps.length)
     steps[steps.length - 1].violations ??= [

@@ -139,6 +139,9 @@ causes! {
     /// The answer to the client of an entry is not the result of the committed entries.
     AnswerDiffers { index: LogIndex }
         = "the answer to the client of entry {index} is not the answer that applying each committed command once gives";
+    /// A write was refused as acknowledged while its client waited for the answer.
+    AnswerForgotten { session: SessionId, sequence: u64 }
+        = "write {sequence} of session {session} was refused as acknowledged while its client still waited for the answer";
     /// No order of the operations explains their results.
     NotLinearizable { operations: Vec<Operation> }
         = "no order of the operations explains their results: {}", describe(operations).join("; ");

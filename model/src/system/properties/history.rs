@@ -119,7 +119,8 @@ pub struct History {
 }
 
 impl History {
-    /// Records an observation.
+    /// Records an observation. `quota` is the maximum size of the state in bytes, by which the results of
+    /// writes are judged.
     ///
     /// # Errors
     /// The property that the observation violates, if that property is in `properties`.
@@ -127,6 +128,7 @@ impl History {
         &mut self,
         observation: &Observation,
         properties: Properties,
+        quota: u64,
         witnesses: &mut Witnesses,
     ) -> Result<(), Violation> {
         match observation {
@@ -157,8 +159,8 @@ impl History {
             }
             Observation::Returned { id, result } => {
                 linearizability::complete(&mut self.operations, *id, result.clone());
-                let holds = linearizability::is_linearizable(&self.operations);
-                if holds && self.shows_abandoned_write(*id) {
+                let holds = linearizability::is_linearizable(&self.operations, quota);
+                if holds && self.shows_abandoned_write(*id, quota) {
                     witnesses.add(Witness::AbandonedTookEffect);
                 }
                 properties.require(Property::Linearizability, holds, || {
@@ -173,7 +175,7 @@ impl History {
             }
             Observation::Refused { id } => {
                 linearizability::refuse(&mut self.operations, *id);
-                let holds = linearizability::is_linearizable(&self.operations);
+                let holds = linearizability::is_linearizable(&self.operations, quota);
                 properties.require(Property::Linearizability, holds, || {
                     Cause::RefusedTookEffect {
                         operations: self.operations.clone(),
@@ -185,7 +187,7 @@ impl History {
 
     /// Whether only the effect of a write that an earlier run of this client abandoned explains the
     /// results.
-    fn shows_abandoned_write(&self, returned: OperationId) -> bool {
+    fn shows_abandoned_write(&self, returned: OperationId, quota: u64) -> bool {
         let client = |id: OperationId| ClientId::new(id.0);
         let mut abandoned = self.operations.iter().filter(|operation| {
             operation.end == End::Open && is_earlier_run(client(operation.id), client(returned))
@@ -193,7 +195,7 @@ impl History {
         abandoned.any(|abandoned| {
             let others = self.operations.iter();
             let others = others.filter(|operation| operation.id != abandoned.id);
-            !linearizability::is_linearizable(&others.cloned().collect::<Vec<_>>())
+            !linearizability::is_linearizable(&others.cloned().collect::<Vec<_>>(), quota)
         })
     }
 
@@ -407,7 +409,7 @@ mod tests {
             answer,
         };
         let mut witnesses = Witnesses::default();
-        let observed = history().observe(&answered, Properties::ALL, &mut witnesses);
+        let observed = history().observe(&answered, Properties::ALL, u64::MAX, &mut witnesses);
         observed.err().map(|violation| violation.property)
     }
 

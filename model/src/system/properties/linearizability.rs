@@ -1,46 +1,41 @@
 //! Linearizability of the few operations of a scope, by enumeration of all orders.
 //!
 //! An operation records the operations that had returned before its call. Linearizability depends only
-//! on this partial order, the calls and the results. An operation without a result may take effect at
-//! any time after its call, or never. Once its client has the response to a later write, the operation
-//! is *settled*: any effect it had came before that write.
+//! on this partial order, the calls and the results; `specification` decides which results a call may
+//! have at its place in an order. An operation without a result may take effect at any time after its
+//! call, or never. Once its client has the response to a later write, the operation is *settled*: any
+//! effect it had came before that write.
 
-use super::reference::canonical_integer;
+mod specification;
+
+use crate::store::{self, Answer, Condition, Found, Page, Query};
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
 use serde::{Deserialize, Serialize};
+use specification::SequentialMap;
 
 /// The id of an operation within a scope. It derives from the cause of the operation, not from a
 /// counter, so that two orders of the same events give the same history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OperationId(pub u64, pub u64);
 
-/// The call of an operation on the single key of the scope.
+/// The call of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Call {
-    /// Sets the value.
-    Put(Vec<u8>),
-    /// Adds to the value.
-    Increment(i64),
-    /// Removes the key.
-    Delete,
-    /// Reads the value.
-    Get,
+    /// A write.
+    Write(store::Operation),
+    /// A read.
+    Read(Query),
 }
 
 /// The result of an operation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Result {
-    /// A put or a delete took effect.
-    Done,
-    /// An increment took effect and left this value.
-    Number(i64),
-    /// A read returned this value.
-    Found(Option<Vec<u8>>),
-    /// An increment had no effect: the value was not a number.
-    NotANumber,
-    /// An increment had no effect: the sum would overflow.
-    Overflow,
+    /// The answer to a write that took effect, or that the store refused for the state of its key or
+    /// for the quota.
+    Answered(Answer),
+    /// The result of a read.
+    Found(Found),
 }
 
 /// The end of an operation.
@@ -72,10 +67,30 @@ pub struct Operation {
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Put(value) => write!(f, "put {}", String::from_utf8_lossy(value)),
-            Self::Increment(by) => write!(f, "increment by {by}"),
-            Self::Delete => f.write_str("delete"),
-            Self::Get => f.write_str("get"),
+            Self::Write(store::Operation::Put {
+                key,
+                value,
+                condition,
+            }) => write!(f, "put {}={}{}", text(key), text(value), suffix(*condition)),
+            Self::Write(store::Operation::Delete { key, condition }) => {
+                write!(f, "delete {}{}", text(key), suffix(*condition))
+            }
+            Self::Write(store::Operation::Increment { key, by }) => {
+                write!(f, "increment {} by {by}", text(key))
+            }
+            Self::Read(Query::Get { key }) => write!(f, "get {}", text(key)),
+            Self::Read(Query::Scan {
+                prefix,
+                after,
+                limit,
+                ..
+            }) => {
+                write!(f, "scan {}*", text(prefix))?;
+                if let Some(after) = after {
+                    write!(f, " after {}", text(after))?;
+                }
+                write!(f, ", limit {limit}")
+            }
         }
     }
 }
@@ -84,18 +99,68 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("has not returned"),
-            Self::Returned(Result::Done) => f.write_str("is done"),
-            Self::Returned(Result::Number(number)) => write!(f, "left {number}"),
-            Self::Returned(Result::Found(None)) => f.write_str("found nothing"),
-            Self::Returned(Result::Found(Some(value))) => {
-                write!(f, "found {}", String::from_utf8_lossy(value))
-            }
-            Self::Returned(Result::NotANumber) => f.write_str("was refused: not a number"),
-            Self::Returned(Result::Overflow) => f.write_str("was refused: the sum overflows"),
+            Self::Returned(Result::Answered(answer)) => fmt_answer(answer, f),
+            Self::Returned(Result::Found(found)) => fmt_found(found, f),
             Self::Refused => f.write_str("was reported as not done"),
             Self::Settled => f.write_str("got no answer, and was settled by a later write"),
         }
     }
+}
+
+fn fmt_answer(answer: &Answer, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match answer {
+        Answer::Written { version } => write!(f, "is done, version {version}"),
+        Answer::Number { value, version } => write!(f, "left {value}, version {version}"),
+        Answer::ConditionFailed { found: None } => f.write_str("was refused: the key is absent"),
+        Answer::ConditionFailed {
+            found: Some(version),
+        } => write!(f, "was refused: the key has version {version}"),
+        Answer::NotANumber => f.write_str("was refused: not a number"),
+        Answer::Overflow => f.write_str("was refused: the sum overflows"),
+        Answer::QuotaExceeded => f.write_str("was refused: the state quota is exceeded"),
+        other => write!(f, "was answered {other:?}"),
+    }
+}
+
+fn fmt_found(found: &Found, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match found {
+        Found::Value(None) => f.write_str("found nothing"),
+        Found::Value(Some(held)) => {
+            write!(f, "found {}, version {}", text(&held.value), held.version)
+        }
+        Found::Pairs(Page { pairs, more }) => {
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|(key, held)| {
+                    let (key, value) = (text(key), text(&held.value));
+                    format!("{key}={value} (version {})", held.version)
+                })
+                .collect();
+            let rest = if *more {
+                ", and further keys follow"
+            } else {
+                ""
+            };
+            match pairs.as_slice() {
+                [] => write!(f, "found no keys{rest}"),
+                some => write!(f, "found {}{rest}", some.join(", ")),
+            }
+        }
+    }
+}
+
+/// A condition as the end of a sentence.
+fn suffix(condition: Condition) -> String {
+    match condition {
+        Condition::Always => String::new(),
+        Condition::Absent => " if absent".into(),
+        Condition::Present => " if present".into(),
+        Condition::Version(version) => format!(" if version {version}"),
+    }
+}
+
+fn text(bytes: &[u8]) -> alloc::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
 }
 
 /// A description of each operation, numbered by position.
@@ -181,13 +246,24 @@ fn end(operations: &mut [Operation], id: OperationId, end: End) {
     }
 }
 
-/// Whether some order of the operations explains all results.
-pub fn is_linearizable(operations: &[Operation]) -> bool {
-    extend(operations, &mut Vec::new(), None)
+/// Whether some order of the operations explains all results. `quota` is the maximum size of the state in
+/// bytes.
+pub fn is_linearizable(operations: &[Operation], quota: u64) -> bool {
+    extend(
+        operations,
+        &mut Vec::new(),
+        &SequentialMap::default(),
+        quota,
+    )
 }
 
-/// Depth-first search: `done` took effect in this order and left `value`.
-fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&[u8]>) -> bool {
+/// Depth-first search: `done` took effect in this order and left `map`.
+fn extend(
+    operations: &[Operation],
+    done: &mut Vec<OperationId>,
+    map: &SequentialMap,
+    quota: u64,
+) -> bool {
     let unexplained = operations.iter().any(|operation| {
         matches!(operation.end, End::Returned(_)) && !done.contains(&operation.id)
     });
@@ -207,18 +283,18 @@ fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&
             && operations
                 .iter()
                 .any(|other| done.contains(&other.id) && other.after.contains(&operation.id));
-        let ready = ready && !is_too_late;
-        if !ready {
+        if !ready || is_too_late {
             continue;
         }
-        let (result, next) = perform(&operation.call, value);
-        if let End::Returned(returned) = &operation.end
-            && *returned != result
-        {
+        let result = match &operation.end {
+            End::Returned(result) => Some(result),
+            End::Open | End::Refused | End::Settled => None,
+        };
+        let Some(next) = map.after(&operation.call, result, quota) else {
             continue;
-        }
+        };
         done.push(operation.id);
-        if extend(operations, done, next.as_deref()) {
+        if extend(operations, done, &next, quota) {
             return true;
         }
         done.pop();
@@ -226,166 +302,5 @@ fn extend(operations: &[Operation], done: &mut Vec<OperationId>, value: Option<&
     false
 }
 
-fn perform(call: &Call, value: Option<&[u8]>) -> (Result, Option<Vec<u8>>) {
-    match call {
-        Call::Put(new) => (Result::Done, Some(new.clone())),
-        Call::Delete => (Result::Done, None),
-        Call::Get => (
-            Result::Found(value.map(<[u8]>::to_vec)),
-            value.map(<[u8]>::to_vec),
-        ),
-        Call::Increment(by) => {
-            let held = value.map_or(Some(0), canonical_integer);
-            let sum = held.map(|held| held.checked_add(*by));
-            let unchanged = value.map(<[u8]>::to_vec);
-            match sum {
-                None => (Result::NotANumber, unchanged),
-                Some(None) => (Result::Overflow, unchanged),
-                Some(Some(sum)) => (Result::Number(sum), Some(format!("{sum}").into_bytes())),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn history(steps: &[(u64, Option<Call>, Option<Result>)]) -> Vec<Operation> {
-        let mut operations = Vec::new();
-        for (id, call, result) in steps {
-            let id = OperationId(*id, 0);
-            if let Some(call) = call {
-                invoke(&mut operations, id, call.clone());
-            }
-            if let Some(result) = result {
-                complete(&mut operations, id, result.clone());
-            }
-        }
-        operations
-    }
-
-    fn put(text: &str) -> Option<Call> {
-        Some(Call::Put(text.as_bytes().to_vec()))
-    }
-
-    fn found(text: &str) -> Option<Result> {
-        Some(Result::Found(Some(text.as_bytes().to_vec())))
-    }
-
-    #[test]
-    fn increment_is_refused_exactly_where_the_store_refuses_it() {
-        let value = |text: &str| Some(Call::Put(text.as_bytes().to_vec()));
-        let increment = |result| (2, Some(Call::Increment(1)), Some(result));
-        for (text, result) in [
-            ("b", Result::NotANumber),
-            ("007", Result::NotANumber),
-            ("9223372036854775807", Result::Overflow),
-            ("7", Result::Number(8)),
-        ] {
-            for answer in [
-                Result::NotANumber,
-                Result::Overflow,
-                Result::Number(1),
-                Result::Number(8),
-            ] {
-                let expected = answer == result;
-                let put = (1, value(text), Some(Result::Done));
-                let operations = history(&[put, increment(answer)]);
-                assert_eq!(is_linearizable(&operations), expected, "{operations:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn stale_read_after_an_acknowledged_write_is_rejected() {
-        let stale = history(&[
-            (1, put("a"), Some(Result::Done)),
-            (2, Some(Call::Get), Some(Result::Found(None))),
-        ]);
-        assert!(!is_linearizable(&stale));
-    }
-
-    #[test]
-    fn settled_write_takes_effect_before_the_one_that_settles_it_or_never() {
-        let id = |number| OperationId(1, number);
-        let counted = |results: &[i64]| {
-            let mut operations = Vec::new();
-            let increment = || Call::Increment(1);
-            // The first operation got no response, and its client continued.
-            invoke(&mut operations, id(1), increment());
-            for (number, result) in (2..).zip(results) {
-                invoke(&mut operations, id(number), increment());
-                settle(&mut operations, id(number));
-                complete(&mut operations, id(number), Result::Number(*result));
-            }
-            is_linearizable(&operations)
-        };
-        assert!(counted(&[1, 2]), "it had no effect");
-        assert!(counted(&[2, 3]), "it took effect first");
-        assert!(!counted(&[1, 3]), "it took effect when it was settled");
-    }
-
-    #[test]
-    fn operations_are_described_with_their_order() {
-        let mut operations = history(&[
-            (1, put("a"), Some(Result::Done)),
-            (2, Some(Call::Get), Some(Result::Found(None))),
-            (3, Some(Call::Increment(1)), None),
-        ]);
-        assert_eq!(
-            describe(&operations).join("; "),
-            "operation 1 (put a) is done; \
-             operation 2 (get), called after operation 1 had returned, found nothing; \
-             operation 3 (increment by 1), called after operations 1 and 2 had returned, has not returned"
-        );
-        refuse(&mut operations, OperationId(3, 0));
-        assert!(describe(&operations)[2].ends_with("was reported as not done"));
-    }
-
-    #[test]
-    fn open_write_may_be_seen_or_not_but_not_unseen_again() {
-        for results in [
-            [Some(Result::Found(None)), found("a")],
-            [Some(Result::Found(None)), Some(Result::Found(None))],
-            [found("a"), found("a")],
-        ] {
-            let [first, second] = results;
-            let history = history(&[
-                (1, put("a"), None),
-                (2, Some(Call::Get), first),
-                (3, Some(Call::Get), second),
-            ]);
-            assert!(is_linearizable(&history));
-        }
-        let unseen_again = history(&[
-            (1, put("a"), None),
-            (2, Some(Call::Get), found("a")),
-            (3, Some(Call::Get), Some(Result::Found(None))),
-        ]);
-        assert!(!is_linearizable(&unseen_again));
-    }
-
-    #[test]
-    fn refused_write_that_is_seen_is_rejected() {
-        let mut operations = Vec::new();
-        invoke(&mut operations, OperationId(1, 0), Call::Increment(1));
-        refuse(&mut operations, OperationId(1, 0));
-        invoke(&mut operations, OperationId(2, 0), Call::Increment(1));
-        complete(&mut operations, OperationId(2, 0), Result::Number(2));
-        assert!(!is_linearizable(&operations));
-    }
-
-    #[test]
-    fn concurrent_increments_must_not_share_a_result() {
-        let mut operations = Vec::new();
-        for id in [1, 2] {
-            invoke(&mut operations, OperationId(id, 0), Call::Increment(1));
-        }
-        for id in [1, 2] {
-            complete(&mut operations, OperationId(id, 0), Result::Number(1));
-        }
-        assert!(!is_linearizable(&operations));
-        assert_eq!(operations[1].after, BTreeSet::new());
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! The catalog: the named scopes.
 
+mod store;
+
 use super::{Budget, Limit, Scope};
 use crate::{
     client::Invocation,
@@ -59,7 +61,7 @@ impl Scope {
                 condition: Condition::Always,
             })
         };
-        vec![
+        let mut scopes = vec![
             Self {
                 terms: 3,
                 budget: Budget {
@@ -443,6 +445,7 @@ impl Scope {
                     FollowerCommitted,
                     ConflictRemoved,
                     WriteAcknowledged,
+                    QuotaExceeded,
                 ],
                 ..Self::new(
                     "mixed-settings",
@@ -692,6 +695,8 @@ impl Scope {
                     "a client and a proxy restart any number of times while the leader changes",
                 )
             },
-        ]
+        ];
+        scopes.extend(store::scopes());
+        scopes
     }
 }

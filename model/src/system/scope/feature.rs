@@ -157,6 +157,9 @@ impl Scope {
             config.max_sessions = config.max_sessions.min(sessions);
         }
         config.session_window = SESSION_WINDOW;
+        if let Some(quota) = self.state_quota {
+            config.state_quota = config.state_quota.min(quota);
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl TransitionSystem {
                         index,
                         self.scope.properties,
                     ));
-                    self.observe_answer(after, (index, entry), response, answer, step);
+                    self.observe_answer((index, entry), waiting.log, (response, answer), step);
                 }
                 None => step.record_verdict(self.scope.properties.require(
                     Property::AcknowledgedWritesKept,
@@ -76,8 +76,10 @@ impl TransitionSystem {
             },
             ResponseBody::Found(found) => {
                 step.witnesses.add(Witness::ReadServed);
-                if matches!(found, Found::Value(Some(_))) {
-                    step.witnesses.add(Witness::ReadSawWrite);
+                match found {
+                    Found::Value(None) => {}
+                    Found::Value(Some(_)) => step.witnesses.add(Witness::ReadSawWrite),
+                    Found::Pairs(_) => step.witnesses.add(Witness::PairsScanned),
                 }
             }
             ResponseBody::Interrupted { .. } => step.witnesses.add(Witness::ClientInterrupted),
@@ -100,10 +102,9 @@ impl TransitionSystem {
     /// Records the answer to the client of an entry.
     fn observe_answer(
         &self,
-        after: &Raft,
         (index, entry): (LogIndex, &Entry),
-        response: &ClientResponse,
-        answer: &Answer,
+        log: &Log,
+        (response, answer): (&ClientResponse, &Answer),
         step: &mut LocalStep,
     ) {
         let write = match &entry.payload {
@@ -119,17 +120,26 @@ impl TransitionSystem {
             step.witnesses.add(Witness::WriteAcknowledged);
             if *version < index {
                 step.witnesses.add(Witness::DuplicateAnswered);
-                let first = after.log.term_at(*version);
+                let first = log.term_at(*version);
                 if first.is_some_and(|term| term < entry.term) {
                     step.witnesses.add(Witness::DuplicateAnsweredLater);
                 }
             }
         }
-        if matches!(answer, Answer::SessionExpired | Answer::NotApplied) {
-            step.witnesses.add(Witness::SessionGone);
-        }
-        if *answer == Answer::NotApplied {
-            step.witnesses.add(Witness::WriteMoved);
+        match answer {
+            Answer::ConditionFailed { .. } => {
+                step.witnesses.add(Witness::ConditionFailed);
+                if is_repeated(log, index, entry) {
+                    step.witnesses.add(Witness::FailureRepeated);
+                }
+            }
+            Answer::QuotaExceeded => step.witnesses.add(Witness::QuotaExceeded),
+            Answer::SessionExpired => step.witnesses.add(Witness::SessionGone),
+            Answer::NotApplied => {
+                step.witnesses.add(Witness::SessionGone);
+                step.witnesses.add(Witness::WriteMoved);
+            }
+            _ => {}
         }
         step.observed.push(Observation::Acknowledged {
             index,
@@ -137,4 +147,12 @@ impl TransitionSystem {
             answer: answer.clone(),
         });
     }
+}
+
+/// Whether an earlier entry of the log is a copy of this write.
+fn is_repeated(log: &Log, index: LogIndex, entry: &Entry) -> bool {
+    let first = log.base().index.next();
+    let earlier = index.get().saturating_sub(first.get()) as usize;
+    let mut earlier = log.slice(first, earlier).iter();
+    earlier.any(|earlier| earlier.payload == entry.payload)
 }

@@ -1,16 +1,20 @@
 //! The steps of a client.
 
-use super::{call_of_invocation, result_of_answer, result_of_found};
+use super::{call_of_invocation, result_of_answer};
 #[cfg(feature = "mutants")]
 use crate::client::Session;
-use crate::client::{self, Client, Done, NotDone, Outcome};
+use crate::client::{self, Client, Done, NotDone, Outcome, Task};
 use crate::system::{
     process::{ClientProcess, Local, LocalStep, Process},
-    properties::{history::Observation, linearizability::OperationId},
+    properties::{
+        Cause, Property, Violation,
+        history::Observation,
+        linearizability::{self, OperationId},
+    },
     transition_system::TransitionSystem,
     witness::Witness,
 };
-use crate::{ClientId, mutant::planted};
+use crate::{ClientId, Message, message::ResponseBody, mutant::planted, store::Answer};
 use alloc::vec::Vec;
 
 impl TransitionSystem {
@@ -69,7 +73,10 @@ impl TransitionSystem {
         }
         match effects.outcome {
             None => {}
-            Some(Outcome::Unknown(_)) => step.witnesses.add(Witness::OutcomeUnknown),
+            Some(Outcome::Unknown(_)) => {
+                step.witnesses.add(Witness::OutcomeUnknown);
+                step.record_verdict(self.check_forgotten(process, local));
+            }
             // A read without a result does not constrain the order.
             Some(
                 Outcome::NotDone(NotDone::NoLeader | NotDone::NoServer)
@@ -90,11 +97,31 @@ impl TransitionSystem {
                 }
             }
             Some(Outcome::Done(Done::Found(found))) => {
-                let (id, result) = (operation, result_of_found(&found));
+                let (id, result) = (operation, linearizability::Result::Found(found));
                 step.observed.push(Observation::Returned { id, result });
             }
         }
         Some(step)
+    }
+
+    /// Requires that a write is not refused as acknowledged while its client waits for the answer: the
+    /// client has not acknowledged it, and no other client shares its session.
+    fn check_forgotten(&self, process: &ClientProcess, local: &Local) -> Result<(), Violation> {
+        let in_flight = process.client.in_flight.as_ref();
+        let Some(Task::Write {
+            session, sequence, ..
+        }) = in_flight.map(|in_flight| &in_flight.task)
+        else {
+            return Ok(());
+        };
+        let is_kept = !matches!(local, Local::Deliver { envelope, .. }
+            if matches!(&envelope.message, Message::ClientResponse(response)
+                if response.body == ResponseBody::Applied(Answer::AlreadyAcknowledged)));
+        let properties = self.scope.properties;
+        properties.require(Property::ExactlyOnce, is_kept, || Cause::AnswerForgotten {
+            session: *session,
+            sequence: *sequence,
+        })
     }
 
     /// The crash of a client, with its restart. The operation in flight is abandoned: its outcome stays

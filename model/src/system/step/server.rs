@@ -136,9 +136,18 @@ impl TransitionSystem {
             }
             Local::ProposeTogether => {
                 let raft = &server.running.as_ref()?.raft;
+                let Role::Leader(leader) = &raft.role else {
+                    return None;
+                };
                 let next = raft.log.last_index().next();
-                let writes = [next, next.next()].map(|index| self.direct_write(raft, index));
-                self.direct_requests(server, writes.into())
+                let mut requests: Vec<_> = [next, next.next()]
+                    .map(|index| self.direct_write(raft, index))
+                    .into();
+                // The event must not depend on the budget, which is replaced for walks beyond it.
+                if self.scope.tracks_operations {
+                    requests.insert(1, direct_read(raft, leader.read_round + 1));
+                }
+                self.direct_requests(server, requests)
             }
             Local::Compact => {
                 let raft = &server.running.as_ref()?.raft;
@@ -154,11 +163,28 @@ impl TransitionSystem {
         }
     }
 
-    /// A write whose value and sequence derive from its term and its future index. A leader never
-    /// creates two entries at one index, and the protocol does not depend on values.
+    /// A write whose operation and sequence derive from its term and its future index. A leader never
+    /// creates two entries at one index, and the protocol does not depend on values. Where writes arrive
+    /// together, two consecutive ones differ: the answer to each shows whether the other came first.
     pub(in crate::system) fn direct_write(&self, raft: &Raft, index: LogIndex) -> ClientRequest {
         let (term, index) = (raft.current_term.get(), index.get());
         let sequence = term * 100 + index;
+        let key = KEY.to_vec();
+        let operation = if !self.scope.together {
+            Operation::Put {
+                key,
+                value: format!("t{term}i{index}").into(),
+                condition: Condition::Always,
+            }
+        } else if index.is_multiple_of(2) {
+            Operation::Increment { key, by: 1 }
+        } else {
+            Operation::Put {
+                key,
+                value: format!("{sequence}").into(),
+                condition: Condition::Absent,
+            }
+        };
         ClientRequest {
             client: DIRECT_WRITER,
             id: RequestId::new(sequence),
@@ -166,11 +192,7 @@ impl TransitionSystem {
                 session: self.scope.session(),
                 sequence,
                 acknowledged: 0,
-                operation: Operation::Put {
-                    key: KEY.to_vec(),
-                    value: format!("t{term}i{index}").into(),
-                    condition: Condition::Always,
-                },
+                operation,
             },
         }
     }
@@ -183,9 +205,9 @@ impl TransitionSystem {
         requests: Vec<ClientRequest>,
     ) -> Option<LocalStep> {
         let called = requests.iter().filter(|_| self.scope.tracks_operations);
-        let called = called.map(|request| Observation::Invoked {
-            id: OperationId(request.client.get(), request.id.get()),
-            call: call_of(&request.body),
+        let called = called.filter_map(|request| {
+            let id = OperationId(request.client.get(), request.id.get());
+            call_of(&request.body).map(|call| Observation::Invoked { id, call })
         });
         let called = called.collect();
         let requests = requests
@@ -614,6 +636,9 @@ fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
         match (&entry.payload, store.apply(&entry.payload, &before.config)) {
             (_, Answer::SessionOpened(_)) if store.session_count() <= open => {
                 witnesses.add(Witness::SessionEvicted);
+                if open > 1 {
+                    witnesses.add(Witness::OneOfSeveralEvicted);
+                }
             }
             (_, Answer::SessionsInUse) => witnesses.add(Witness::SessionRefused),
             (Payload::Command(Command::CloseSession { .. }), _) if store.session_count() < open => {
@@ -624,7 +649,7 @@ fn observe_sessions(before: &Raft, newly: &[Entry], witnesses: &mut Witnesses) {
     }
 }
 
-/// The single key of the scopes.
+/// The key of direct clients.
 const KEY: &[u8] = b"x";
 
 #[cfg(test)]

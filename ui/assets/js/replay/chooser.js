@@ -89,7 +89,7 @@ function pasteArea(onOpen) {
     rows: 6,
     spellcheck: 'false',
     'aria-label': t('replay.paste-about'),
-    placeholder: '{"schema":"stateraft-trace/3",…',
+    placeholder: '{"schema":"stateraft-trace/4",…',
   });
   const read = async () => [{ name: t('replay.pasted'), text: pasted.value }];
   return h(

@@ -10,7 +10,7 @@ import { sentence } from '../why.js';
 
 /** The limit of the server, in bytes. */
 export const MOST = 64 * 1024 * 1024;
-const SCOPE = 'stateraft-trace/3';
+const SCOPE = 'stateraft-trace/4';
 const NODES = 'stateraft-node/2';
 
 /** An error that the reader can correct. */

@@ -180,8 +180,8 @@ fn reference_refuses_a_session_that_leaves_too_much_unacknowledged() {
 fn refused_increment_violates_no_property_and_its_reason_is_recorded() {
     let too_large = format!("{}", i64::MAX);
     for (value, reason) in [
-        ("b", Result::NotANumber),
-        (too_large.as_str(), Result::Overflow),
+        ("b", Answer::NotANumber),
+        (too_large.as_str(), Answer::Overflow),
     ] {
         let key = b"x".to_vec();
         let put = Operation::Put {
@@ -204,7 +204,8 @@ fn refused_increment_violates_no_property_and_its_reason_is_recorded() {
         while let Some(system) = unvisited.pop() {
             assert_eq!(system.violation, None);
             let mut operations = system.history.operations.iter();
-            is_recorded |= operations.any(|it| it.end == End::Returned(reason.clone()));
+            is_recorded |=
+                operations.any(|it| it.end == End::Returned(Result::Answered(reason.clone())));
             if seen.insert(format!("{system:?}")) {
                 let actions = transitions.actions(&system);
                 let next = actions

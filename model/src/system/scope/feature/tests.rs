@@ -90,11 +90,12 @@ fn differences(production: &Config, scope: &Config) -> Vec<(&'static str, bool)>
 
 /// A scope differs from production in reduced numbers and in the features that it declares.
 fn undeclared(scope: &Scope) -> Vec<&'static str> {
-    const NUMBERS: [&str; 6] = [
+    const NUMBERS: [&str; 7] = [
         "batch",
         "window",
         "sessions",
         "session window",
+        "quota",
         "trailing bytes",
         "patience",
     ];

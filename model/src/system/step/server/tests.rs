@@ -138,7 +138,7 @@ impl World {
             let operations = &system.history.operations;
             let mut refused = operations.iter().filter(|one| one.end == End::Refused);
             let is_in_log = |operation: &linearizability::Operation| match &operation.call {
-                Call::Put(value) => values.contains(value),
+                Call::Write(Operation::Put { value, .. }) => values.contains(&value.to_vec()),
                 _ => false,
             };
             assert!(

@@ -98,7 +98,7 @@ export default {
   'explore.did-heartbeattimeout': 'resends',
   'explore.did-quorumtimeout': 'checks quorum',
   'explore.did-propose': 'client write',
-  'explore.did-proposetogether': 'two writes',
+  'explore.did-proposetogether': 'several requests',
   'explore.did-read': 'client read',
   'explore.did-sync': 'syncs',
   'explore.did-compact': 'snapshot',

@@ -18,7 +18,7 @@ export default {
   'export.ev-HeartbeatTimeout': 'heartbeat',
   'export.ev-QuorumTimeout': 'quorum check',
   'export.ev-Propose': 'client write',
-  'export.ev-ProposeTogether': 'two client writes',
+  'export.ev-ProposeTogether': 'several client requests',
   'export.ev-Read': 'client read',
   'export.ev-Sync': 'on disk',
   'export.ev-Crash': 'crashes',

@@ -41,6 +41,9 @@ export default {
   'stage.cmd-delete': 'delete {key}',
   'stage.cmd-get': 'get {key}',
   'stage.cmd-scan': 'scan {key}*',
+  'stage.cmd-if-absent': 'if absent',
+  'stage.cmd-if-present': 'if present',
+  'stage.cmd-if-version': 'if version {version}',
 
   'stage.say-log-end': 'log ends with entry {index} of term {term}',
   'stage.say-log-empty': 'empty log',
@@ -101,7 +104,7 @@ export default {
   'stage.ev-quorum': '{who} checks whether a majority has responded',
   'stage.ev-unheard': '{who} has had no contact with its leader for a while',
   'stage.ev-propose': 'a client sends {who} a write',
-  'stage.ev-propose-together': 'two clients send {who} a write at the same time',
+  'stage.ev-propose-together': 'several clients send {who} a request at the same time',
   'stage.ev-read': 'a client sends {who} a read',
   'stage.ev-compact': '{who} takes a snapshot of its applied state',
   'stage.ev-sync': 'the oldest unsynced write of {who} reaches its disk',

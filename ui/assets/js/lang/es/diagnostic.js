@@ -70,6 +70,8 @@ export default {
     'el servidor {server} respondió al cliente de la entrada {index}, pero las copias en disco que conocía eran {copies} de {voters}',
   'diagnostic.AnswerDiffers':
     'la respuesta al cliente de la entrada {index} no es la que da aplicar una vez cada orden comprometida',
+  'diagnostic.AnswerForgotten':
+    'la escritura {sequence} de la sesión {session} se rechazó como confirmada mientras su cliente esperaba todavía la respuesta',
   'diagnostic.NotLinearizable':
     'ningún orden de las operaciones explica sus resultados: {operations}',
   'diagnostic.RefusedTookEffect': 'una operación dada por no hecha tuvo efecto: {operations}',

@@ -98,7 +98,7 @@ export default {
   'explore.did-heartbeattimeout': 'reenvía',
   'explore.did-quorumtimeout': 'comprueba quórum',
   'explore.did-propose': 'escritura',
-  'explore.did-proposetogether': 'dos escrituras',
+  'explore.did-proposetogether': 'varias peticiones',
   'explore.did-read': 'lectura',
   'explore.did-sync': 'sincroniza',
   'explore.did-compact': 'instantánea',
@@ -473,6 +473,16 @@ export default {
   'explore.mutant-increment-wraps': 'Un incremento que supera los 64 bits se desborda sin error.',
   'explore.mutant-text-counts-as-zero': 'Un incremento trata como 0 un valor que no es un número.',
   'explore.mutant-delete-keeps-key': 'Un borrado se responde, pero la clave se conserva.',
+  'explore.mutant-delete-ignores-condition': 'Un borrado ignora su condición.',
+  'explore.mutant-versions-count-per-key':
+    'La versión de una clave cuenta sus escrituras, así que una clave borrada empieza de nuevo.',
+  'explore.mutant-quota-not-enforced': 'Se aplica una escritura que supera la cuota del estado.',
+  'explore.mutant-scan-omits-last-key': 'Un recorrido omite la última clave con su prefijo.',
+  'explore.mutant-scan-exceeds-limit': 'Un recorrido devuelve un par más que su límite.',
+  'explore.mutant-scan-hides-rest':
+    'Un recorrido que acaba en su límite no indica que siguen más claves.',
+  'explore.mutant-retry-acknowledges-itself':
+    'Un reintento confirma también su propio número de secuencia, así que su cliente nunca recibe la respuesta.',
   'explore.mutant-expired-taken-for-not-done':
     'Un cliente toma una sesión caducada por «no hecho».',
   'explore.mutant-sequence-reused':
@@ -645,6 +655,14 @@ export default {
     'el líder cambia, el proxy se reinicia y un reintento se convierte en otra entrada: exactamente una vez',
   'explore.scope-client-reads':
     'un cliente lee a través de un proxy después de escribir, y el líder cambia: linealizable',
+  'explore.scope-store':
+    'dos claves: condiciones, borrados, incrementos, un recorrido limitado y la cuota del estado',
+  'explore.scope-conditions':
+    'un compare-and-set junto a la escritura de otro cliente: un reintento recibe la primera respuesta',
+  'explore.scope-batches':
+    'una escritura con condición, un incremento y una lectura llegan a la vez',
+  'explore.scope-sessions-2':
+    'sitio para dos sesiones: una tercera desaloja a la usada hace más tiempo',
   'explore.scope-snapshots': 'una instantánea sustituye el comienzo de un log y se envía a otros',
   'explore.scope-snapshots-entries':
     'cualquier número de instantáneas y caídas, con una entrada de un cliente',

@@ -19,7 +19,7 @@ export default {
   'export.ev-HeartbeatTimeout': 'latido',
   'export.ev-QuorumTimeout': 'comprueba quórum',
   'export.ev-Propose': 'escritura',
-  'export.ev-ProposeTogether': 'dos escrituras',
+  'export.ev-ProposeTogether': 'varias peticiones',
   'export.ev-Read': 'lectura',
   'export.ev-Sync': 'en disco',
   'export.ev-Crash': 'se cae',
