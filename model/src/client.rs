@@ -132,16 +132,6 @@ pub enum Invocation {
 }
 
 impl Invocation {
-    /// The reason to give for an operation that received no answer, or, if it is a write, was never
-    /// sent.
-    pub(crate) fn not_done(&self) -> NotDone {
-        match self {
-            Self::Write(_) | Self::WriteAfterIdle(_) => NotDone::NoSession,
-            Self::Read(_) | Self::CloseSession => NotDone::NoLeader,
-            Self::StaleRead(_) => NotDone::NoServer,
-        }
-    }
-
     fn check_limits(&self) -> Result<(), LimitError> {
         match self {
             Self::Write(operation) | Self::WriteAfterIdle(operation) => operation.check_limits(),
@@ -453,7 +443,7 @@ impl Client {
     /// Sends the request in flight, as the first attempt or as a retry.
     fn send(&self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
-            return Effects::default();
+            unreachable!("a request is in flight");
         };
         let message = Message::ClientRequest(ClientRequest {
             client: self.id,
@@ -495,12 +485,14 @@ impl Client {
     }
 
     fn receive(&mut self, from: Address, message: Message) -> Effects {
+        // A forged message.
         let Message::ClientResponse(response) = message else {
             return Effects::default();
         };
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
         };
+        // A forged message.
         if from != self.config.proxy || response.client != self.id {
             return Effects::default();
         }
@@ -553,7 +545,7 @@ impl Client {
     /// forwarded has a doubtful outcome.
     fn handle_overload(&mut self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
-            return Effects::default();
+            unreachable!("a request is in flight");
         };
         let is_last = in_flight.attempts >= self.config.max_attempts;
         match in_flight.task {
@@ -569,7 +561,7 @@ impl Client {
     /// Handles the store's answer to an applied log entry of this request.
     fn handle_answer(&mut self, answer: Answer) -> Effects {
         let Some(in_flight) = &self.in_flight else {
-            return Effects::default();
+            unreachable!("a request is in flight");
         };
         match (&in_flight.task, answer) {
             (Task::OpenSession { then, .. }, Answer::SessionOpened(id)) => {
@@ -656,7 +648,7 @@ impl Client {
     /// not on the responses.
     fn give_up(&mut self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
-            return Effects::default();
+            unreachable!("a request is in flight");
         };
         if planted!(self.config, ClientNeverGivesUp) {
             return Effects {

@@ -28,11 +28,6 @@ pub struct Log {
 }
 
 impl Log {
-    /// Creates a log of these entries; the first has index 1.
-    pub fn new(entries: Vec<Entry>) -> Self {
-        Self::after(EntryId::default(), entries)
-    }
-
     /// Creates a log of these entries; the first follows `base` immediately.
     pub fn after(base: EntryId, entries: Vec<Entry>) -> Self {
         Self { base, entries }
@@ -59,7 +54,8 @@ impl Log {
     /// The entry at `index`, if it is retained.
     pub fn get(&self, index: LogIndex) -> Option<&Entry> {
         let position = index.get().checked_sub(self.base.index.get() + 1)?;
-        self.entries.get(usize::try_from(position).ok()?)
+        self.entries
+            .get(usize::try_from(position).unwrap_or(usize::MAX))
     }
 
     /// The term of the entry at `index`; term 0 at index 0; `None` before the base and past the
@@ -144,5 +140,34 @@ impl Log {
     fn offset(&self, index: LogIndex) -> usize {
         let position = index.get().saturating_sub(self.base.index.get() + 1);
         usize::try_from(position).unwrap_or(usize::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// A log with a base of term 2 at index 4, and two entries of term 3.
+    #[test]
+    fn last_index_up_to_a_term_can_precede_the_base() {
+        let base = EntryId {
+            term: Term::new(2),
+            index: LogIndex::new(4),
+        };
+        let payload = Payload::Noop;
+        let term = Term::new(3);
+        let log = Log::after(base, vec![Entry { term, payload }; 2]);
+        let last = |index, term| {
+            log.last_index_up_to(LogIndex::new(index), Term::new(term))
+                .get()
+        };
+        assert_eq!((last(6, 3), last(5, 3), last(9, 4)), (6, 5, 6));
+        // The entries after the base are of a later term, and the base is not.
+        assert_eq!((last(6, 2), last(4, 2)), (4, 4));
+        // The base is of a later term too.
+        assert_eq!(last(6, 1), 3);
+        // Of positions before the base, no term is known.
+        assert_eq!((last(3, 1), last(2, 3)), (3, 2));
     }
 }

@@ -127,7 +127,7 @@ pub struct Effects {
     /// The messages that may leave now.
     pub sends: Vec<Envelope>,
     /// The requests whose timers to rearm, replacing their running timers. The driver may disarm a
-    /// timer once its request is no longer [in flight](Proxy::is_in_flight); a timeout after that
+    /// timer once its request is no longer in flight; a timeout after that
     /// is ignored.
     pub timers: Vec<(ClientId, RequestId)>,
 }
@@ -220,11 +220,6 @@ impl Proxy {
     /// The cached leader.
     pub fn leader(&self) -> Option<NodeId> {
         self.leader
-    }
-
-    /// Whether this request waits for a response.
-    pub fn is_in_flight(&self, client: ClientId, id: RequestId) -> bool {
-        self.in_flight.contains_key(&(client, id))
     }
 
     /// The number of requests that wait for a response.
@@ -389,7 +384,7 @@ impl Proxy {
             self.overloaded = None;
         }
         let Some(pending) = self.in_flight.get_mut(&key) else {
-            return;
+            unreachable!("the request is in flight");
         };
         pending.awaited = None;
         if pending.attempts >= self.config.max_attempts {
@@ -406,7 +401,7 @@ impl Proxy {
     fn handle_overload(&mut self, key: (ClientId, RequestId), from: NodeId, effects: &mut Effects) {
         self.leader = Some(from);
         let Some(pending) = self.in_flight.get_mut(&key) else {
-            return;
+            unreachable!("the request is in flight");
         };
         pending.awaited = None;
         let body = &pending.request.body;
@@ -468,7 +463,7 @@ impl Proxy {
 
     fn send(&mut self, key: (ClientId, RequestId), to: NodeId, effects: &mut Effects) {
         let Some(pending) = self.in_flight.get_mut(&key) else {
-            return;
+            unreachable!("the request is in flight");
         };
         pending.awaited = Some(to);
         pending.attempts += 1;

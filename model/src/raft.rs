@@ -307,6 +307,7 @@ impl Raft {
             Event::HeartbeatTimeout => self.heartbeat_timeout(&mut buffer),
             Event::QuorumTimeout => self.quorum_timeout(&mut buffer),
             Event::Requests(requests) => self.handle_client_requests(requests, false, &mut buffer),
+            // The models have no slow disk that calls for backpressure.
             Event::RequestsUnderBackpressure(requests) => {
                 self.handle_client_requests(requests, true, &mut buffer);
             }
@@ -384,6 +385,7 @@ impl Raft {
                 if !self.config.voters.contains(&from) || self.is_impossible(&message) {
                     return;
                 }
+                // No scope has as many terms.
                 if message.sender_term() > self.current_term.farthest() {
                     self.approach_term(&message, buffer);
                     return;
@@ -439,13 +441,10 @@ impl Raft {
     /// Raises the term toward that of a message whose term is too far ahead, and drops the message.
     /// The sender retransmits, so a server that was away for that long still catches up.
     fn approach_term(&mut self, message: &Message, buffer: &mut StepBuffer) {
-        let is_ignored = match message {
-            Message::PreVoteRequest(_) => true,
-            Message::RequestVoteRequest(_) => self.sticks_to_leader(),
-            _ => false,
-        };
-        if !is_ignored {
-            self.become_follower(self.current_term.farthest(), None, buffer);
+        match message {
+            Message::PreVoteRequest(_) => {}
+            Message::RequestVoteRequest(_) if self.sticks_to_leader() => {}
+            _ => self.become_follower(self.current_term.farthest(), None, buffer),
         }
     }
 

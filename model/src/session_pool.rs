@@ -504,6 +504,18 @@ impl SessionPool {
     }
 }
 
+impl Invocation {
+    /// The reason to give for an operation that received no answer, or, if it is a write, was never
+    /// sent.
+    fn not_done(&self) -> NotDone {
+        match self {
+            Self::Write(_) | Self::WriteAfterIdle(_) => NotDone::NoSession,
+            Self::Read(_) | Self::CloseSession => NotDone::NoLeader,
+            Self::StaleRead(_) => NotDone::NoServer,
+        }
+    }
+}
+
 fn is_write_request(envelope: &Envelope) -> bool {
     matches!(
         &envelope.message,

@@ -190,6 +190,7 @@ impl Store {
     }
 
     /// The same pairs without the sessions, for a planted bug.
+    #[cfg(feature = "mutants")]
     pub(crate) fn without_sessions(&self) -> Self {
         let mut bare = self.clone();
         Arc::make_mut(&mut bare.contents).sessions.clear();

@@ -57,16 +57,18 @@ impl Raft {
     /// log earned.
     pub(super) fn request_votes(&mut self, buffer: &mut StepBuffer) {
         let Role::Candidate(candidate) = &self.role else {
-            return;
+            unreachable!("only a candidate requests votes");
         };
         let is_repeated = candidate.vote_write <= self.last_write;
         if is_repeated && planted!(self.config, VoteRequestsNotRepeated) {
             return;
         }
+        let last = self.log.last_id();
+        #[cfg(feature = "mutants")]
         let last = if planted!(self.config, CandidateReportsCommittedLog) {
             self.committed_id()
         } else {
-            self.log.last_id()
+            last
         };
         let request = Message::RequestVoteRequest(RequestVoteRequest {
             term: self.current_term,

@@ -2,9 +2,16 @@
 //! rules; this module exists in checker builds only.
 
 use super::*;
-use crate::{AppendEntriesResponse, mutant::planted, store::Answer};
+use crate::{AppendEntriesResponse, EntryId, mutant::planted, store::Answer};
 
 impl Raft {
+    /// The last committed entry, in place of the last entry of the log.
+    pub(super) fn committed_id(&self) -> EntryId {
+        let index = self.commit_index;
+        let term = self.log.term_at(index).unwrap_or_default();
+        EntryId { term, index }
+    }
+
     /// The votes of the candidacy that ends, if the bug that counts them again is planted.
     pub(super) fn votes_of_earlier_election(&mut self) -> BTreeSet<NodeId> {
         let mut votes = match &mut self.role {

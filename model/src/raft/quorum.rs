@@ -23,6 +23,7 @@ impl Raft {
     /// quorum timeout. A follower no longer sticks to its silent leader.
     pub(super) fn quorum_timeout(&mut self, buffer: &mut StepBuffer) {
         if !self.config.check_quorum {
+            // No timer was armed.
             return;
         }
         let majority = self.config.majority();
@@ -102,7 +103,7 @@ impl Raft {
     /// Sends PreVote to every server that has not granted its pre-vote.
     pub(super) fn request_pre_votes(&mut self, buffer: &mut StepBuffer) {
         let Role::PreCandidate { votes } = &self.role else {
-            return;
+            unreachable!("only a pre-candidate requests pre-votes");
         };
         let last = self.log.last_id();
         let request = Message::PreVoteRequest(PreVoteRequest {

@@ -95,9 +95,10 @@ impl Raft {
         buffer: &mut StepBuffer,
     ) -> LogIndex {
         let term = self.current_term;
-        if let Role::Leader(leader) = &mut self.role {
-            leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_add(payload.size());
-        }
+        let Role::Leader(leader) = &mut self.role else {
+            unreachable!("only a leader appends entries of its own");
+        };
+        leader.uncommitted_bytes = leader.uncommitted_bytes.saturating_add(payload.size());
         self.log.append([Entry { term, payload }]);
         let index = self.log.last_index();
         buffer.append_from.get_or_insert(index);
@@ -109,7 +110,7 @@ impl Raft {
     /// once.
     pub(super) fn broadcast(&mut self, buffer: &mut StepBuffer) {
         let Role::Leader(leader) = &self.role else {
-            return;
+            unreachable!("only a leader sends AppendEntries");
         };
         let read_round = leader.read_round;
         for id in self.others().collect::<Vec<_>>() {
@@ -172,10 +173,10 @@ impl Raft {
     /// Sends one message with at most `limit` entries.
     fn send_append(&mut self, to: NodeId, limit: usize, read_round: u64, buffer: &mut StepBuffer) {
         let Role::Leader(leader) = &mut self.role else {
-            return;
+            unreachable!("only a leader sends AppendEntries");
         };
         let Some(progress) = leader.followers.get_mut(&to) else {
-            return;
+            unreachable!("a leader has the progress of every other voter");
         };
         let base = self.log.base();
         let lacks = progress.next_index <= base.index;
@@ -194,7 +195,11 @@ impl Raft {
             progress.next_index.prev()
         };
         let Some(prev_log_term) = self.log.term_at(prev_log_index) else {
-            return;
+            #[cfg(feature = "mutants")]
+            if planted!(self.config, NextIndexSurvivesReElection) {
+                return;
+            }
+            unreachable!("next_index is at most one past the log");
         };
         let limit = match progress.flow {
             _ if lacks => 0,
@@ -438,6 +443,7 @@ impl Raft {
                 {
                     continue;
                 }
+                #[cfg(feature = "mutants")]
                 Some(term) if term == entry.term => {}
                 Some(_) if planted!(self.config, ConflictingSuffixKept) => continue,
                 Some(_) => self.truncate_from(index, buffer),
@@ -479,7 +485,7 @@ impl Raft {
             return;
         };
         let Some(progress) = leader.followers.get_mut(&from) else {
-            return;
+            unreachable!("a leader has the progress of every other voter");
         };
         let is_beyond = matches!(response.outcome,
             AppendOutcome::Matched { match_index } if match_index > last_index);
@@ -571,7 +577,7 @@ impl Raft {
             return;
         };
         let Some(progress) = leader.followers.get_mut(&from) else {
-            return;
+            unreachable!("a leader has the progress of every other voter");
         };
         // The response to a probe, with or without entries: the logs match up to there. While a
         // snapshot is in flight, only its acknowledgement counts as such a response.
@@ -646,9 +652,7 @@ impl Raft {
             _ if planted!(self.config, HighestMatchCommits) => 1,
             _ => self.config.majority(),
         };
-        let Some(held_by_majority) = matches.get(majority - 1).copied() else {
-            return;
-        };
+        let held_by_majority = matches[majority - 1];
         // Figure 8: a majority may hold an entry of an older term, and a later leader may still
         // replace it.
         let compared = if planted!(self.config, ComparesTermOfLastEntry) {
@@ -667,12 +671,11 @@ impl Raft {
 
     /// Commits and applies entries up to `index`. The commit index never decreases.
     pub(super) fn commit_to(&mut self, index: LogIndex, buffer: &mut StepBuffer) {
-        while self.commit_index < index {
+        // Callers pass an index within the log. Only a planted bug goes beyond it.
+        while self.commit_index < index
+            && let Some(entry) = self.log.get(self.commit_index.next())
+        {
             let next = self.commit_index.next();
-            // Callers pass an index within the log. Only a planted bug goes beyond it.
-            let Some(entry) = self.log.get(next) else {
-                return;
-            };
             self.commit_index = next;
             if let Role::Leader(leader) = &mut self.role {
                 let size = entry.payload.size();

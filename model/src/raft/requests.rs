@@ -146,7 +146,7 @@ impl Raft {
     /// make a leader grow without bound.
     fn has_too_many_writes(&self) -> bool {
         let Role::Leader(leader) = &self.role else {
-            return false;
+            unreachable!("only a leader appends writes");
         };
         let entries = self.log.last_index().get() - self.commit_index.get();
         leader.uncommitted_bytes >= self.config.max_uncommitted_bytes
@@ -155,17 +155,20 @@ impl Raft {
 
     /// Whether the pending reads, with `new` further reads, have reached their limit.
     fn has_too_many_reads(&self, new: usize) -> bool {
-        matches!(&self.role, Role::Leader(leader)
-            if leader.reads.len() + new >= self.config.max_pending_reads)
+        let Role::Leader(leader) = &self.role else {
+            unreachable!("only a leader begins reads");
+        };
+        leader.reads.len() + new >= self.config.max_pending_reads
     }
 
     /// Appends a command to the log. A retried request becomes a second entry; its session ensures
     /// that it is applied once.
     fn propose(&mut self, waiter: Waiter, command: Command, buffer: &mut StepBuffer) {
         let index = self.append_as_leader(Payload::Command(command), buffer);
-        if let Role::Leader(leader) = &mut self.role {
-            leader.writes.insert(index, waiter);
-        }
+        let Role::Leader(leader) = &mut self.role else {
+            unreachable!("only a leader appends writes");
+        };
+        leader.writes.insert(index, waiter);
     }
 
     /// Begins a read round (ReadIndex, thesis §6.4). A read waits for two conditions: this leader
@@ -174,7 +177,7 @@ impl Raft {
     fn begin_reads(&mut self, reads: Vec<(Waiter, Query)>) {
         let commit_index = self.commit_index;
         let Role::Leader(leader) = &mut self.role else {
-            return;
+            unreachable!("only a leader begins reads");
         };
         // Until its own no-op is committed, a leader does not know the entries that earlier leaders
         // committed. All of them precede that no-op.

@@ -26,6 +26,7 @@ impl Raft {
     /// Takes a snapshot, if there are newly applied entries and no snapshot is being written.
     pub(super) fn compact(&mut self, buffer: &mut StepBuffer) {
         if !self.may_compact() {
+            // The models take a snapshot only if it is possible.
             return;
         }
         let snapshot = self.present_state();
@@ -61,6 +62,7 @@ impl Raft {
                 store.apply(&entry.payload, &self.config);
             }
         }
+        #[cfg(feature = "mutants")]
         if planted!(self.config, SessionsLeftOutOfSnapshot) {
             store = store.without_sessions();
         }
@@ -110,10 +112,10 @@ impl Raft {
     pub(super) fn send_snapshot(&mut self, to: NodeId, buffer: &mut StepBuffer) {
         let patience = self.config.snapshot_patience;
         let Role::Leader(leader) = &mut self.role else {
-            return;
+            unreachable!("only a leader sends snapshots");
         };
         let Some(progress) = leader.followers.get_mut(&to) else {
-            return;
+            unreachable!("a leader has the progress of every other voter");
         };
         if progress.snapshot_pause > 0 {
             return;
@@ -214,7 +216,6 @@ impl Raft {
         }
         if let Role::Leader(leader) = &mut self.role
             && self.config.check_quorum
-            && leader.followers.contains_key(&from)
         {
             leader.recently_active.insert(from);
         }

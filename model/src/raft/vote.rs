@@ -65,16 +65,10 @@ impl Raft {
             _ if planted!(self.config, VotesWithoutComparingLogs) => true,
             own if planted!(self.config, ComparesLogsByLength) => last.index >= own.index,
             own if planted!(self.config, ComparesLogsByTerm) => last.term >= own.term,
+            #[cfg(feature = "mutants")]
             _ if planted!(self.config, ComparesWithCommittedLog) => last >= self.committed_id(),
             own => last >= own,
         }
-    }
-
-    /// The last committed entry.
-    pub(super) fn committed_id(&self) -> EntryId {
-        let index = self.commit_index;
-        let term = self.log.term_at(index).unwrap_or_default();
-        EntryId { term, index }
     }
 
     /// Collects a vote (§5.2).
@@ -116,7 +110,7 @@ impl Raft {
     /// A candidate with the votes of a majority becomes leader (§5.2).
     pub(super) fn count_votes(&mut self, buffer: &mut StepBuffer) {
         let Role::Candidate(candidate) = &self.role else {
-            return;
+            unreachable!("only a candidate counts votes");
         };
         #[cfg(feature = "mutants")]
         let repeated = candidate.repeated_votes;

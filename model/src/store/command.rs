@@ -23,7 +23,9 @@ impl Payload {
         };
         24 + match &write.operation {
             Operation::Put { key, value, .. } => key.len() + value.len(),
-            Operation::Delete { key, .. } | Operation::Increment { key, .. } => key.len(),
+            operation @ (Operation::Delete { .. } | Operation::Increment { .. }) => {
+                operation.key().len()
+            }
         }
     }
 }

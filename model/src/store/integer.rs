@@ -16,7 +16,8 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     if !canonical {
         return None;
     }
-    core::str::from_utf8(text).ok()?.parse().ok()
+    let text = core::str::from_utf8(text);
+    text.ok().and_then(|text| text.parse().ok())
 }
 
 #[cfg(test)]

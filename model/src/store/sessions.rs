@@ -110,6 +110,7 @@ impl Sessions {
     }
 
     /// Discards all sessions, for a planted bug.
+    #[cfg(feature = "mutants")]
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -159,7 +160,7 @@ impl Sessions {
             self.open.iter().min_by_key(last_use)
         };
         let Some((id, session)) = least_recent else {
-            return false;
+            unreachable!("the maximum number of sessions is open, and it is at least 1");
         };
         let in_use = now.saturating_sub(session.last_used) <= window;
         if in_use && !planted!(config, SessionInUseEvicted) {

@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_the_end_is_shown_and_nothing_of_it_is_large() {
-        let mut log = Log::new(Vec::new());
+        let mut log = Log::default();
         assert_eq!(excerpt(&log, TAIL), (LogIndex::new(1), Vec::new()));
         log.append([put(4, 4)]);
         let (start, entries) = excerpt(&log, TAIL);
