@@ -91,6 +91,20 @@ fn prefix_stays_until_the_snapshot_is_durable() {
     assert!(cluster.unsynced(1).is_empty());
 }
 
+/// A request for a snapshot that covers no further entry, or while another is being written, changes nothing.
+#[test]
+fn compaction_without_a_new_entry_writes_nothing() {
+    let mut cluster = led(1);
+    cluster.settle();
+    cluster.compact(1);
+    assert_eq!(cluster.unsynced(1).len(), 1);
+    cluster.compact(1);
+    assert_eq!(cluster.unsynced(1).len(), 1);
+    cluster.sync(1);
+    cluster.compact(1);
+    assert_eq!(cluster.unsynced(1).len(), 0);
+}
+
 #[test]
 fn server_starts_again_from_its_snapshot() {
     let mut cluster = led(0);

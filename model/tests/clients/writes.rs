@@ -7,7 +7,7 @@ use crate::{
 };
 use model::{
     Config, Payload, RequestId, SessionId, Store,
-    message::ResponseBody,
+    message::{RequestBody, ResponseBody},
     store::{
         Answer, Command, Condition, MAX_EVICTED, MAX_RETAINED_ANSWERS, Operation, PAIR_BYTES,
         REFUSALS_PER_WINDOW, Write,
@@ -350,6 +350,27 @@ fn session_closed_makes_room_and_writes_nothing_more() {
     assert_eq!(log.store.session_count(), 1);
 }
 
+/// A client renews its session through the log of the leader.
+#[test]
+fn session_is_renewed_by_the_leader() {
+    let mut cluster = leader(3);
+    let session = cluster.open_session(1);
+    for (session, expected) in [
+        (session, Answer::SessionRenewed),
+        (SessionId::new(99), Answer::SessionExpired),
+    ] {
+        let before = cluster.terms(1).len();
+        let renewal = cluster.request(1, RequestBody::RenewSession { session });
+        assert_eq!(cluster.answer(renewal), None);
+        cluster.settle();
+        assert_eq!(
+            cluster.answer(renewal),
+            Some(&ResponseBody::Applied(expected))
+        );
+        assert_eq!(cluster.terms(3).len(), before + 1);
+    }
+}
+
 /// For a bounded number of evicted sessions, the store remembers which of their writes were never
 /// applied.
 #[test]
@@ -455,6 +476,53 @@ fn state_at_its_quota_refuses_growing_writes_and_nothing_else() {
     // state.
     let smaller = log.write(session, (99, 99), put("a", "1"), 1);
     assert!(is_written(&smaller), "{smaller:?}");
+}
+
+/// The store decides whether a condition holds and whether a sum exists. A refused write changes nothing.
+#[test]
+fn condition_or_sum_that_fails_changes_nothing() {
+    let mut log = Applied::new();
+    let session = log.session(1, 0);
+    let mut sequence = 0;
+    let mut write = |log: &mut Applied, operation| {
+        sequence += 1;
+        log.write(session, (sequence, sequence), operation, u64::MAX)
+    };
+    let delete = |condition| {
+        let key = b"a".to_vec();
+        Operation::Delete { key, condition }
+    };
+    assert_eq!(
+        write(&mut log, delete(Condition::Present)),
+        Answer::ConditionFailed { found: None }
+    );
+    let Answer::Written { version } = write(&mut log, put("a", "text")) else {
+        panic!("an absent key is written");
+    };
+    assert_eq!(write(&mut log, add("a", 1)), Answer::NotANumber);
+    let found = Some(version);
+    for condition in [Condition::Absent, Condition::Version(version.next())] {
+        assert_eq!(
+            write(&mut log, delete(condition)),
+            Answer::ConditionFailed { found }
+        );
+    }
+    assert!(is_written(&write(
+        &mut log,
+        delete(Condition::Version(version))
+    )));
+    let most = |answer| {
+        matches!(
+            answer,
+            Answer::Number {
+                value: i64::MAX,
+                ..
+            }
+        )
+    };
+    assert!(most(write(&mut log, add("a", i64::MAX))));
+    assert_eq!(write(&mut log, add("a", 1)), Answer::Overflow);
+    assert!(most(write(&mut log, add("a", 0))));
 }
 
 /// A snapshot contains everything that decides about sessions: a replica restored from it behaves

@@ -11,6 +11,7 @@
 mod cluster;
 mod garbage;
 mod honest;
+mod ignored;
 #[path = "../victim/mod.rs"]
 mod victim;
 
