@@ -9,6 +9,7 @@
 mod bench;
 mod certify;
 mod check;
+mod coverage;
 mod explore;
 mod format;
 mod interrupt;
@@ -26,6 +27,8 @@ mod suggestions;
 mod verdict;
 mod verify;
 mod violation;
+
+pub use coverage::rustc_wrapper;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -52,7 +55,8 @@ enum Command {
     Scopes(scopes::Args),
     /// Walk at random through a scope that is too large to exhaust
     Simulate(simulate::Args),
-    // The help of this command is that of its arguments, with the exit codes.
+    // The help of these commands is that of their arguments, with the exit codes.
+    Coverage(coverage::Args),
     Proof(proof::Args),
     /// Check a certificate without the search
     Verify(verify::Args),
@@ -108,6 +112,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.command.unwrap_or(Command::Check(cli.check)) {
         Command::Check(args) => check::run(&args),
         Command::Mutants(args) => mutants::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Scopes(args) => scopes::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Proof(args) => proof::run(&args),

@@ -14,6 +14,9 @@ use std::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(exit) = cli::rustc_wrapper() {
+        return exit;
+    }
     match cli::run(program::command_line::parse::<Cli>(
         Exit::Truncated.code().into(),
     )) {

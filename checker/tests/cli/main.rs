@@ -3,6 +3,7 @@
 mod bugs;
 mod certificate;
 mod check;
+mod coverage;
 mod explore;
 mod input;
 mod output;
