@@ -134,7 +134,11 @@ pub enum Invocation {
 impl Invocation {
     fn check_limits(&self) -> Result<(), LimitError> {
         match self {
+            // Executed by the test
+            // `lib::client::tests::session_idle_for_long_is_renewed_before_a_write_is_sent_in_it`.
             Self::Write(operation) | Self::WriteAfterIdle(operation) => operation.check_limits(),
+            // Executed by the test
+            // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Self::Read(query) | Self::StaleRead(query) => query.check_limits(),
             Self::CloseSession => Ok(()),
         }
@@ -371,6 +375,8 @@ impl Client {
     }
 
     /// The session for writes, if one is open as far as the client knows.
+    // Executed by the test
+    // `lib::client::tests::session_lost_leaves_the_write_unknown_and_opens_another`.
     pub fn session(&self) -> Option<SessionId> {
         self.session.map(|session| session.id)
     }
@@ -381,15 +387,21 @@ impl Client {
     }
 
     fn invoke(&mut self, invocation: Invocation) -> Effects {
+        // Executed by the test
+        // `lib::client::tests::invoke_while_busy_and_timeout_while_idle_are_ignored`.
         if !self.is_idle() {
             return Effects::default();
         }
         // Every server would refuse it, so the client refuses it at once and never sends it.
+        // Executed by the test
+        // `lib::client::tests::operation_outside_of_the_limits_is_refused_at_once_and_never_sent`.
         if let Err(error) = invocation.check_limits() {
             return self.finish(Outcome::NotDone(NotDone::OutsideLimits(error)));
         }
         match invocation {
             Invocation::Write(operation) => self.begin_write(operation),
+            // Executed by the test
+            // `lib::client::tests::session_idle_for_long_is_renewed_before_a_write_is_sent_in_it`.
             Invocation::WriteAfterIdle(then) => match self.session {
                 Some(Session { id: session, .. }) => {
                     self.begin(Task::RenewSession { session, then })
@@ -404,6 +416,8 @@ impl Client {
                 None => self.finish(Outcome::Done(Done::SessionClosed)),
             },
             Invocation::Read(query) => self.begin(Task::Read { query }),
+            // Executed by the test
+            // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Invocation::StaleRead(query) => self.begin(Task::StaleRead { query }),
         }
     }
@@ -462,6 +476,8 @@ impl Client {
     }
 
     fn timeout(&mut self) -> Effects {
+        // Executed by the test
+        // `lib::client::tests::invoke_while_busy_and_timeout_while_idle_are_ignored`.
         let Some(in_flight) = &mut self.in_flight else {
             return Effects::default();
         };
@@ -485,14 +501,16 @@ impl Client {
     }
 
     fn receive(&mut self, from: Address, message: Message) -> Effects {
-        // A forged message.
+        // A forged message. Executed by the test
+        // `lib::client::tests::response_of_no_concern_changes_nothing`.
         let Message::ClientResponse(response) = message else {
             return Effects::default();
         };
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
         };
-        // A forged message.
+        // A forged message. Executed by the test
+        // `lib::client::tests::response_of_no_concern_changes_nothing`.
         if from != self.config.proxy || response.client != self.id {
             return Effects::default();
         }
@@ -502,20 +520,30 @@ impl Client {
         }
         match response.body {
             ResponseBody::Applied(answer) => self.handle_answer(answer),
+            // The result of an earlier task, executed by the test
+            // `lib::client::tests::outcome_is_honest_whatever_arrives`.
             ResponseBody::Found(found) if matches!(in_flight.task, Task::Read { .. }) => {
                 self.finish(Outcome::Done(Done::Found(found)))
             }
+            // Executed by the test
+            // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             ResponseBody::FoundStale(found) if matches!(in_flight.task, Task::StaleRead { .. }) => {
                 self.finish(Outcome::Done(Done::FoundStale(found)))
             }
             // Every server refuses every copy of this request.
+            // Executed by the test
+            // `lib::client::tests::operation_outside_of_the_limits_is_refused_at_once_and_never_sent`.
             ResponseBody::OutsideLimits(error) => {
                 self.finish(Outcome::NotDone(NotDone::OutsideLimits(error)))
             }
             // This result does not answer the current task. In particular, a stale result never
             // answers a linearizable read.
+            // Executed by the test
+            // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
             // A proxy never sends this, so the refused copy was not forwarded.
+            // Executed by the test
+            // `lib::client::tests::in_process::server_that_does_not_lead_did_nothing`.
             ResponseBody::NotLeader { hint } if self.has_one_copy() => {
                 self.finish(Outcome::NotDone(NotDone::NotLeader { hint }))
             }
@@ -523,11 +551,15 @@ impl Client {
             ResponseBody::NotLeader { .. }
             | ResponseBody::Interrupted { .. }
             | ResponseBody::Unavailable => self.handle_refusal(),
+            // Executed by the test
+            // `lib::client::tests::in_process::overload_is_definite_for_what_reached_no_server`.
             ResponseBody::Overloaded => self.handle_overload(),
         }
     }
 
     /// Whether the request has only one copy, and its destination has received it.
+    // Executed by the test
+    // `lib::client::tests::in_process::overload_is_definite_for_what_reached_no_server`.
     fn has_one_copy(&self) -> bool {
         let is_first = |in_flight: &InFlight| in_flight.attempts == 1;
         self.config.is_in_process && self.in_flight.as_ref().is_some_and(is_first)
@@ -543,6 +575,8 @@ impl Client {
 
     /// Handles the refusal of one copy because of overload. Only a write that may have been
     /// forwarded has a doubtful outcome.
+    // Executed by the test
+    // `lib::client::tests::in_process::overload_is_definite_for_what_reached_no_server`.
     fn handle_overload(&mut self) -> Effects {
         let Some(in_flight) = &self.in_flight else {
             unreachable!("a request is in flight");
@@ -571,19 +605,27 @@ impl Client {
             }
             (Task::OpenSession { then, refusals }, Answer::SessionsInUse) => {
                 let (then, refusals) = (then.clone(), refusals + 1);
+                // Executed by the test
+                // `lib::client::tests::session_refused_is_tried_again_at_once_and_then_reported`.
                 if refusals >= self.config.max_refusals {
                     return Effects {
                         returned: Some(then),
                         ..self.finish(Outcome::NotDone(NotDone::SessionsInUse))
                     };
                 }
+                // Executed by the test
+                // `lib::client::tests::session_refused_is_tried_again_at_once_and_then_reported`.
                 self.begin(Task::OpenSession { then, refusals })
             }
+            // Executed by the test
+            // `lib::client::tests::session_idle_for_long_is_renewed_before_a_write_is_sent_in_it`.
             (Task::RenewSession { then, .. }, Answer::SessionRenewed) => {
                 let operation = then.clone();
                 self.begin_write(operation)
             }
             // The session was evicted during the idle time. The write was not sent in it.
+            // Executed by the test
+            // `lib::client::tests::session_idle_for_long_is_renewed_before_a_write_is_sent_in_it`.
             (Task::RenewSession { then, .. }, Answer::SessionExpired) => {
                 let operation = then.clone();
                 self.session = None;
@@ -601,6 +643,8 @@ impl Client {
             }
             // The store was given the only copy and did not apply it. A proxy may send several
             // copies to servers.
+            // Executed by the test
+            // `lib::client::tests::in_process::only_copy_that_the_store_refuses_is_repeated_in_another_session`.
             (Task::Write { operation, .. }, Answer::SessionExpired)
                 if self.has_one_copy() && matches!(self.config.proxy, Address::Node(_)) =>
             {
@@ -613,6 +657,8 @@ impl Client {
             // client never acknowledged is refused as acknowledged only if another client shares
             // the session. No copy applied from now on has an effect, and the session is of no
             // further use.
+            // Executed by the test
+            // `lib::client::tests::session_lost_leaves_the_write_unknown_and_opens_another`.
             (Task::Write { .. }, Answer::SessionExpired | Answer::AlreadyAcknowledged) => {
                 self.session = None;
                 #[cfg(feature = "mutants")]
@@ -638,8 +684,11 @@ impl Client {
             ) => self.finish(Outcome::Done(Done::Answered(answer))),
             // Concerns one copy, not the request: another copy may be applied, so the timer keeps
             // running.
+            // Executed by the test
+            // `lib::client::tests::answers_retained_without_acknowledgement_put_a_write_off`.
             (Task::Write { .. }, Answer::TooManyUnacknowledged) => self.handle_refusal(),
             // This answer does not match the current task.
+            // Executed by the test `lib::client::tests::response_of_no_concern_changes_nothing`.
             (_, _) => Effects::default(),
         }
     }
@@ -671,6 +720,8 @@ impl Client {
                 Outcome::Unknown(Unknown::NotConfirmed)
             }
             Task::Read { .. } | Task::CloseSession { .. } => Outcome::NotDone(NotDone::NoLeader),
+            // Executed by the test
+            // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Task::StaleRead { .. } => Outcome::NotDone(NotDone::NoServer),
         };
         self.finish(outcome)
@@ -689,6 +740,8 @@ impl Task {
     fn request(&self, config: &ClientConfig, attempts: u32) -> RequestBody {
         match self {
             Self::OpenSession { .. } => RequestBody::OpenSession,
+            // Executed by the test
+            // `lib::client::tests::session_idle_for_long_is_renewed_before_a_write_is_sent_in_it`.
             Self::RenewSession { session, .. } => RequestBody::RenewSession { session: *session },
             Self::CloseSession { session } => RequestBody::CloseSession { session: *session },
             Self::Write {
@@ -712,6 +765,8 @@ impl Task {
             Self::Read { query } => RequestBody::Read {
                 query: query.clone(),
             },
+            // Executed by the test
+            // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Self::StaleRead { query } => RequestBody::StaleRead {
                 query: query.clone(),
             },

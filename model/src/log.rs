@@ -109,6 +109,9 @@ impl Log {
         }
         let kept = &self.entries[..self.offset(index.next())];
         match kept.partition_point(|entry| entry.term <= term) {
+            // Executed by the test
+            // `lib::log::tests::last_index_up_to_a_term_can_precede_the_base`: it needs three terms
+            // beside snapshots.
             0 if self.base.term > term => self.base.index.prev(),
             count => self.base.index.plus(count as u64),
         }

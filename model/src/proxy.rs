@@ -127,8 +127,7 @@ pub struct Effects {
     /// The messages that may leave now.
     pub sends: Vec<Envelope>,
     /// The requests whose timers to rearm, replacing their running timers. The driver may disarm a
-    /// timer once its request is no longer in flight; a timeout after that
-    /// is ignored.
+    /// timer once its request is no longer in flight; a timeout after that is ignored.
     pub timers: Vec<(ClientId, RequestId)>,
 }
 
@@ -194,6 +193,7 @@ impl Proxy {
                 }
                 // No correct sender addresses these here; a forged or misrouted message has no
                 // effect.
+                // Executed by the test `lib::proxy::tests::message_of_no_concern_changes_nothing`.
                 _ => {}
             },
             Event::Timeout {
@@ -223,6 +223,8 @@ impl Proxy {
     }
 
     /// The number of requests that wait for a response.
+    // Executed by the test
+    // `lib::proxy::tests::stale_read_goes_to_anyone_and_says_nothing_about_who_leads`.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -238,11 +240,15 @@ impl Proxy {
             return;
         }
         // Every server would refuse it, so its values need not be forwarded.
+        // Executed by the test
+        // `lib::proxy::tests::request_outside_of_the_limits_is_refused_and_never_sent`.
         if let Err(error) = request.body.check_limits() {
             self.respond(key, ResponseBody::OutsideLimits(error), effects);
             return;
         }
         let is_full = self.in_flight.len() >= self.config.max_in_flight;
+        // Executed by the test
+        // `lib::proxy::tests::one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent`.
         if is_full || (request.body.is_command() && self.rejects_commands()) {
             self.respond(key, ResponseBody::Overloaded, effects);
             return;
@@ -263,6 +269,8 @@ impl Proxy {
     /// Whether the leader is overloaded while a command in flight probes for the end of the
     /// overload.
     fn rejects_commands(&self) -> bool {
+        // Executed by the test
+        // `lib::proxy::tests::one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent`.
         self.overloaded.is_some()
             && self.overloaded == self.leader
             && self
@@ -295,6 +303,9 @@ impl Proxy {
         let Some(pending) = self.in_flight.get(&key) else {
             return;
         };
+        // Executed by the tests
+        // `lib::proxy::tests::stale_and_linearizable_answers_are_never_mixed_up` and
+        // `lib::proxy::tests::stale_read_goes_to_anyone_and_says_nothing_about_who_leads`.
         if pending.is_stale_read() {
             // Any server answers stale reads, so no other response applies.
             if let body @ (ResponseBody::FoundStale(_) | ResponseBody::OutsideLimits(_)) =
@@ -307,6 +318,8 @@ impl Proxy {
         }
         match response.body {
             // All servers refuse alike, leader or not.
+            // Executed by the test
+            // `lib::proxy::tests::request_outside_of_the_limits_is_refused_and_never_sent`.
             body @ ResponseBody::OutsideLimits(_) => {
                 self.respond(key, body, effects);
                 self.in_flight.remove(&key);
@@ -316,6 +329,8 @@ impl Proxy {
                 self.in_flight.remove(&key);
             }
             // Never answers a request that only the leader may answer.
+            // Executed by the test
+            // `lib::proxy::tests::stale_and_linearizable_answers_are_never_mixed_up`.
             ResponseBody::FoundStale(_) => {}
             // The response to any attempt answers the request.
             body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
@@ -335,12 +350,15 @@ impl Proxy {
             }
             ResponseBody::NotLeader { .. } | ResponseBody::Interrupted { .. } => {}
             // The leader is overloaded. The request waits for its timeout and is retried there.
+            // Executed by the test
+            // `lib::proxy::tests::overloaded_leader_is_asked_again_when_the_timer_runs_out`.
             ResponseBody::Overloaded => {
                 if pending.awaited == Some(from) {
                     self.handle_overload(key, from, effects);
                 }
             }
             // Servers do not send this.
+            // Executed by the test `lib::proxy::tests::message_of_no_concern_changes_nothing`.
             ResponseBody::Unavailable => {}
         }
     }
@@ -380,6 +398,7 @@ impl Proxy {
             // A refusal without a hint is no evidence against other servers: another cached leader stays.
             self.leader = None;
         }
+        // Executed by the test `lib::proxy::tests::state_stays_within_its_bounds_whatever_arrives`.
         if self.overloaded == Some(from) {
             self.overloaded = None;
         }
@@ -398,6 +417,9 @@ impl Proxy {
 
     /// Handles the overload of a leader, which did not accept the request. No other server would
     /// accept it, and an immediate retry would add to the load.
+    // Executed by the tests
+    // `lib::proxy::tests::overloaded_leader_is_asked_again_when_the_timer_runs_out` and
+    // `lib::proxy::tests::write_that_was_sent_never_ends_as_overloaded`.
     fn handle_overload(&mut self, key: (ClientId, RequestId), from: NodeId, effects: &mut Effects) {
         self.leader = Some(from);
         let Some(pending) = self.in_flight.get_mut(&key) else {
@@ -426,6 +448,7 @@ impl Proxy {
         random_node: NodeId,
         effects: &mut Effects,
     ) {
+        // Executed by the test `lib::proxy::tests::message_of_no_concern_changes_nothing`.
         let Some(pending) = self.in_flight.get(&key) else {
             return;
         };
@@ -435,6 +458,8 @@ impl Proxy {
             self.leader = None;
         }
         let to = match self.leader {
+            // Executed by the test
+            // `lib::proxy::tests::stale_read_goes_to_anyone_and_says_nothing_about_who_leads`.
             _ if stale => self.other_than(pending.awaited, random_node),
             _ if stays => pending.awaited.unwrap_or(random_node),
             leader => leader.unwrap_or(random_node),
@@ -449,6 +474,8 @@ impl Proxy {
     }
 
     /// The drawn server, or the next one if the drawn server has just been silent.
+    // Executed by the test
+    // `lib::proxy::tests::stale_read_goes_to_anyone_and_says_nothing_about_who_leads`.
     fn other_than(&self, silent: Option<NodeId>, random_node: NodeId) -> NodeId {
         if silent != Some(random_node) {
             return random_node;

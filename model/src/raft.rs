@@ -307,7 +307,8 @@ impl Raft {
             Event::HeartbeatTimeout => self.heartbeat_timeout(&mut buffer),
             Event::QuorumTimeout => self.quorum_timeout(&mut buffer),
             Event::Requests(requests) => self.handle_client_requests(requests, false, &mut buffer),
-            // The models have no slow disk that calls for backpressure.
+            // The models have no slow disk that calls for backpressure. Executed by the test
+            // `bounds::leader_under_backpressure_refuses_commands_and_serves_reads`.
             Event::RequestsUnderBackpressure(requests) => {
                 self.handle_client_requests(requests, true, &mut buffer);
             }
@@ -368,11 +369,15 @@ impl Raft {
     }
 
     /// The number of messages that wait for a write to become durable.
+    // For drivers and tests; executed by the test
+    // `durability::messages_held_for_a_stalled_disk_stay_few`.
     pub fn held(&self) -> usize {
         self.held.len()
     }
 
     /// Whether a write is in progress.
+    // For drivers and tests; executed by the test
+    // `durability::messages_that_acknowledge_no_entry_wait_for_none`.
     pub fn is_writing(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -385,7 +390,8 @@ impl Raft {
                 if !self.config.voters.contains(&from) || self.is_impossible(&message) {
                     return;
                 }
-                // No scope has as many terms.
+                // No scope has as many terms. Executed by the test
+                // `step::garbage::server_far_behind_catches_up_with_the_term`.
                 if message.sender_term() > self.current_term.farthest() {
                     self.approach_term(&message, buffer);
                     return;
@@ -416,7 +422,8 @@ impl Raft {
                         self.handle_install_snapshot_response(from, &response, buffer);
                     }
                     // Servers send no client messages to each other, and `admission` in the driver
-                    // decides which senders' messages arrive here.
+                    // decides which senders' messages arrive here. A misrouted message, executed by
+                    // the test `step::ignored::misrouted_messages_are_dropped`.
                     Message::ClientRequest(_)
                     | Message::ClientResponse(_)
                     | Message::Identity(_) => {}
@@ -426,6 +433,7 @@ impl Raft {
                 self.handle_client_requests(vec![(from, request)], false, buffer);
             }
             // No correct sender addresses these here; a forged or misrouted message has no effect.
+            // Executed by the test `step::ignored::misrouted_messages_are_dropped`.
             _ => {}
         }
     }
@@ -440,9 +448,13 @@ impl Raft {
 
     /// Raises the term toward that of a message whose term is too far ahead, and drops the message.
     /// The sender retransmits, so a server that was away for that long still catches up.
+    // Executed by the tests `step::garbage::server_far_behind_catches_up_with_the_term` and
+    // `step::ignored::election_far_ahead_is_ignored`.
     fn approach_term(&mut self, message: &Message, buffer: &mut StepBuffer) {
         match message {
+            // Executed by the test `step::ignored::election_far_ahead_is_ignored`.
             Message::PreVoteRequest(_) => {}
+            // Executed by the test `step::ignored::election_far_ahead_is_ignored`.
             Message::RequestVoteRequest(_) if self.sticks_to_leader() => {}
             _ => self.become_follower(self.current_term.farthest(), None, buffer),
         }

@@ -185,6 +185,8 @@ impl Store {
     }
 
     /// The size of all keys and values in bytes, with [`PAIR_BYTES`] for each pair.
+    // Executed by the test
+    // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
     pub fn state_bytes(&self) -> u64 {
         self.contents.pairs.bytes()
     }
@@ -218,6 +220,7 @@ impl Store {
                 }
                 Command::Write(write) => self.apply_write(index, write, config),
                 Command::CloseSession { session } => self.sessions().close(*session, config),
+                // Executed by the test `clients::writes::session_is_renewed_by_the_leader`.
                 Command::RenewSession { session } => self.sessions().renew(index, *session, config),
             },
         }
@@ -227,6 +230,8 @@ impl Store {
     pub fn query(&self, query: &Query, config: &Config) -> Found {
         match query {
             Query::Get { key } => Found::Value(self.contents.pairs.get(key).cloned()),
+            // Executed by the test
+            // `clients::scans::scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped`.
             Query::Scan {
                 prefix,
                 after,
@@ -263,6 +268,8 @@ impl Store {
 }
 
 /// The first of these pairs, up to the limits of a page.
+// Executed by the test
+// `clients::scans::scan_pages_are_bounded_in_bytes_and_go_on_where_they_stopped`.
 fn page<'a>(
     matching: impl Iterator<Item = (&'a [u8], &'a Versioned)>,
     limit: usize,
@@ -308,9 +315,13 @@ fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -
             condition,
         } => {
             let position = pairs.find(key);
+            // Executed by the test
+            // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
             if let Err(found) = check(pairs.at(position), *condition, config) {
                 return Answer::ConditionFailed { found };
             }
+            // Executed by the test
+            // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
             if exceeds(pairs, position, key, value, quota) {
                 return Answer::QuotaExceeded;
             }
@@ -318,6 +329,7 @@ fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -
             pairs.insert(position, key, Versioned { value, version });
             Answer::Written { version }
         }
+        // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
         Operation::Delete { key, condition } => {
             let position = pairs.find(key);
             if let Err(found) = check(pairs.at(position), *condition, config)
@@ -339,15 +351,20 @@ fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -
                 }
                 Some(held) => parse_integer(&held.value),
             };
+            // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
             let Some(held) = held else {
                 return Answer::NotANumber;
             };
             let sum = match held.checked_add(*by) {
                 Some(sum) => sum,
                 None if planted!(config, IncrementWraps) => held.wrapping_add(*by),
+                // Executed by the test
+                // `clients::writes::condition_or_sum_that_fails_changes_nothing`.
                 None => return Answer::Overflow,
             };
             let value = Value::from(alloc::format!("{sum}"));
+            // Executed by the test
+            // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
             if exceeds(pairs, position, key, &value, quota) {
                 return Answer::QuotaExceeded;
             }
@@ -380,14 +397,21 @@ fn check(
     config: &Config,
 ) -> Result<(), Option<LogIndex>> {
     let found = held.map(|held| held.version);
+    // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
     let holds = match condition {
         Condition::Always => true,
+        // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
         Condition::Absent => found.is_none(),
+        // Executed by the test
+        // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
         Condition::Present => found.is_some(),
         Condition::Version(version) if planted!(config, LaterVersionAccepted) => {
             found >= Some(version)
         }
+        // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
         Condition::Version(version) => found == Some(version),
     };
+    // Executed by the test
+    // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
     if holds { Ok(()) } else { Err(found) }
 }

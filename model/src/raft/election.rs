@@ -8,10 +8,13 @@ impl Raft {
     /// Starts an election after the election timeout, on followers and candidates (§5.2).
     pub(super) fn election_timeout(&mut self, buffer: &mut StepBuffer) {
         match self.role {
+            // Executed by the test `step::ignored::timer_of_another_role_changes_nothing`.
             Role::Leader(_) => {}
-            // No majority of its voters includes this server.
+            // No majority of its voters includes this server. Executed by the test
+            // `paper::elections::server_outside_its_voters_does_not_campaign`.
             _ if !self.is_voter() => {}
-            // Only forged messages can raise the term this far.
+            // Only forged messages can raise the term this far. Executed by the test
+            // `step::ignored::server_in_the_last_term_does_not_campaign`.
             _ if self.current_term == Term::LAST => {}
             Role::Candidate(_) if planted!(self.config, SplitVoteNeverRetried) => {}
             // The candidate's own vote is not durable yet, so no vote request has left: a slow disk

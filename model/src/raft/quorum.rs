@@ -23,7 +23,8 @@ impl Raft {
     /// quorum timeout. A follower no longer sticks to its silent leader.
     pub(super) fn quorum_timeout(&mut self, buffer: &mut StepBuffer) {
         if !self.config.check_quorum {
-            // No timer was armed.
+            // No timer was armed. Executed by the test
+            // `step::ignored::quorum_timer_without_check_quorum_changes_nothing`.
             return;
         }
         let majority = self.config.majority();
@@ -32,6 +33,7 @@ impl Raft {
             Role::Follower {
                 recently_active, ..
             } => *recently_active = false,
+            // Executed by the test `step::ignored::timer_of_another_role_changes_nothing`.
             Role::PreCandidate { .. } | Role::Candidate(_) => {}
             Role::Leader(_) if planted!(self.config, LeaderNeverChecksQuorum) => {
                 buffer.arm(Timer::Quorum);

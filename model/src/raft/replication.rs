@@ -7,6 +7,7 @@ impl Raft {
     /// A leader sends heartbeats (§5.2); a candidate or pre-candidate retries its requests (§5.1).
     pub(super) fn heartbeat_timeout(&mut self, buffer: &mut StepBuffer) {
         match self.role {
+            // Executed by the test `step::ignored::timer_of_another_role_changes_nothing`.
             Role::Follower { .. } => {}
             Role::PreCandidate { .. } => self.request_pre_votes(buffer),
             Role::Candidate(_) => self.request_votes(buffer),
@@ -283,7 +284,8 @@ impl Raft {
         }
         if request.term == self.current_term && matches!(self.role, Role::Leader(_)) {
             // Two leaders in one term violate Election Safety, and the checks report that. No
-            // response would be correct.
+            // response would be correct. A forged message, executed by the test
+            // `step::ignored::second_leader_of_a_term_is_ignored`.
             return;
         }
         let term = request.term.max(self.current_term);
@@ -487,10 +489,13 @@ impl Raft {
         let Some(progress) = leader.followers.get_mut(&from) else {
             unreachable!("a leader has the progress of every other voter");
         };
+        // Only a forged message is beyond the log, executed by the test
+        // `step::garbage::impossible_responses_are_dropped`.
         let is_beyond = matches!(response.outcome,
             AppendOutcome::Matched { match_index } if match_index > last_index);
         if response.read_round > leader.read_round || is_beyond {
-            // No follower of this term has received a later round or entry.
+            // No follower of this term has received a later round or entry. Executed by the test
+            // `step::garbage::impossible_responses_are_dropped`.
             return;
         }
         // A stale-term refusal answers an older request and does not show that the sender follows
@@ -569,7 +574,8 @@ impl Raft {
     ) {
         let last_index = self.log.last_index();
         if match_index > last_index {
-            // No follower of this term can have this entry.
+            // No follower of this term can have this entry. A forged message, executed by the test
+            // `step::ignored::acknowledged_snapshot_beyond_the_log_is_ignored`.
             return;
         }
         let (least, most) = (self.least_window(), self.config.max_entries_in_flight);

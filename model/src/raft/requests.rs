@@ -29,6 +29,8 @@ impl Raft {
     ) {
         let all = requests.len();
         let mut requests = self.serve_stale_reads(requests, buffer);
+        // Executed by the test
+        // `bounds::leader_under_backpressure_refuses_commands_and_serves_reads`.
         if is_under_backpressure && matches!(self.role, Role::Leader(_)) {
             requests.retain(|(waiter, request)| {
                 let is_command = matches!(request, LeaderRequest::Command(_));
@@ -39,7 +41,7 @@ impl Raft {
             });
         }
         // Stale reads and refused requests involve no other server and change nothing on this
-        // server.
+        // server. Executed by the test `clients::reads::stale_read_is_answered_by_any_server_alone`.
         if requests.is_empty() && all > 0 {
             return;
         }
@@ -48,9 +50,12 @@ impl Raft {
                 let mut reads = Vec::new();
                 for (waiter, request) in requests {
                     match request {
+                        // Executed by the test
+                        // `bounds::leader_refuses_writes_beyond_its_bound_of_entries`.
                         LeaderRequest::Command(_) if self.has_too_many_writes() => {
                             buffer.respond(waiter, ResponseBody::Overloaded);
                         }
+                        // Executed by the test `bounds::leader_refuses_reads_that_nobody_confirms`.
                         LeaderRequest::Read(_) if self.has_too_many_reads(reads.len()) => {
                             buffer.respond(waiter, ResponseBody::Overloaded);
                         }
@@ -72,6 +77,7 @@ impl Raft {
             Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
         for (waiter, request) in requests {
+            // A read, executed by the test `clients::reads::request_to_a_follower_is_turned_away`.
             let body = match request {
                 LeaderRequest::Read(query) if planted!(self.config, FollowerAnswersReads) => {
                     ResponseBody::Found(self.store.query(&query, &self.config))
@@ -100,11 +106,14 @@ impl Raft {
                 client: request.client,
                 id: request.id,
             };
+            // Executed by the test
+            // `clients::reads::request_outside_of_the_limits_is_refused_by_every_server`.
             if let Err(error) = request.body.check_limits() {
                 buffer.respond(waiter, ResponseBody::OutsideLimits(error));
                 continue;
             }
             let request = match request.body {
+                // Executed by the test `clients::reads::stale_read_is_answered_by_any_server_alone`.
                 RequestBody::StaleRead { query } => {
                     let found = FoundStale {
                         found: self.store.query(&query, &self.config),
@@ -121,6 +130,7 @@ impl Raft {
                 RequestBody::CloseSession { session } => {
                     LeaderRequest::Command(Command::CloseSession { session })
                 }
+                // Executed by the test `clients::writes::session_is_renewed_by_the_leader`.
                 RequestBody::RenewSession { session } => {
                     LeaderRequest::Command(Command::RenewSession { session })
                 }

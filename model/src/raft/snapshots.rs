@@ -26,7 +26,8 @@ impl Raft {
     /// Takes a snapshot, if there are newly applied entries and no snapshot is being written.
     pub(super) fn compact(&mut self, buffer: &mut StepBuffer) {
         if !self.may_compact() {
-            // The models take a snapshot only if it is possible.
+            // The models take a snapshot only if it is possible. Executed by the test
+            // `snapshots::compaction_without_a_new_entry_writes_nothing`.
             return;
         }
         let snapshot = self.present_state();
@@ -118,6 +119,7 @@ impl Raft {
             unreachable!("a leader has the progress of every other voter");
         };
         if progress.snapshot_pause > 0 {
+            // Executed by the test `snapshots::snapshot_is_sent_again_only_after_some_heartbeats`.
             return;
         }
         progress.snapshot_pause = patience;
@@ -146,7 +148,8 @@ impl Raft {
             return;
         }
         if term == self.current_term && matches!(self.role, Role::Leader(_)) {
-            // As with AppendEntries: two leaders in one term.
+            // As with AppendEntries: two leaders in one term. Executed by the test
+            // `step::ignored::second_leader_of_a_term_is_ignored`.
             return;
         }
         self.become_follower(term, Some(from), buffer);
@@ -185,6 +188,7 @@ impl Raft {
         // Durable committed entries stay durable. Until this write is done, the other entries on
         // disk belong to a different log.
         self.forget_durable_from(self.commit_index.next());
+        // Executed by the test `snapshots::log_goes_if_the_entry_differs`.
         if last_included.index < self.log.last_index()
             && !planted!(self.config, ConflictingSuffixKeptBehindSnapshot)
         {
@@ -214,6 +218,7 @@ impl Raft {
         if response.term < self.current_term || response.match_index == LogIndex::ZERO {
             return;
         }
+        // Executed by the test `step::ignored::acknowledged_snapshot_beyond_the_log_is_ignored`.
         if let Role::Leader(leader) = &mut self.role
             && self.config.check_quorum
         {

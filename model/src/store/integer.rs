@@ -9,10 +9,13 @@
 pub fn parse_integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits {
+        // Executed by the test `lib::store::integer::tests::integer_has_one_spelling`.
         [b'0'] => text.len() == 1,
         [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        // Executed by the test `lib::store::integer::tests::integer_has_one_spelling`.
         _ => false,
     };
+    // Executed by the test `lib::store::integer::tests::integer_has_one_spelling`.
     if !canonical {
         return None;
     }

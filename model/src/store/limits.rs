@@ -53,6 +53,8 @@ impl core::error::Error for LimitError {}
 /// # Errors
 /// If it is empty or longer than [`MAX_KEY_BYTES`].
 pub fn check_key(key: &[u8]) -> Result<(), LimitError> {
+    // Executed by the test
+    // `lib::store::limits::tests::limits_include_their_bounds_and_nothing_beyond`.
     if key.is_empty() {
         return Err(LimitError::EmptyKey);
     }
@@ -64,6 +66,8 @@ pub fn check_key(key: &[u8]) -> Result<(), LimitError> {
 /// # Errors
 /// If it exceeds [`MAX_VALUE_BYTES`].
 pub fn check_value_length(length: usize) -> Result<(), LimitError> {
+    // Executed by the test
+    // `lib::store::limits::tests::limits_include_their_bounds_and_nothing_beyond`.
     if length > MAX_VALUE_BYTES {
         let length = length as u64;
         return Err(LimitError::ValueTooLarge { length });
@@ -72,6 +76,8 @@ pub fn check_value_length(length: usize) -> Result<(), LimitError> {
 }
 
 fn check_key_length(key: &[u8]) -> Result<(), LimitError> {
+    // Executed by the test
+    // `lib::store::limits::tests::limits_include_their_bounds_and_nothing_beyond`.
     if key.len() > MAX_KEY_BYTES {
         let length = key.len() as u64;
         return Err(LimitError::KeyTooLarge { length });
@@ -85,6 +91,8 @@ impl Operation {
     /// # Errors
     /// The first limit that is exceeded.
     pub fn check_limits(&self) -> Result<(), LimitError> {
+        // Executed by the test
+        // `lib::store::limits::tests::limits_include_their_bounds_and_nothing_beyond`.
         check_key(self.key())?;
         match self {
             Self::Put { value, .. } => check_value_length(value.len()),
@@ -101,6 +109,8 @@ impl Query {
     pub fn check_limits(&self) -> Result<(), LimitError> {
         match self {
             Self::Get { key } => check_key(key),
+            // Executed by the test
+            // `lib::store::limits::tests::limits_include_their_bounds_and_nothing_beyond`.
             Self::Scan { prefix, after, .. } => {
                 check_key_length(prefix)?;
                 after.as_deref().map_or(Ok(()), check_key_length)

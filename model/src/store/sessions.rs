@@ -173,6 +173,7 @@ impl Sessions {
         };
         let session = *id;
         self.open.remove(&session);
+        // Executed by the test `clients::writes::session_evicted_is_remembered_for_a_while`.
         if self.evicted.len() >= MAX_EVICTED {
             self.evicted.pop_front();
         }
@@ -193,6 +194,7 @@ impl Sessions {
     }
 
     /// Marks a session as used.
+    // Executed by the test `clients::writes::session_is_renewed_by_the_leader`.
     pub(super) fn renew(&mut self, index: LogIndex, session: SessionId, config: &Config) -> Answer {
         let now = self.now(index);
         match self.open.get_mut(&session) {
@@ -253,10 +255,12 @@ impl Sessions {
                 _ => Answer::AlreadyAcknowledged,
             };
         }
+        // Executed by the test `clients::writes::session_retains_so_many_answers_and_then_refuses`.
         if session.answers.len() >= MAX_RETAINED_ANSWERS {
             return Answer::TooManyUnacknowledged;
         }
         let answer = apply();
+        // Executed by the test `clients::writes::session_remembers_how_a_condition_turned_out`.
         let is_remembered = !matches!(answer, Answer::ConditionFailed { .. })
             || !planted!(config, FailedConditionNotRemembered);
         if is_remembered {
