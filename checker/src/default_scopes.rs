@@ -1,6 +1,6 @@
 //! The scopes that are checked when none is named.
 
-/// The scopes that are checked by default: about three minutes on two cores.
+/// The scopes that are checked by default: about two and a half minutes on two cores.
 const DEFAULT_SCOPES: &[&str] = &[
     "elections",
     "elections-4",

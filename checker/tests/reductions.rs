@@ -3,8 +3,6 @@
 //! The tests compare all servers of a state *together*: a reduction that loses one combination of server
 //! states fails, even if each server state is still reachable in another combination.
 
-#![allow(clippy::print_stderr, reason = "a test that tells what it did")]
-
 use checker::engine::{Limits, SearchOutcome, SearchProgress, check};
 use model::{
     Role,
@@ -242,12 +240,6 @@ fn leader_that_counts_itself_too_early_is_found_with_merged_syncs() {
 fn assert_merging_loses_nothing(scope: &Scope, history: bool) {
     let reduced = quiet_processes(scope, Reduction::ALL, history);
     let plain = quiet_processes(scope, UNMERGED, history);
-    eprintln!(
-        "{} servers, {}: {} combinations",
-        scope.servers,
-        scope.name,
-        plain.len()
-    );
     assert_same(scope, "merge_syncs", &reduced, &plain);
 }
 
@@ -484,16 +476,16 @@ fn quorum_checks_lose_nothing() {
 /// Responses that show contact alone, beside entries in a pipeline, and a leader that crashes.
 #[test]
 fn quorum_checks_beside_a_pipeline_lose_nothing() {
-    let budget = |entries, crashes| Budget {
-        entries,
-        crashes,
-        ..Budget::default()
-    };
     let drop_dead = Reduction {
         drop_dead: false,
         ..UNMERGED
     };
-    for budget in [budget(1, Limit::Never), budget(0, Limit::Any)] {
+    for (entries, crashes) in [(1, Limit::Never), (0, Limit::Any)] {
+        let budget = Budget {
+            entries,
+            crashes,
+            ..Budget::default()
+        };
         let two = scope("everything", 1, budget);
         assert_nothing_lost_by(UNMERGED, &two, &[("drop_dead", drop_dead)]);
     }
@@ -585,20 +577,18 @@ fn trimming_loses_nothing() {
 /// While a write is pending, a request is not trimmed. Before and afterwards it is.
 #[test]
 fn trimming_beside_separate_syncs_loses_nothing() {
-    let bounds = |entries, crashes| Budget {
-        entries,
-        crashes,
-        ..Budget::default()
-    };
-    for (name, terms, budget) in [
-        ("split-entries", 1, bounds(1, Limit::Never)),
-        ("split-writes", 1, bounds(0, Limit::Any)),
-        ("split-writes", 2, bounds(0, Limit::Never)),
+    for (name, terms, entries, crashes) in [
+        ("split-entries", 1, 1, Limit::Never),
+        ("split-writes", 1, 0, Limit::Any),
+        ("split-writes", 2, 0, Limit::Never),
     ] {
-        let two = Scope {
-            servers: 2,
-            ..scope(name, terms, budget)
+        let budget = Budget {
+            entries,
+            crashes,
+            ..Budget::default()
         };
+        let mut two = scope(name, terms, budget);
+        two.servers = 2;
         let untrimmed = Reduction {
             trim_appends: false,
             ..two.reduction

@@ -295,12 +295,15 @@ fn page<'a>(
 
 fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -> Answer {
     // The leader's quota is part of the entry: all servers must answer alike.
-    let quota = if planted!(config, QuotaNotEnforced) {
-        u64::MAX
-    } else if planted!(config, QuotaOfOwnServer) {
+    let quota = if planted!(config, QuotaOfOwnServer) {
         config.state_quota
     } else {
         write.quota
+    };
+    let quota = if planted!(config, QuotaNotEnforced) {
+        u64::MAX
+    } else {
+        quota
     };
     let version = if planted!(config, VersionsCountPerKey) {
         let held = pairs.get(write.operation.key());

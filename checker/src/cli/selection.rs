@@ -175,10 +175,12 @@ impl Bounds {
         })
     }
 
-    /// The bounds with any number of crashes. Returns `None` if the scope has these, or if clients are
-    /// processes: a crash then makes every sync a step of its own, which multiplies the number of states.
+    /// The bounds with any number of crashes. Returns `None` if the scope has these, if its servers cannot
+    /// crash, or if clients are processes: a crash then makes every sync a step of its own, which
+    /// multiplies the number of states.
     pub(crate) fn with_crashes(&self, scope: &Scope) -> Option<Self> {
-        (scope.plans.is_empty() && scope.budget.crashes != Limit::Any).then(|| {
+        let may_crash = scope.plans.is_empty() && !scope.mixed_settings;
+        (may_crash && scope.budget.crashes != Limit::Any).then(|| {
             let mut more = self.clone();
             more.0.insert("crashes", BoundValue::Any);
             more

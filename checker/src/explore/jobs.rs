@@ -95,7 +95,7 @@ enum JobKind {
 /// The task of a job.
 pub(super) enum Task {
     /// Searches the whole world, and checks one property or all.
-    Check(World, Option<Property>),
+    Check(Box<World>, Option<Property>),
     /// Searches from a state for a state where this predicate holds.
     Find(Box<Walk>, &'static Predicate),
     /// Searches from a state for a step that reaches this witness.
@@ -112,7 +112,7 @@ impl JobRequest {
         match self.kind {
             JobKind::Check => {
                 let property = self.property.as_deref().map(property).transpose()?;
-                Ok(Task::Check(world, property))
+                Ok(Task::Check(Box::new(world), property))
             }
             JobKind::Find => {
                 let name = self.predicate.clone();

@@ -152,7 +152,8 @@ impl Cluster {
         let key = format!("k{}", op.key).into_bytes();
         let operation = match &op.call {
             Call::Get => {
-                let Found::Value(found) = self.store.query(&Query::Get { key }) else {
+                let Found::Value(found) = self.store.query(&Query::Get { key }, &self.config)
+                else {
                     panic!("a value is found");
                 };
                 return match found {

@@ -136,9 +136,9 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
             acknowledged,
             operation,
         })),
-        (_, RequestBody::Read { query }) => Some(ResponseBody::Found(store.query(&query))),
+        (_, RequestBody::Read { query }) => Some(ResponseBody::Found(store.query(&query, &config))),
         (_, RequestBody::StaleRead { query }) => Some(ResponseBody::FoundStale(FoundStale {
-            found: store.query(&query),
+            found: store.query(&query, &config),
             applied_index: store.last_applied(),
         })),
     }

@@ -108,7 +108,7 @@ crate::diagnostics! {
             = "{bound} cannot be any: give a number from {min} to {max}";
         /// The scope merges syncs, and a server can reveal a write before it is durable.
         SyncsNotMergeable
-            = "syncs cannot be merged with snapshots, with reads beside a window, or with crashes beside clients, a window or PreVote: a server can then reveal a write before it is durable";
+            = "syncs cannot be merged with snapshots, with reads beside a window or batches of requests, or with crashes beside clients, a window or PreVote: a server can then reveal a write before it is durable";
         /// Servers with different settings crash.
         MixedSettingsWithCrashes
             = "servers with different settings cannot crash in a scope: give --crashes 0";
@@ -198,13 +198,15 @@ impl Scope {
     /// * With a window and crashes: a follower's response to a heartbeat at a pending entry reveals that
     ///   entry. With reads, the response also carries a read round, and it was not shown that another
     ///   response has the same index and the same round.
+    /// * With reads beside writes in one event: the entries carry a read round, so the follower's response
+    ///   leaves before the entries are durable.
     /// * With snapshots: a leader sends a heartbeat only at the last entry of its snapshot. While a
     ///   follower installs that snapshot, or while entries of an older leader are pending, it can send
     ///   acknowledgments that it sends at no other time.
     pub fn may_merge_syncs(&self) -> bool {
         let is_hidden = self.plans.is_empty() && self.window == 0 && !self.pre_vote;
         (is_hidden || self.budget.crashes.is_never())
-            && (self.window == 0 || self.budget.reads == 0)
+            && (self.budget.reads == 0 || (self.window == 0 && !self.together))
             && self.budget.snapshots.is_never()
     }
 

@@ -59,7 +59,7 @@ pub(super) const RUNS: &[Run] = &[
     },
     Run {
         scope: "older-term",
-        bounds: "",
+        bounds: "--terms 3",
     },
     Run {
         scope: "sessions",

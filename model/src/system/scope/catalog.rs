@@ -386,13 +386,12 @@ impl Scope {
             Self {
                 budget: Budget {
                     crashes: Limit::Any,
-                    snapshots: Limit::Any,
+                    snapshots: Limit::AtMost(1),
                     ..Budget::default()
                 },
                 window: 2,
                 pre_vote: true,
                 check_quorum: true,
-                trailing_bytes: 8,
                 with_session: true,
                 reduction: unmerged,
                 expected: vec![

@@ -5,6 +5,7 @@ use crate::{
     client::Invocation,
     store::{Condition, Operation, Query},
     system::{
+        reduction::Reduction,
         scope::{Budget, Scope},
         witness::Witness,
     },
@@ -92,7 +93,12 @@ fn batches() -> Scope {
             reads: 1,
             ..Budget::default()
         },
+        servers: 2,
         together: true,
+        reduction: Reduction {
+            merge_syncs: false,
+            ..Reduction::ALL
+        },
         with_session: true,
         starts_with_leader: true,
         tracks_operations: true,

@@ -129,7 +129,7 @@ export default {
   'diagnostic.MixedSettingsWithCrashes':
     'los servidores con ajustes distintos no pueden caerse en un ámbito: da --crashes 0',
   'diagnostic.SyncsNotMergeable':
-    'no se pueden unir las escrituras en disco con instantáneas, con lecturas junto a una ventana, ni con caídas junto a clientes, una ventana o PreVote: un servidor podría entonces revelar una escritura antes de que esté en disco',
+    'no se pueden unir las escrituras en disco con instantáneas, con lecturas junto a una ventana o a varias peticiones a la vez, ni con caídas junto a clientes, una ventana o PreVote: un servidor podría entonces revelar una escritura antes de que esté en disco',
   'diagnostic.UnknownScope': 'no hay ningún ámbito «{name}»: están en /api/catalog',
   'diagnostic.UnknownBound': 'no hay ningún límite «{name}»: están en /api/catalog',
   'diagnostic.MutantNotFound': 'no hay ningún error «{name}» que plantar: están en /api/catalog',
