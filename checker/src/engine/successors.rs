@@ -98,7 +98,7 @@ impl<'a, const S: usize> Worker<'a, S> {
             cache: StepCache::new(tables),
             canonicalizer: Canonicalizer::new(tables),
             drops_dead: tables.scope().reduction.drop_dead,
-            remembers_again: tables.scope().reduction.remembers_again(),
+            remembers_again: tables.scope().remembers_again(),
             group: Group {
                 is_whole: false,
                 process_part: [EMPTY; S],

@@ -98,14 +98,8 @@ impl Reduction {
         disabled.map(|(name, _)| name).collect()
     }
 
-    /// Whether a message dropped as [`Relevance::TermOnly`] can have an effect again. This is the case
-    /// if a server can be down or its term can be not yet durable. The messages that other servers can
-    /// send at any time are then delivered to it again.
-    pub fn remembers_again(&self) -> bool {
-        self.send_early && self.drop_dead && !self.is_term_final_at_once()
-    }
-
-    /// Whether a server is always up, and a follower's entries are always durable.
+    /// Whether a server is always up, and a follower's entries are always durable, unless a message left
+    /// in the step that wrote them.
     pub(super) fn is_term_final_at_once(&self) -> bool {
         self.merge_syncs && self.merge_restarts
     }

@@ -42,7 +42,7 @@ pub struct Scope {
     /// The maximum number of unacknowledged entries in flight to a follower. 0 means one message at a
     /// time.
     pub window: usize,
-    /// Whether two writes may reach a leader at the same time.
+    /// Whether two writes, and a read if operations are recorded, may reach a leader at the same time.
     pub together: bool,
     /// Whether servers run a pre-vote before an election (PreVote).
     pub pre_vote: bool,
@@ -58,7 +58,7 @@ pub struct Scope {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_sessions: Option<u32>,
     /// Whether the first server has other settings than the other servers: a state quota of 0, so that as
-    /// leader it refuses writes that enlarge the state. Traces of earlier versions do not have it.
+    /// leader it refuses writes that enlarge the state. Traces omit it if it is false.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub mixed_settings: bool,
     /// The maximum size of the pairs in the store, in bytes. `None`: the number of production.
@@ -109,6 +109,9 @@ crate::diagnostics! {
         /// The scope merges syncs, and a server can reveal a write before it is durable.
         SyncsNotMergeable
             = "syncs cannot be merged with snapshots, with reads beside a window or batches of requests, or with crashes beside clients, a window or PreVote: a server can then reveal a write before it is durable";
+        /// Operations are recorded where servers have different settings.
+        MixedSettingsWithOperations
+            = "operations cannot be recorded where servers have different settings: they are judged by one state quota";
         /// Servers with different settings crash.
         MixedSettingsWithCrashes
             = "servers with different settings cannot crash in a scope: give --crashes 0";
@@ -181,6 +184,10 @@ impl Scope {
         if self.reduction.merge_syncs && !self.may_merge_syncs() {
             return Err(BadBound::SyncsNotMergeable);
         }
+        // The sequential specification of the operations has one quota.
+        if self.mixed_settings && self.tracks_operations {
+            return Err(BadBound::MixedSettingsWithOperations);
+        }
         // A restart takes the settings from the id of the server. A permutation of the servers changes
         // the id, so symmetry reduction would unite states with different successors.
         if self.mixed_settings && !self.budget.crashes.is_never() {
@@ -208,6 +215,23 @@ impl Scope {
         (is_hidden || self.budget.crashes.is_never())
             && (self.budget.reads == 0 || (self.window == 0 && !self.together))
             && self.budget.snapshots.is_never()
+    }
+
+    /// Whether a message that was dropped as [`Relevance::TermOnly`](super::Relevance::TermOnly) can have
+    /// an effect again, or a message that was trimmed is kept whole when it arrives again. This is the
+    /// case if a server can be down, or its term or entries can be not yet durable. The messages that
+    /// other servers can send at any time are then delivered to it again.
+    pub fn remembers_again(&self) -> bool {
+        let reduction = self.reduction;
+        let removes = reduction.send_early && (reduction.drop_dead || reduction.trim_appends);
+        // A deposed leader answers its waiting clients at once, so the write of its new term is not
+        // merged. While it is pending, a request of an older term counts again. One request of each
+        // sender is kept, so this matters only if a third server can send another one: a request of
+        // another older term, or a pre-vote request beside a vote request.
+        let deposed_leader_pends = self.servers > 2
+            && (self.terms > 2 || self.pre_vote)
+            && (self.budget.entries > 0 || self.budget.reads > 0);
+        removes && (!reduction.is_term_final_at_once() || deposed_leader_pends)
     }
 
     /// The ids of the servers.

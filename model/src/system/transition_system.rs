@@ -90,7 +90,7 @@ impl TransitionSystem {
     pub fn next(&self, system: &System, action: &Action) -> Option<(System, Witnesses)> {
         let mut next = system.clone();
         let mut witnesses = self.advance(&mut next, action)?;
-        let fresh = if self.scope.reduction.remembers_again() {
+        let fresh = if self.scope.remembers_again() {
             self.actions(&next)
         } else {
             let mut fresh = self.actions_of(&next, action.process);
