@@ -34,6 +34,9 @@ model::diagnostics! {
         /// The scope has PreVote or CheckQuorum.
         WithQuorumChecks
             = "a walk with PreVote or CheckQuorum cannot be a golden script: scripts run without them. Export it as a trace";
+        /// Requests arrive together, or servers have different settings.
+        WithOtherRequests
+            = "a walk through a scope with requests that arrive together, or with servers of different settings, cannot be a golden script. Export it as a trace";
         /// A step of the walk cannot be written.
         AtStep { step: usize, reason: Box<NoScript> } = "step {step} of the walk: {reason}";
         /// The script does not reach the initial state of the scope.
@@ -76,6 +79,10 @@ pub(super) fn script(walk: &Walk) -> Result<String> {
     ensure(
         !scope.pre_vote && !scope.check_quorum,
         NoScript::WithQuorumChecks,
+    )?;
+    ensure(
+        !scope.together && !scope.mixed_settings,
+        NoScript::WithOtherRequests,
     )?;
     let mut writer = Writer::new(scope, walk)?;
     for (index, step) in walk.steps.iter().enumerate() {

@@ -374,7 +374,8 @@ async fn what_scripts_cannot_tell_is_refused() {
         ("end-to-end", None, "5i", "clients and a proxy"),
         ("crashes", Some("vote-not-persisted"), "1e", "planted bug"),
         ("quorum", None, "1e", "PreVote"),
-        ("pipelining", None, "1e 2d1 1d3 1b", "several clients send"),
+        ("pipelining", None, "1e", "requests that arrive together"),
+        ("mixed-settings", None, "1e", "different settings"),
     ] {
         let mut body = world(scope, json!({}));
         body["mutant"] = json!(mutant);

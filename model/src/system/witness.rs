@@ -101,8 +101,6 @@ witnesses! {
     /// A client received the cached response to its write from another leader than the one that appended
     /// the first copy.
     DuplicateAnsweredLater = "duplicate answered by a later leader";
-    /// A proxy was redirected with a linearizable read.
-    ReadRedirected = "read redirected";
     /// A write was answered that its condition did not hold.
     ConditionFailed = "condition failed";
     /// A copy of such a write was answered: the session's cached response to its write.

@@ -75,8 +75,13 @@ impl Feature {
             Self::Replication => scope.append_entries,
             Self::EntryBatching => scope.append_entries && scope.batch > 1,
             Self::Pipelining => scope.append_entries && scope.window > 0,
-            // Only direct clients send two writes in one event.
-            Self::RequestBatching => scope.together && scope.direct_clients,
+            // Only direct clients send several requests in one event: two writes, and a read if operations
+            // are recorded.
+            Self::RequestBatching => {
+                let is_affordable = scope.budget.entries >= 2
+                    && (scope.budget.reads >= 1 || !scope.tracks_operations);
+                scope.together && scope.direct_clients && is_affordable
+            }
             Self::Writes => scope.budget.entries > 0,
             Self::Reads => scope.budget.reads > 0,
             Self::Snapshots => !scope.budget.snapshots.is_never(),

@@ -7,7 +7,7 @@ use crate::system::{
 };
 use crate::{
     Envelope, Message, NodeId,
-    message::{RequestBody, ResponseBody},
+    message::ResponseBody,
     proxy::{self, Proxy},
 };
 use alloc::vec::Vec;
@@ -41,18 +41,13 @@ impl TransitionSystem {
         let mut next = proxy.clone();
         let refused = matches!(&event, proxy::Event::Receive { message: Message::ClientResponse(response), .. }
             if matches!(response.body, ResponseBody::NotLeader { .. }));
-        let redirected = |sent: &Envelope| {
-            matches!(&sent.message, Message::ClientRequest(request)
-                if matches!(request.body, RequestBody::Read { .. }))
-        };
+        // The last refusal is passed on to the client.
+        let redirected = |sent: &Envelope| matches!(sent.message, Message::ClientRequest(_));
         let effects = next.step(event);
         let mut step = LocalStep::new(Process::Proxy(next));
         step.sent = effects.sends;
-        if refused && !step.sent.is_empty() {
+        if refused && step.sent.iter().any(redirected) {
             step.witnesses.add(Witness::ProxyRedirected);
-            if step.sent.iter().any(redirected) {
-                step.witnesses.add(Witness::ReadRedirected);
-            }
         }
         Some(step)
     }

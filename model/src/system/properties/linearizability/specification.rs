@@ -1,5 +1,5 @@
 //! The sequential specification of the key-value map: the results that a call may have if calls take
-//! effect one at a time. It shares types with the store, and no code.
+//! effect one at a time. It shares types and limits with the store, and no code.
 //!
 //! A version is the index of the log entry that wrote, and the specification does not know the log. It
 //! knows only that each write that takes effect has a version of its own, higher than the versions of
@@ -7,7 +7,6 @@
 //! key: the answer to that write, a later read, and the answer to a later write whose condition failed.
 //! The versions of the other writes may be any numbers that fit between those.
 
-use super::super::reference::canonical_integer;
 use super::{Call, Result};
 use crate::{
     LogIndex,
@@ -229,6 +228,13 @@ impl SequentialMap {
         let sizes = sizes.map(|(key, (value, _))| size_of_pair(key, value));
         sizes.sum::<usize>() as u64
     }
+}
+
+/// The integer that is written exactly like this: in decimal digits, without a plus sign and leading zeros.
+fn canonical_integer(text: &[u8]) -> Option<i64> {
+    let text = core::str::from_utf8(text).ok()?;
+    let number: i64 = text.parse().ok()?;
+    (format!("{number}") == text).then_some(number)
 }
 
 fn size_of_pair(key: &[u8], value: &[u8]) -> usize {

@@ -141,7 +141,7 @@ fn feature_is_enabled_by_its_setting_alone() {
         ..Scope::new("mine", "")
     };
     let mut enabled = everything.clone();
-    enabled.budget.entries = 1;
+    enabled.budget.entries = 2;
     enabled.budget.reads = 1;
     enabled.budget.snapshots = Limit::Any;
     assert_eq!(enabled.disabled_features(), [Feature::Proxy]);

@@ -126,6 +126,8 @@ export default {
   'diagnostic.BoundNeedsNumber':
     'el límite «{bound}» no puede ser any: da un número de {min} a {max}',
   'diagnostic.BoundOutOfRange': 'el límite «{bound}» no puede ser {value}: da de {min} a {max}',
+  'diagnostic.MixedSettingsWithOperations':
+    'no se pueden registrar operaciones donde los servidores tienen ajustes distintos: se juzgan con una sola cuota del estado',
   'diagnostic.MixedSettingsWithCrashes':
     'los servidores con ajustes distintos no pueden caerse en un ámbito: da --crashes 0',
   'diagnostic.SyncsNotMergeable':
@@ -198,6 +200,8 @@ export default {
     'un recorrido con un error plantado no puede ser un guion: los guiones ejecutan el núcleo tal como es. Expórtalo como traza',
   'diagnostic.WithQuorumChecks':
     'un recorrido con PreVote o CheckQuorum no puede ser un guion: los guiones se ejecutan sin ellos. Expórtalo como traza',
+  'diagnostic.WithOtherRequests':
+    'un recorrido por un ámbito con peticiones que llegan a la vez, o con servidores de ajustes distintos, no puede ser un guion. Expórtalo como traza',
   'diagnostic.AtStep': 'paso {step} del recorrido: {reason}',
   'diagnostic.StartDiffers':
     'un guion no puede expresar la elección con la que empieza este ámbito',

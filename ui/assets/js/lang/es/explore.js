@@ -477,6 +477,8 @@ export default {
   'explore.mutant-versions-count-per-key':
     'La versión de una clave cuenta sus escrituras, así que una clave borrada empieza de nuevo.',
   'explore.mutant-quota-not-enforced': 'Se aplica una escritura que supera la cuota del estado.',
+  'explore.mutant-quota-of-own-server':
+    'Un servidor aplica una escritura con su propia cuota en lugar de la del líder.',
   'explore.mutant-scan-omits-last-key': 'Un recorrido omite la última clave con su prefijo.',
   'explore.mutant-scan-exceeds-limit': 'Un recorrido devuelve un par más que su límite.',
   'explore.mutant-scan-hides-rest':
@@ -635,6 +637,9 @@ export default {
     'entradas enviadas sin esperar respuesta, con un cambio de líder',
   'explore.scope-everything':
     'PreVote, CheckQuorum, envío continuo, instantáneas y lecturas a la vez.',
+  'explore.scope-everything-3': 'las funciones de «everything» con tres servidores, sin clientes',
+  'explore.scope-mixed-settings':
+    'un servidor tiene otra cuota: decide la entrada, no el servidor que la aplica',
   'explore.scope-older-term':
     'compromiso de entradas de mandatos anteriores (figura 8), una entrada por mensaje',
   'explore.scope-reads': 'lecturas linealizables sin pasar por el log (ReadIndex)',

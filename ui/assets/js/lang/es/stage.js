@@ -301,7 +301,6 @@ export default {
   'stage.witness-abandoned-write-took-effect': 'una escritura abandonada tuvo efecto',
   'stage.witness-duplicate-answered-by-a-later-leader':
     'duplicado respondido por un líder posterior',
-  'stage.witness-read-redirected': 'lectura redirigida',
   'stage.witness-write-acknowledged': 'escritura confirmada',
   'stage.witness-read-served': 'lectura servida',
   'stage.witness-read-saw-a-write': 'la lectura vio una escritura',
