@@ -15,8 +15,21 @@ use model::system::{
         signature::{Relation, Sort},
     },
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::collections::BTreeMap;
+
+/// Random numbers from a seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        let bound = u64::try_from(bound).expect("it fits");
+        usize::try_from((mixed ^ (mixed >> 31)) % bound).expect("it is less than the bound")
+    }
+}
 
 /// Scopes whose logs fit a small universe: few terms, few entries, no snapshot.
 fn scopes() -> Vec<Scope> {
@@ -43,14 +56,14 @@ fn scopes() -> Vec<Scope> {
 fn walk(scope: &Scope, seeds: u64, mut visit: impl FnMut(&System, &Action, &LocalStep)) {
     let transitions = TransitionSystem::new(scope.clone());
     for seed in 0..seeds {
-        let mut random = StdRng::seed_from_u64(seed);
+        let mut random = Random(seed);
         let mut system = transitions.start();
         for _ in 0..60 {
             let actions = transitions.actions(&system);
             if actions.is_empty() {
                 break;
             }
-            let action = &actions[random.random_range(0..actions.len())];
+            let action = &actions[random.below(actions.len())];
             let process = &system.processes[action.process];
             let Some(step) = transitions.local_step(process, &action.local) else {
                 continue;

@@ -1,10 +1,9 @@
 //! The wrong variants: the explicit form finds a counterexample to each, without a solver.
 
-use crate::{altered, random_step};
+use crate::{Random, altered, random_step};
 use model::system::spec::{
     Evaluator, Facts, Mutation, Outcome, Protocol, Universe, signature::Relation,
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// The variants whose counterexamples random states do not reach. Each has a test below.
 const CONSTRUCTED: [&str; 2] = ["without lemma leader-term", "vote-compares-lengths"];
@@ -13,11 +12,11 @@ const CONSTRUCTED: [&str; 2] = ["without lemma leader-term", "vote-compares-leng
 /// state is a counterexample.
 fn finds(evaluator: &Evaluator, runs: u64, is_counterexample: impl Fn(&Facts) -> bool) -> bool {
     (0..runs).any(|seed| {
-        let mut random = StdRng::seed_from_u64(seed);
-        let only_steps = random.random_range(0..40);
+        let mut random = Random(seed);
+        let only_steps = random.below(40);
         let mut facts = evaluator.initial();
         (0..300).any(|at| {
-            let next = if at < only_steps || random.random_range(0..4) == 0 {
+            let next = if at < only_steps || random.below(4) == 0 {
                 random_step(evaluator, &facts, &mut random)
             } else {
                 Some(altered(evaluator, &facts, &mut random))

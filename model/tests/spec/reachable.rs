@@ -1,13 +1,12 @@
 //! The correct protocol: all reachable states of small universes, and random states of larger ones.
 
-use crate::{altered, random_step};
+use crate::{Random, altered, random_step};
 use model::system::spec::{
     Evaluator, Facts, Protocol, Universe,
     formula::Formula,
     protocol::Statement,
     signature::{EMPTY, Sort, Symbol, Value},
 };
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 fn evaluator(universe: Universe) -> Evaluator {
@@ -58,7 +57,7 @@ fn lemmas_hold_in_random_runs_that_reach_all_witnesses() {
     let evaluator = evaluator(Universe::new(3, 3, 2, 1));
     let mut missing: BTreeSet<&str> = protocol.witnesses.iter().map(|one| one.name).collect();
     for seed in 0..500 {
-        let mut random = StdRng::seed_from_u64(seed);
+        let mut random = Random(seed);
         let mut facts = evaluator.initial();
         for _ in 0..60 {
             if let Some(after) = random_step(&evaluator, &facts, &mut random) {
@@ -79,10 +78,10 @@ fn steps_preserve_the_lemmas_from_random_states() {
         let evaluator = evaluator(universe);
         let mut tested = 0;
         for seed in 0..80 {
-            let mut random = StdRng::seed_from_u64(seed);
+            let mut random = Random(seed);
             let mut facts = evaluator.initial();
             for _ in 0..200 {
-                let next = if random.random_range(0..4) == 0 {
+                let next = if random.below(4) == 0 {
                     random_step(&evaluator, &facts, &mut random)
                 } else {
                     Some(altered(&evaluator, &facts, &mut random))
@@ -176,7 +175,7 @@ fn compiled_formulas_agree_with_the_definition_of_truth() {
     let evaluator = evaluator(Universe::new(2, 2, 1, 1));
     let mut differing = HashSet::new();
     for seed in 0..60 {
-        let mut random = StdRng::seed_from_u64(seed);
+        let mut random = Random(seed);
         let mut facts = evaluator.initial();
         for _ in 0..seed {
             facts = altered(&evaluator, &facts, &mut random);
