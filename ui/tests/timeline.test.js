@@ -139,7 +139,7 @@ export const tests = {
     for (const n of [101, 163, 164, 165, whole.last]) {
       equal(part.at(n).step, whole.at(n).step);
       equal(part.at(n).processes, whole.at(n).processes);
-      // What was sent before and arrives nowhere in the part is not known there.
+      // A message that was sent before the part and does not arrive in it is not known there.
       const known = new Set(part.all.map(({ envelope }) => JSON.stringify(envelope)));
       const envelopes = (/** @type {Picture} */ at) =>
         at.inFlight

@@ -5,8 +5,8 @@ use model::{
     Address, AppendEntriesRequest, AppendOutcome, ClientRequest, ClientResponse, Entry, Envelope,
     LogIndex, Message, Payload, Role, Term,
     message::{RequestBody, ResponseBody},
-    store::{Answer, Command, Condition, Found, Operation, Page, Query},
-    system::{Action, Local, System},
+    store::{Answer, Command, Found, Operation, Page, Query},
+    system::{Action, Local, System, properties::linearizability::condition_suffix},
 };
 
 /// The maximum number of characters of a text, and of bytes that are not text.
@@ -441,21 +441,16 @@ fn operation(operation: &Operation) -> String {
             key,
             value,
             condition,
-        } => format!("{}={}{}", text(key), text(value), suffix(*condition)),
+        } => format!(
+            "{}={}{}",
+            text(key),
+            text(value),
+            condition_suffix(*condition)
+        ),
         Operation::Delete { key, condition } => {
-            format!("delete {}{}", text(key), suffix(*condition))
+            format!("delete {}{}", text(key), condition_suffix(*condition))
         }
         Operation::Increment { key, by } => format!("{}+={by}", text(key)),
-    }
-}
-
-/// A condition, after the write that it belongs to.
-fn suffix(condition: Condition) -> String {
-    match condition {
-        Condition::Always => String::new(),
-        Condition::Absent => " if absent".into(),
-        Condition::Present => " if present".into(),
-        Condition::Version(version) => format!(" if version {version}"),
     }
 }
 
@@ -476,7 +471,7 @@ fn text(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::store::Versioned;
+    use model::store::{Condition, Versioned};
 
     #[test]
     fn conditions_and_pages_are_described() {

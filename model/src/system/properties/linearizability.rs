@@ -71,9 +71,15 @@ impl fmt::Display for Call {
                 key,
                 value,
                 condition,
-            }) => write!(f, "put {}={}{}", text(key), text(value), suffix(*condition)),
+            }) => write!(
+                f,
+                "put {}={}{}",
+                text(key),
+                text(value),
+                condition_suffix(*condition)
+            ),
             Self::Write(store::Operation::Delete { key, condition }) => {
-                write!(f, "delete {}{}", text(key), suffix(*condition))
+                write!(f, "delete {}{}", text(key), condition_suffix(*condition))
             }
             Self::Write(store::Operation::Increment { key, by }) => {
                 write!(f, "increment {} by {by}", text(key))
@@ -149,8 +155,8 @@ fn fmt_found(found: &Found, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// A condition as the end of a sentence.
-fn suffix(condition: Condition) -> String {
+/// A condition, after the write that it belongs to. Empty if the write has none.
+pub fn condition_suffix(condition: Condition) -> String {
     match condition {
         Condition::Always => String::new(),
         Condition::Absent => " if absent".into(),
