@@ -5,17 +5,20 @@
 
 mod mutants;
 
-use model::system::{
-    Action, ActionKind, Budget, Limit, LocalStep, Process, Properties, Scope, System,
-    TransitionSystem,
-    refinement::ground::GroundStep,
-    spec::{
-        Evaluator, Protocol, Universe,
-        evaluation::Step,
-        signature::{Relation, Sort},
+use model::{
+    Message,
+    system::{
+        Action, ActionKind, Budget, Limit, Local, LocalStep, Process, Properties, Scope, System,
+        TransitionSystem,
+        refinement::ground::GroundStep,
+        spec::{
+            Evaluator, Protocol, Universe,
+            evaluation::Step,
+            signature::{Relation, Sort},
+        },
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, mem::discriminant};
 
 /// Random numbers from a seed (SplitMix64).
 struct Random(u64);
@@ -31,7 +34,7 @@ impl Random {
     }
 }
 
-/// Scopes whose logs fit a small universe: few terms, few entries, no snapshot.
+/// Scopes whose logs fit a small universe: few terms and few entries.
 fn scopes() -> Vec<Scope> {
     let mut together = Scope::new("together", "merged syncs and restarts");
     together.terms = 2;
@@ -49,7 +52,36 @@ fn scopes() -> Vec<Scope> {
     let mut quorum = together.clone();
     (quorum.pre_vote, quorum.check_quorum) = (true, true);
     quorum.reduction.merge_syncs = false;
-    vec![together, split, session, quorum]
+    let mut pipelining = split.clone();
+    (pipelining.window, pipelining.batch) = (2, 1);
+    let mut snapshots = pipelining.clone();
+    snapshots.name = "snapshots".into();
+    snapshots.budget.snapshots = Limit::Any;
+    snapshots.terms = 1;
+    (snapshots.with_session, snapshots.starts_with_leader) = (true, true);
+    vec![together, split, session, quorum, pipelining, snapshots]
+}
+
+/// A random action, of a random kind: most actions are deliveries. Crashes are rare, because a server that
+/// has just crashed does little.
+fn choose<'a>(actions: &'a [Action], random: &mut Random) -> &'a Action {
+    let kind = |action: &Action| discriminant(&action.local);
+    let mut kinds = Vec::new();
+    for action in actions {
+        if !kinds.contains(&kind(action)) {
+            kinds.push(kind(action));
+        }
+    }
+    let crash = discriminant(&Local::Crash);
+    let mut chosen = kinds[random.below(kinds.len())];
+    for _ in 0..2 {
+        if chosen == crash {
+            chosen = kinds[random.below(kinds.len())];
+        }
+    }
+    let of_kind = actions.iter().filter(|action| kind(action) == chosen);
+    let of_kind: Vec<_> = of_kind.collect();
+    of_kind[random.below(of_kind.len())]
 }
 
 /// Random runs of a scope. Calls `visit` with each step that is taken.
@@ -63,7 +95,7 @@ fn walk(scope: &Scope, seeds: u64, mut visit: impl FnMut(&System, &Action, &Loca
             if actions.is_empty() {
                 break;
             }
-            let action = &actions[random.below(actions.len())];
+            let action = choose(&actions, &mut random);
             let process = &system.processes[action.process];
             let Some(step) = transitions.local_step(process, &action.local) else {
                 continue;
@@ -89,12 +121,14 @@ fn actions_are_those_of_the_abstract_protocol() {
 fn formulas_permit_the_actions_of_real_steps() {
     let evaluator = Evaluator::new(&Protocol::raft(), Universe::new(3, 3, 4, 1));
     let mut taken: BTreeMap<ActionKind, usize> = BTreeMap::new();
-    let mut compared = 0;
+    let (mut compared, mut with_snapshot, mut installed) = (0, 0, 0);
     for scope in scopes() {
-        walk(&scope, 60, |system, action, step| {
+        // Few runs create a snapshot, and fewer install one.
+        let runs = if scope.name == "snapshots" { 400 } else { 60 };
+        walk(&scope, runs, |system, action, step| {
             assert_eq!(step.violation, None);
             let before = &system.processes[action.process];
-            let Some(ground) = GroundStep::new(&evaluator, before, &action.local, step) else {
+            let Some(ground) = GroundStep::new(&evaluator, system, action, step) else {
                 return;
             };
             assert_eq!(
@@ -107,6 +141,14 @@ fn formulas_permit_the_actions_of_real_steps() {
                 step.next
             );
             compared += 1;
+            let has_snapshot = |process: &Process| {
+                process
+                    .server()
+                    .is_some_and(|server| server.disk.snapshot.is_some())
+            };
+            with_snapshot += usize::from(has_snapshot(&step.next));
+            installed += usize::from(matches!(&action.local, Local::Deliver { envelope, .. }
+                if matches!(envelope.message, Message::InstallSnapshotRequest(_)) && step.next != *before));
             for transition in &ground.transitions {
                 assert!(evaluator.permits(transition));
                 *taken
@@ -116,6 +158,8 @@ fn formulas_permit_the_actions_of_real_steps() {
         });
     }
     assert!(compared > 1_000, "{compared} steps");
+    assert!(with_snapshot > 100, "{with_snapshot} steps with a snapshot");
+    assert!(installed > 5, "{installed} installed snapshots");
     for kind in ActionKind::ALL {
         assert!(taken.get(kind).is_some_and(|count| *count > 5), "{taken:?}");
     }

@@ -141,7 +141,7 @@ fn real_steps(evaluator: &Evaluator, count: usize, random: &mut Random) -> Vec<V
             let Some(step) = transitions.local_step(process, &action.local) else {
                 continue;
             };
-            let ground = GroundStep::new(evaluator, process, &action.local, &step);
+            let ground = GroundStep::new(evaluator, &system, &action, &step);
             for transition in ground.into_iter().flat_map(|ground| ground.transitions) {
                 let samples = &mut all[transition.step.action];
                 let is_new = transition.after != transition.before && samples.len() < count;

@@ -5,15 +5,17 @@
 //! steps ([`super::super::spec::smt`]).
 //!
 //! A log is known here by the terms of its entries. Where a message names a log only by its last entry, any log
-//! with this entry represents it: the guards depend on no other.
+//! with this entry represents it: the guards depend on no other. A log that begins after a snapshot continues
+//! the committed entries of the history.
 
 mod claims;
 
 use super::{AbstractAction, Image, incoming::acknowledged};
 use crate::{
-    EntryId, Message, NodeId, Term,
+    EntryId, Log, LogIndex, Message, NodeId, Term,
     system::{
-        process::{Local, LocalStep, Process, Server},
+        Action, History, System,
+        process::{Local, LocalStep, Server},
         spec::{
             Evaluator, Facts,
             evaluation::{Step, Transition},
@@ -46,20 +48,21 @@ pub struct GroundStep {
 }
 
 impl GroundStep {
-    /// The step of a server. Returns `None` if the process is no server, or if the universe lacks one of its
-    /// servers, terms or logs. Logs that begin after a snapshot are in no universe.
+    /// The step of a server in a system. Returns `None` if the process is no server, or if the universe lacks
+    /// one of its servers, terms or logs.
     pub fn new(
         evaluator: &Evaluator,
-        before: &Process,
-        local: &Local,
+        system: &System,
+        action: &Action,
         step: &LocalStep,
     ) -> Option<Self> {
-        let (old, new) = (before.server()?, step.next.server()?);
-        let mut ground = Ground::new(evaluator);
+        let old = system.processes[action.process].server()?;
+        let new = step.next.server()?;
+        let mut ground = Ground::new(evaluator, &system.history)?;
         ground.know_server(old)?;
         ground.know_server(new)?;
         let mut claims = ground.server(old)?;
-        if let Local::Deliver { envelope, .. } = local {
+        if let Local::Deliver { envelope, .. } = &action.local {
             ground.know_message(&envelope.message);
             claims.extend(ground.message(envelope, &[])?);
         }
@@ -101,17 +104,21 @@ struct Ground<'a> {
     evaluator: &'a Evaluator,
     logs: BTreeMap<Terms, u8>,
     known: Vec<Terms>,
+    committed: Terms,
 }
 
 impl<'a> Ground<'a> {
-    fn new(evaluator: &'a Evaluator) -> Self {
+    fn new(evaluator: &'a Evaluator, history: &History) -> Option<Self> {
         let universe = evaluator.universe();
         let logs = 0..universe.size(Sort::Log);
-        Self {
+        let committed = history.committed.iter();
+        let committed = committed.map(|committed| small(committed.entry.term.get()));
+        Some(Self {
             evaluator,
             logs: logs.map(|log| (universe.terms_of(log), log)).collect(),
             known: Vec::new(),
-        }
+            committed: committed.collect::<Option<_>>()?,
+        })
     }
 
     /// Notes the logs of a server, so that an index and a term name them.
@@ -119,18 +126,39 @@ impl<'a> Ground<'a> {
         let unsynced = server.running.iter().flat_map(|one| &one.unsynced);
         for count in 0..=unsynced.clone().count() {
             let image = Image::new(&server.disk, unsynced.clone().take(count));
-            self.known.push(terms_of(&image)?);
+            self.known.push(self.terms_of(&image)?);
         }
         if let Some(running) = &server.running {
-            let log = &running.raft.log;
-            if log.base() != EntryId::default() {
-                return None;
-            }
-            let entries = log.entries().iter();
-            let terms = entries.map(|entry| small(entry.term.get()));
-            self.known.push(terms.collect::<Option<_>>()?);
+            self.known.push(self.memory(&running.raft.log)?);
         }
         Some(())
+    }
+
+    /// The log on a disk.
+    fn terms_of(&self, image: &Image<'_>) -> Option<Terms> {
+        let mut terms = self.covered(image.base())?;
+        let indexes = image.base().index.get() + 1..=image.last_id().index.get();
+        for index in indexes {
+            terms.push(small(image.term_at(LogIndex::new(index))?.get())?);
+        }
+        Some(terms)
+    }
+
+    /// The log in memory.
+    fn memory(&self, log: &Log) -> Option<Terms> {
+        let mut terms = self.covered(log.base())?;
+        for entry in log.entries() {
+            terms.push(small(entry.term.get())?);
+        }
+        Some(terms)
+    }
+
+    /// The committed entries that a snapshot covers.
+    fn covered(&self, base: EntryId) -> Option<Terms> {
+        let count = usize::try_from(base.index.get()).ok()?;
+        let covered = self.committed.get(..count)?;
+        let last = covered.last().copied().unwrap_or_default();
+        (small(base.term.get())? == last).then(|| covered.to_vec())
     }
 
     fn know_message(&mut self, message: &Message) {
@@ -150,7 +178,7 @@ impl<'a> Ground<'a> {
     fn named(&self, id: EntryId) -> Option<Terms> {
         let (length, term) = (usize::try_from(id.index.get()).ok()?, small(id.term.get())?);
         let ends = |terms: &&Terms| length == 0 || terms.get(length - 1) == Some(&term);
-        let known = self.known.iter().find(ends);
+        let known = self.known.iter().chain([&self.committed]).find(ends);
         Some(known.map_or_else(|| vec![term; length], |terms| terms[..length].to_vec()))
     }
 
@@ -337,16 +365,6 @@ impl<'a> Ground<'a> {
         }
         wrong
     }
-}
-
-/// The terms of the log on a disk; `None` if the log begins after a snapshot.
-fn terms_of(image: &Image<'_>) -> Option<Terms> {
-    if image.base() != EntryId::default() {
-        return None;
-    }
-    let indexes = 1..=image.last_id().index.get();
-    let terms = indexes.map(|index| small(image.term_at(crate::LogIndex::new(index))?.get()));
-    terms.collect()
 }
 
 fn small(number: u64) -> Option<u8> {

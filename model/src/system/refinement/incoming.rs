@@ -129,9 +129,7 @@ impl Incoming {
                 let end = after.last_index();
                 let covers = after.base() == *last;
                 (covers && end == last.index)
-                    || ((covers || after.agrees(before, last.index))
-                        && before.term_at(last.index) == Some(last.term)
-                        && after.agrees(before, end))
+                    || ((covers || after.agrees(before, last.index)) && after.agrees(before, end))
             }
             _ => false,
         }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     Address, AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, Config, Entry, EntryId,
-    Envelope, Event, HardState, Message, NodeId, Payload, Raft, RequestVoteRequest, Role, Term,
-    message::RequestVoteResponse,
+    Envelope, Event, HardState, Log, Message, NodeId, Payload, Raft, RequestVoteRequest, Role,
+    Snapshot, Term, message::RequestVoteResponse,
 };
 use alloc::{format, string::String, vec};
 
@@ -424,6 +424,99 @@ fn wrong_disks_and_restarts_are_failures() {
     assert!(restart(&kept, &disk(1, &[1])).is_err());
     for other in [disk(2, &[1]), disk(1, &[]), disk(1, &[1, 1]), voted] {
         assert!(restart(&raft, &other).is_err(), "{other:?}");
+    }
+}
+
+fn id(index: u64, term: u64) -> EntryId {
+    EntryId {
+        term: Term::new(term),
+        index: LogIndex::new(index),
+    }
+}
+
+/// A log that begins after an entry, with entries of these terms.
+fn log_after(base: EntryId, terms: &[u64]) -> Log {
+    Log::after(base, terms.iter().map(|term| entry(*term)).collect())
+}
+
+/// The disk of `disk(1, &[1, 1])` after a snapshot of its first entry.
+fn compacted() -> Durable {
+    let mut store = crate::Store::default();
+    store.apply(&Payload::Noop, &Config::production([NodeId::new(1)].into()));
+    let mut compacted = disk(1, &[1]);
+    compacted.snapshot = Some(Snapshot {
+        last_included_index: LogIndex::new(1),
+        last_included_term: Term::new(1),
+        store,
+    });
+    compacted
+}
+
+#[test]
+fn restart_begins_its_log_after_its_snapshot() {
+    let restart = |raft: &Raft| check_restart(raft, &compacted(), &mut Vec::new());
+    assert!(restart(&Machine::new(1, compacted()).running.raft).is_ok());
+    assert!(restart(&Machine::new(1, disk(1, &[1, 1])).running.raft).is_err());
+}
+
+/// The log in memory never begins earlier than before, even if a snapshot that ends there arrives.
+#[test]
+fn snapshot_is_never_undone() {
+    let older = Incoming::Snapshot {
+        term: Term::new(1),
+        last: id(1, 1),
+    };
+    let mut taken = Machine::new(2, compacted()).step(Event::HeartbeatTimeout);
+    taken.incoming = older;
+    taken.before.raft.log = log_after(id(2, 1), &[]);
+    taken.fails("ServerSnapshotNotCommitted");
+}
+
+/// A received snapshot replaces the log up to its last entry. What follows stays if the log had that entry.
+#[test]
+fn received_snapshot_keeps_the_entries_after_it() {
+    let received = Incoming::Snapshot {
+        term: Term::new(2),
+        last: id(2, 1),
+    };
+    let start = EntryId::default();
+    for (is_kept, before, after) in [
+        (true, log_after(start, &[2, 2, 2]), log_after(id(2, 1), &[])),
+        (
+            true,
+            log_after(start, &[1, 1, 1]),
+            log_after(id(2, 1), &[1]),
+        ),
+        (
+            true,
+            log_after(start, &[1, 1, 1]),
+            log_after(id(1, 1), &[1, 1]),
+        ),
+        // Another entry was at the end of the snapshot.
+        (
+            false,
+            log_after(start, &[1, 2, 2]),
+            log_after(id(2, 1), &[2]),
+        ),
+        // The entries after the snapshot change.
+        (
+            false,
+            log_after(start, &[1, 1, 1]),
+            log_after(id(2, 1), &[2]),
+        ),
+        (
+            false,
+            log_after(start, &[1, 1, 1]),
+            log_after(id(2, 1), &[1, 1]),
+        ),
+        // The entries before its end change, and the log does not begin after it.
+        (false, log_after(start, &[1, 1]), log_after(id(1, 2), &[1])),
+    ] {
+        assert_eq!(
+            received.keeps(&before, &after),
+            is_kept,
+            "{before:?} {after:?}"
+        );
     }
 }
 

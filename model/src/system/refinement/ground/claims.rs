@@ -1,6 +1,6 @@
 //! The claims of servers and messages as facts.
 
-use super::{AbstractAction, Fact, Ground, Image, Terms, acknowledged, small, terms_of};
+use super::{AbstractAction, Fact, Ground, Image, Terms, acknowledged, small};
 use crate::{
     Address, EntryId, Envelope, LogIndex, Message, Role, Term,
     system::{
@@ -20,7 +20,8 @@ impl Ground<'_> {
             .map(|left| (Relation::Left, vec![id, left]))
             .collect();
         let image = Image::new(&server.disk, []);
-        let logs = self.prefixes(&terms_of(&image)?)?.into_iter();
+        facts.extend(self.committed_up_to(image.base())?);
+        let logs = self.prefixes(&self.terms_of(&image)?)?.into_iter();
         facts.extend(logs.map(|log| (Relation::Has, vec![id, log])));
         if let Some(candidate) = disk.voted_for {
             facts.push((Relation::Voted, vec![id, term, self.node(candidate)?]));
@@ -29,14 +30,11 @@ impl Ground<'_> {
             facts.extend(self.pending(server, running)?);
             facts.extend(self.role(server, running)?);
             let raft = &running.raft;
-            let log = raft
-                .log
-                .entries()
-                .get(..usize::try_from(raft.commit_index.get()).ok()?);
-            let log = log?.iter().map(|entry| small(entry.term.get()));
-            let log: Terms = log.collect::<Option<_>>()?;
+            facts.extend(self.committed_up_to(raft.log.base())?);
+            let log = self.memory(&raft.log)?;
+            let log = log.get(..usize::try_from(raft.commit_index.get()).ok()?)?;
             if !log.is_empty() {
-                let log = self.log(&log)?;
+                let log = self.log(log)?;
                 facts.push((Relation::Committed, vec![log]));
                 if disk.current_term >= raft.current_term {
                     facts.push((Relation::Learned, vec![id, log]));
@@ -46,13 +44,23 @@ impl Ground<'_> {
         Some(facts)
     }
 
+    /// The claim that the entries in a snapshot are committed.
+    fn committed_up_to(&self, base: EntryId) -> Option<Vec<Fact>> {
+        let log = self.log(&self.covered(base)?)?;
+        let is_empty = base.index == LogIndex::ZERO;
+        Some(Vec::from_iter(
+            (!is_empty).then(|| (Relation::Committed, vec![log])),
+        ))
+    }
+
     /// The claims of pending writes, and of acknowledgements that wait for them.
     fn pending(&self, server: &Server, running: &Running) -> Option<Vec<Fact>> {
         let mut facts = Vec::new();
         let mut previous = Image::new(&server.disk, []);
         for (number, write) in running.unsynced.iter().enumerate() {
             let image = Image::new(&server.disk, &running.unsynced[..=number]);
-            let (log, held) = (terms_of(&image)?, image.hard_state());
+            let (log, held) = (self.terms_of(&image)?, image.hard_state());
+            facts.extend(self.committed_up_to(image.base())?);
             if let Some(candidate) = held.voted_for
                 && candidate != server.id
                 && held != previous.hard_state()
@@ -80,7 +88,7 @@ impl Ground<'_> {
     fn role(&self, server: &Server, running: &Running) -> Option<Vec<Fact>> {
         let raft = &running.raft;
         let (id, term) = (self.node(raft.id)?, self.term(raft.current_term)?);
-        let log = self.named(raft.log.last_id())?;
+        let log = self.memory(&raft.log)?;
         let mut facts = Vec::new();
         match &raft.role {
             Role::Candidate(candidate) => {
