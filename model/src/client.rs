@@ -509,8 +509,7 @@ impl Client {
         let Some(in_flight) = &self.in_flight else {
             return Effects::default();
         };
-        // A forged message. Executed by the test
-        // `lib::client::tests::response_of_no_concern_changes_nothing`.
+        // A forged message, or a response to an earlier run.
         if from != self.config.proxy || response.client != self.id {
             return Effects::default();
         }
@@ -605,16 +604,12 @@ impl Client {
             }
             (Task::OpenSession { then, refusals }, Answer::SessionsInUse) => {
                 let (then, refusals) = (then.clone(), refusals + 1);
-                // Executed by the test
-                // `lib::client::tests::session_refused_is_tried_again_at_once_and_then_reported`.
                 if refusals >= self.config.max_refusals {
                     return Effects {
                         returned: Some(then),
                         ..self.finish(Outcome::NotDone(NotDone::SessionsInUse))
                     };
                 }
-                // Executed by the test
-                // `lib::client::tests::session_refused_is_tried_again_at_once_and_then_reported`.
                 self.begin(Task::OpenSession { then, refusals })
             }
             // Executed by the test
@@ -657,8 +652,6 @@ impl Client {
             // client never acknowledged is refused as acknowledged only if another client shares
             // the session. No copy applied from now on has an effect, and the session is of no
             // further use.
-            // Executed by the test
-            // `lib::client::tests::session_lost_leaves_the_write_unknown_and_opens_another`.
             (Task::Write { .. }, Answer::SessionExpired | Answer::AlreadyAcknowledged) => {
                 self.session = None;
                 #[cfg(feature = "mutants")]

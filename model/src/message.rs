@@ -323,6 +323,7 @@ impl RequestBody {
     }
 
     /// The kind of this request.
+    // For the statistics of drivers; executed by the test `lib::message::tests::request_has_one_kind`.
     pub fn kind(&self) -> RequestKind {
         match self {
             Self::OpenSession => RequestKind::OpenSession,
@@ -348,6 +349,8 @@ impl RequestBody {
         match self {
             Self::OpenSession | Self::CloseSession { .. } | Self::RenewSession { .. } => Ok(()),
             Self::Write { operation, .. } => operation.check_limits(),
+            // Executed by the test
+            // `clients::reads::request_outside_of_the_limits_is_refused_by_every_server`.
             Self::Read { query } | Self::StaleRead { query } => query.check_limits(),
         }
     }
@@ -369,6 +372,7 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Whether requests of this kind change nothing.
+    // Executed by the test `lib::message::tests::request_has_one_kind`.
     pub fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::Scan)
     }
@@ -420,6 +424,8 @@ pub enum ResponseBody {
 
 impl ResponseBody {
     /// Whether a proxy that sends this response gave up the request.
+    // For the statistics of drivers; executed by the test
+    // `lib::message::tests::refusal_of_a_server_is_not_given_up`.
     pub const fn is_given_up(&self) -> bool {
         matches!(self, Self::Unavailable | Self::Overloaded)
     }
@@ -432,4 +438,86 @@ pub struct FoundStale {
     pub found: Found,
     /// The last entry that this server had applied; 0 if none, as immediately after a start.
     pub applied_index: LogIndex,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Condition;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn request_has_one_kind() {
+        let key = Vec::new;
+        let session = SessionId::new(1);
+        let write = |operation| RequestBody::Write {
+            session,
+            sequence: 1,
+            acknowledged: 1,
+            operation,
+        };
+        let scan = Query::Scan {
+            prefix: key(),
+            after: None,
+            limit: 1,
+            bytes: 1,
+        };
+        let get = Query::Get { key: key() };
+        let put = Operation::Put {
+            key: key(),
+            value: "".into(),
+            condition: Condition::Always,
+        };
+        let delete = Operation::Delete {
+            key: key(),
+            condition: Condition::Always,
+        };
+        let increment = Operation::Increment { key: key(), by: 1 };
+        for (body, kind, is_read) in [
+            (RequestBody::OpenSession, RequestKind::OpenSession, false),
+            (
+                RequestBody::CloseSession { session },
+                RequestKind::CloseSession,
+                false,
+            ),
+            (
+                RequestBody::RenewSession { session },
+                RequestKind::RenewSession,
+                false,
+            ),
+            (
+                RequestBody::Read { query: get.clone() },
+                RequestKind::Get,
+                true,
+            ),
+            (
+                RequestBody::StaleRead { query: get },
+                RequestKind::Get,
+                true,
+            ),
+            (RequestBody::Read { query: scan }, RequestKind::Scan, true),
+            (write(put), RequestKind::Put, false),
+            (write(delete), RequestKind::Delete, false),
+            (write(increment), RequestKind::Increment, false),
+        ] {
+            assert_eq!(
+                (body.kind(), body.kind().is_read()),
+                (kind, is_read),
+                "{body:?}"
+            );
+            assert_eq!(body.is_command(), !is_read, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn refusal_of_a_server_is_not_given_up() {
+        for (body, is_given_up) in [
+            (ResponseBody::Unavailable, true),
+            (ResponseBody::Overloaded, true),
+            (ResponseBody::NotLeader { hint: None }, false),
+            (ResponseBody::Interrupted { hint: None }, false),
+        ] {
+            assert_eq!(body.is_given_up(), is_given_up, "{body:?}");
+        }
+    }
 }

@@ -223,8 +223,6 @@ impl Proxy {
     }
 
     /// The number of requests that wait for a response.
-    // Executed by the test
-    // `lib::proxy::tests::stale_read_goes_to_anyone_and_says_nothing_about_who_leads`.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -398,7 +396,8 @@ impl Proxy {
             // A refusal without a hint is no evidence against other servers: another cached leader stays.
             self.leader = None;
         }
-        // Executed by the test `lib::proxy::tests::state_stays_within_its_bounds_whatever_arrives`.
+        // Executed by the test
+        // `lib::proxy::tests::one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent`.
         if self.overloaded == Some(from) {
             self.overloaded = None;
         }

@@ -318,13 +318,9 @@ fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -
             condition,
         } => {
             let position = pairs.find(key);
-            // Executed by the test
-            // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
             if let Err(found) = check(pairs.at(position), *condition, config) {
                 return Answer::ConditionFailed { found };
             }
-            // Executed by the test
-            // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
             if exceeds(pairs, position, key, value, quota) {
                 return Answer::QuotaExceeded;
             }
@@ -332,7 +328,6 @@ fn operate(pairs: &mut Pairs, index: LogIndex, write: &Write, config: &Config) -
             pairs.insert(position, key, Versioned { value, version });
             Answer::Written { version }
         }
-        // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
         Operation::Delete { key, condition } => {
             let position = pairs.find(key);
             if let Err(found) = check(pairs.at(position), *condition, config)
@@ -400,10 +395,8 @@ fn check(
     config: &Config,
 ) -> Result<(), Option<LogIndex>> {
     let found = held.map(|held| held.version);
-    // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
     let holds = match condition {
         Condition::Always => true,
-        // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
         Condition::Absent => found.is_none(),
         // Executed by the test
         // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
@@ -411,10 +404,7 @@ fn check(
         Condition::Version(version) if planted!(config, LaterVersionAccepted) => {
             found >= Some(version)
         }
-        // Executed by the test `clients::writes::condition_or_sum_that_fails_changes_nothing`.
         Condition::Version(version) => found == Some(version),
     };
-    // Executed by the test
-    // `clients::writes::state_at_its_quota_refuses_growing_writes_and_nothing_else`.
     if holds { Ok(()) } else { Err(found) }
 }

@@ -284,6 +284,8 @@ fn one_command_at_a_time_probes_an_overloaded_leader_and_others_are_never_sent()
     timeout(&mut replaced, 1, N3);
     answers(&mut replaced, N1, 1, not_leader(Some(N2)));
     assert_eq!(send_request(&mut replaced, 2, N3), sent(2, N2));
+    answers(&mut replaced, N2, 1, not_leader(Some(N1)));
+    assert_eq!(send_request(&mut replaced, 5, N3), sent(5, N1));
     let mut silent = proxy.clone();
     timeout(&mut silent, 1, N3);
     timeout(&mut silent, 1, N3);

@@ -77,7 +77,7 @@ impl Raft {
             Role::PreCandidate { .. } | Role::Candidate(_) => None,
         };
         for (waiter, request) in requests {
-            // A read, executed by the test `clients::reads::request_to_a_follower_is_turned_away`.
+            // A read.
             let body = match request {
                 LeaderRequest::Read(query) if planted!(self.config, FollowerAnswersReads) => {
                     ResponseBody::Found(self.store.query(&query, &self.config))

@@ -114,8 +114,6 @@ impl Operation {
     /// The key that is written.
     pub fn key(&self) -> &[u8] {
         match self {
-            // Executed by the test
-            // `lib::store::limits::tests::limits_include_their_bounds_and_nothing_beyond`.
             Self::Put { key, .. } | Self::Delete { key, .. } | Self::Increment { key, .. } => key,
         }
     }

@@ -260,7 +260,6 @@ impl Sessions {
             return Answer::TooManyUnacknowledged;
         }
         let answer = apply();
-        // Executed by the test `clients::writes::session_remembers_how_a_condition_turned_out`.
         let is_remembered = !matches!(answer, Answer::ConditionFailed { .. })
             || !planted!(config, FailedConditionNotRemembered);
         if is_remembered {

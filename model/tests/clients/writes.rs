@@ -73,11 +73,19 @@ fn session_remembers_how_a_condition_turned_out() {
         value: "1".into(),
         condition: Condition::Absent,
     };
-    let answers = [1, 1, 2, 2].map(|sequence| {
-        let id = cluster.write(1, (session, sequence, 1), create.clone());
+    let mut answer = |sequence, operation: &Operation| {
+        let id = cluster.write(1, (session, sequence, 1), operation.clone());
         cluster.settle();
         cluster.answer(id).cloned()
-    });
+    };
+    let answers = [1, 1, 2].map(|sequence| answer(sequence, &create));
+    // The condition holds again, so an evaluation would succeed.
+    let delete = Operation::Delete {
+        key: b"a".to_vec(),
+        condition: Condition::Always,
+    };
+    answer(3, &delete);
+    let late = answer(2, &create);
     assert!(matches!(
         answers[0],
         Some(ResponseBody::Applied(Answer::Written { .. }))
@@ -87,7 +95,8 @@ fn session_remembers_how_a_condition_turned_out() {
         answers[2],
         Some(ResponseBody::Applied(Answer::ConditionFailed { .. }))
     ));
-    assert_eq!(answers[2], answers[3]);
+    assert_eq!(answers[2], late);
+    assert_eq!(value(&mut cluster, 1, "a"), None);
 }
 
 /// The sequence numbers of one session may be reordered; each is applied once.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
@@ -47,6 +47,40 @@ pub(super) const RUNS: &[Run] = &[
     Run {
         scope: "quorum",
         bounds: "",
+    },
+    // A restarted client reads.
+    Run {
+        scope: "restarts-reads",
+        bounds: "",
+    },
+    Run {
+        scope: "store",
+        bounds: "",
+    },
+    Run {
+        scope: "conditions",
+        bounds: "",
+    },
+    Run {
+        scope: "batches",
+        bounds: "",
+    },
+    Run {
+        scope: "sessions-2",
+        bounds: "",
+    },
+    Run {
+        scope: "restarts",
+        bounds: "",
+    },
+    // A server whose quota differs from that of the leader.
+    Run {
+        scope: "mixed-settings",
+        bounds: "--terms 1",
+    },
+    Run {
+        scope: "client-reads",
+        bounds: "--terms 1",
     },
     // A refused snapshot of an older term.
     Run {
@@ -100,6 +134,8 @@ pub(super) struct Searched {
     /// The name of the scope, and the bounds that are not its own.
     pub(super) scope: String,
     pub(super) verdict: Found,
+    /// Whether the search succeeded: it also reached each required witness.
+    pub(super) is_passed: bool,
 }
 
 /// A verdict in the output of `check --json`.
@@ -112,8 +148,9 @@ pub(super) struct Found {
 }
 
 impl Searched {
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.verdict.verdict == "exhausted"
+    /// Whether the executed lines are those of an exhausted scope that passes.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.verdict.verdict == "exhausted" && self.is_passed
     }
 }
 
@@ -146,20 +183,26 @@ pub(super) fn search(
             ])
             .args(["--scope", run.scope])
             .args(run.bounds.split_whitespace())
-            .stderr(Stdio::null())
             .envs([counters_file(&folders[nth])]);
         let Some(output) = output_of(&mut command, interrupt)? else {
             return Ok(None);
         };
         let text = String::from_utf8(output.stdout)?;
         let verdict = text.lines().next().unwrap_or_default();
-        let verdict: Found = serde_json::from_str(verdict)
-            .with_context(|| format!("no verdict about the scope {}", run.scope))?;
         let scope = run.name();
-        if verdict.verdict == "exhausted" && !output.status.success() {
-            bail!("the search of the scope {scope} failed: {}", output.status);
-        }
-        Ok(Some(Searched { scope, verdict }))
+        let Ok(verdict) = serde_json::from_str::<Found>(verdict) else {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            bail!(
+                "no verdict about the scope {scope}: {}: {}",
+                output.status,
+                stderr.trim_end()
+            );
+        };
+        Ok(Some(Searched {
+            scope,
+            verdict,
+            is_passed: output.status.success(),
+        }))
     };
     let Some(searched) = in_parallel(RUNS.len(), threads, search)? else {
         return Ok(None);
@@ -263,18 +306,16 @@ fn output_of(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<Opt
         return Ok(None);
     }
     let name = PathBuf::from(command.get_program());
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.spawn();
     let mut child = child.with_context(|| format!("cannot start {}", name.display()))?;
-    let pipe = child.stdout.take();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut stdout = Vec::new();
-            if let Some(mut pipe) = pipe {
-                pipe.read_to_end(&mut stdout)?;
-            }
-            Ok::<_, io::Error>(stdout)
-        });
+        let stdout = scope.spawn(|| read_all(stdout));
+        let stderr = scope.spawn(|| read_all(stderr));
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break status;
@@ -284,11 +325,20 @@ fn output_of(command: &mut Command, interrupt: &Interrupt) -> anyhow::Result<Opt
             }
             thread::sleep(POLL);
         };
-        let stdout = reader.join().expect("the reader does not panic")?;
+        let stdout = stdout.join().expect("the reader does not panic")?;
+        let stderr = stderr.join().expect("the reader does not panic")?;
         Ok((!interrupt.is_asked()).then_some(Output {
             status,
             stdout,
-            stderr: Vec::new(),
+            stderr,
         }))
     })
+}
+
+fn read_all(pipe: Option<impl io::Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        pipe.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
