@@ -115,6 +115,9 @@ crate::diagnostics! {
         /// Servers with different settings crash.
         MixedSettingsWithCrashes
             = "servers with different settings cannot crash in a scope: give --crashes 0";
+        /// A bound of clients and proxies in a scope that contains none.
+        BoundNeedsClients { bound: &'static str }
+            = "{bound} has no effect without client processes: choose a scope that contains them, such as restarts";
     }
 }
 
@@ -192,6 +195,18 @@ impl Scope {
         // the id, so symmetry reduction would unite states with different successors.
         if self.mixed_settings && !self.budget.crashes.is_never() {
             return Err(BadBound::MixedSettingsWithCrashes);
+        }
+        if self.plans.is_empty() {
+            let budget = &self.budget;
+            for (bound, has_effect) in [
+                ("client-crashes", !budget.client_crashes.is_never()),
+                ("proxy-crashes", !budget.proxy_crashes.is_never()),
+                ("attempts", self.attempts > 1),
+            ] {
+                if has_effect {
+                    return Err(BadBound::BoundNeedsClients { bound });
+                }
+            }
         }
         Ok(())
     }

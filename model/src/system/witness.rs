@@ -42,6 +42,10 @@ witnesses! {
     QuorumLost = "leader lost its quorum";
     /// A leader sent entries before earlier entries were acknowledged.
     Pipelined = "entries pipelined";
+    /// A leader appended several writes of one event.
+    WritesTogether = "writes appended together";
+    /// A follower appended several entries of one request.
+    EntriesTogether = "several entries in one request";
     /// A leader became follower because of a newer term.
     LeaderDeposed = "leader deposed";
     /// An entry was committed.

@@ -265,6 +265,7 @@ impl Scope {
                     EntryCommitted,
                     NextIndexMovedBack,
                     Pipelined,
+                    WritesTogether,
                     WriteAcknowledged,
                 ],
                 ..Self::new("pipelining", "pipelined entries, which arrive in any order")

@@ -461,6 +461,19 @@ impl TransitionSystem {
         if !after.log.continues(&before.log) {
             step.witnesses.add(Witness::ConflictRemoved);
         }
+        // A snapshot moves the base of the log; it adds no entries in memory.
+        let appended = after
+            .log
+            .last_index()
+            .get()
+            .saturating_sub(before.log.last_index().get());
+        if appended > 1 && after.log.base() == before.log.base() {
+            step.witnesses.add(if leads {
+                Witness::WritesTogether
+            } else {
+                Witness::EntriesTogether
+            });
+        }
         if after.commit_index > before.commit_index {
             // This server does not have the single entries that a snapshot covers.
             let first = before.commit_index.max(after.log.base().index).next();

@@ -106,6 +106,8 @@ fn batches() -> Scope {
             Witness::WriteAcknowledged,
             Witness::ReadServed,
             Witness::ReadSawWrite,
+            Witness::WritesTogether,
+            Witness::EntriesTogether,
         ],
         ..Scope::new(
             "batches",

@@ -130,6 +130,8 @@ export default {
     'no se pueden registrar operaciones donde los servidores tienen ajustes distintos: se juzgan con una sola cuota del estado',
   'diagnostic.MixedSettingsWithCrashes':
     'los servidores con ajustes distintos no pueden caerse en un ámbito: da --crashes 0',
+  'diagnostic.BoundNeedsClients':
+    'el límite «{bound}» no tiene efecto sin procesos cliente: elige un ámbito que los contenga, como restarts',
   'diagnostic.SyncsNotMergeable':
     'no se pueden unir las escrituras en disco con instantáneas, con lecturas junto a una ventana o a varias peticiones a la vez, ni con caídas junto a clientes, una ventana o PreVote: un servidor podría entonces revelar una escritura antes de que esté en disco',
   'diagnostic.UnknownScope': 'no hay ningún ámbito «{name}»: están en /api/catalog',
