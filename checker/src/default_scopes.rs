@@ -25,6 +25,7 @@ const DEFAULT_SCOPES: &[&str] = &[
     "restarts",
     "restarts-reads",
     "fail-over-retries",
+    "fail-over-crashes",
     "client-reads",
     "sessions-2",
     "store",

@@ -11,7 +11,7 @@ use model::{
     mutant::Mutant,
     system::{
         Limit, Scope,
-        scope::{BOUNDS, Bound, BoundValue},
+        scope::{BOUNDS, BadBound, Bound, BoundValue},
     },
 };
 use std::collections::BTreeMap;
@@ -202,6 +202,10 @@ impl Bounds {
             if let Some(value) = self.0.get(bound.name) {
                 bound.replace(&mut scope, *value).with_context(context)?;
             }
+        }
+        if scope.plans.is_empty() && scope.attempts > original.attempts {
+            let bound = "attempts";
+            return Err(BadBound::BoundNeedsClients { bound }).with_context(context);
         }
         scope.reduction.merge_syncs &= scope.may_merge_syncs();
         scope.validate().with_context(context)?;

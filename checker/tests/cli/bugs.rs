@@ -100,6 +100,20 @@ fn trace_that_is_lost_is_no_success() {
 }
 
 #[test]
+fn check_bounds_of_clients_need_clients() {
+    for bound in ["--client-crashes", "--proxy-crashes", "--attempts"] {
+        assert_usage_error(
+            &["check", "--scope", "elections", bound, "2"],
+            &[
+                &bound[2..],
+                "no effect without client processes",
+                "restarts",
+            ],
+        );
+    }
+}
+
+#[test]
 fn check_bad_trace_and_mutant_are_usage_errors() {
     assert_usage_error(&["check", "--trace", "run.jsonl"], &["exactly one --scope"]);
     assert_usage_error(

@@ -201,7 +201,6 @@ impl Scope {
             for (bound, has_effect) in [
                 ("client-crashes", !budget.client_crashes.is_never()),
                 ("proxy-crashes", !budget.proxy_crashes.is_never()),
-                ("attempts", self.attempts > 1),
             ] {
                 if has_effect {
                     return Err(BadBound::BoundNeedsClients { bound });

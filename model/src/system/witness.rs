@@ -37,7 +37,7 @@ witnesses! {
     /// A pre-vote request had a next term that is not newer than the receiver's term.
     PreVoteBehind = "pre-vote of an old term";
     /// A server with a live leader refused or ignored a (pre-)candidate (leader stickiness).
-    StuckToLeader = "stuck to its leader";
+    VoteRefusedForLeader = "vote refused for a live leader";
     /// A leader stepped down because no majority responded.
     QuorumLost = "leader lost its quorum";
     /// A leader sent entries before earlier entries were acknowledged.

@@ -242,7 +242,7 @@ impl Scope {
                     EntryCommitted,
                     PreVoteWon,
                     PreVoteBehind,
-                    StuckToLeader,
+                    VoteRefusedForLeader,
                     QuorumLost,
                     LeaderDeposed,
                 ],
@@ -632,6 +632,33 @@ impl Scope {
                 ..clients(
                     "fail-over-retries",
                     "the leader changes, the proxy restarts, and a retry becomes a second entry: exactly-once",
+                )
+            },
+            Self {
+                servers: 2,
+                terms: 2,
+                budget: Budget {
+                    entries: 2,
+                    crashes: Limit::Any,
+                    ..Budget::default()
+                },
+                plans: vec![vec![increment()]],
+                reduction: unmerged,
+                expected: vec![
+                    WriteAcknowledged,
+                    ReElection,
+                    LeaderDeposed,
+                    ClientInterrupted,
+                    OutcomeUnknown,
+                    DuplicateAnswered,
+                    DuplicateAnsweredLater,
+                    LeaderCrashed,
+                    VoteSurvivedCrash,
+                    UnsyncedWriteLost,
+                ],
+                ..clients(
+                    "fail-over-crashes",
+                    "servers crash any number of times during a client's write: exactly-once",
                 )
             },
             Self {

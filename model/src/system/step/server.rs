@@ -511,10 +511,10 @@ fn observe_incoming(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
             witnesses.add(Witness::PreVoteBehind);
         }
         Message::PreVoteRequest(_) if sticks => {
-            witnesses.add(Witness::StuckToLeader);
+            witnesses.add(Witness::VoteRefusedForLeader);
         }
         Message::RequestVoteRequest(request) if request.term > raft.current_term && sticks => {
-            witnesses.add(Witness::StuckToLeader);
+            witnesses.add(Witness::VoteRefusedForLeader);
         }
         Message::RequestVoteRequest(request) => {
             let behind = (request.last_log_term, request.last_log_index)
