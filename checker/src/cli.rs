@@ -53,7 +53,7 @@ enum Command {
     Mutants(mutants::Args),
     /// List the scopes
     Scopes(scopes::Args),
-    /// Walk at random through a scope that is too large to exhaust
+    /// Walk at random through any scope, also one that is too large to exhaust
     Simulate(simulate::Args),
     // The help of these commands is that of their arguments, with the exit codes.
     Coverage(coverage::Args),

@@ -1,4 +1,4 @@
-//! Random walks through a scope, for scopes that are too large to exhaust.
+//! Random walks through a scope, also through one that is too large to exhaust.
 //!
 //! A walk is a real run (see [`crate::trace`]): its network drops no message, and sends none without a
 //! step. It finds violations by chance and proves nothing. It is useful for scopes that no search can

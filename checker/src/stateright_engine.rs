@@ -1,9 +1,9 @@
-//! stateright's checkers on whole systems: an independent check of the fast search.
+//! stateright's checkers on whole systems: an independent check of the built-in engine.
 //!
 //! stateright's own limits are not used: a run that one of them stopped reports completion. Instead, a
 //! wrapper of the model can close the supply of actions, for a limit or an interrupt. A run counts as
 //! exhausted only if the wrapper was never closed, no property is violated, and every state found was
-//! expanded. stateright keeps visited states as 64-bit hashes: unlike the verdict of the fast search,
+//! expanded. stateright keeps visited states as 64-bit hashes: unlike the verdict of the built-in engine,
 //! its verdict holds only up to hash collisions.
 
 use crate::{

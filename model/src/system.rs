@@ -2,7 +2,7 @@
 //!
 //! This is the readable model. A [`System`] is a plain value. [`TransitionSystem::actions`] lists the actions that
 //! are enabled in it, and [`TransitionSystem::next`] returns the successor for an action. [`RaftModel`] exposes
-//! both to stateright. The fast search of the checker composes the same functions
+//! both to stateright. The built-in engine of the checker composes the same functions
 //! ([`TransitionSystem::local_events`], [`TransitionSystem::local_step`], [`History::observe`], [`properties::pair::check_pair`],
 //! [`TransitionSystem::relevance`]) over small ids instead.
 //!

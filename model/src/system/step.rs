@@ -2,7 +2,7 @@
 //!
 //! A step of the whole system is a step of one process plus the messages that it sends. So all protocol
 //! code runs here, as a function of one process and one [`Local`] event. Both engines use this function:
-//! the readable model on whole states, the fast search through tables.
+//! the readable model on whole states, the built-in engine through tables.
 
 use super::{
     flaw::flawed,
