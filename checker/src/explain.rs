@@ -12,7 +12,7 @@ pub use words::describe_action;
 pub(crate) use words::{crashes, message, received, restarts, takes_snapshot, timer_fires};
 
 use crate::{
-    plural::{bounded, counted},
+    plural::{bounded, counted, list},
     trace::Trace,
 };
 use model::system::{Process, Scope, System, scope::BoundValue};
@@ -148,14 +148,5 @@ impl Explanation {
             fresh = false;
         }
         self.line(&line);
-    }
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn list(parts: &[String]) -> String {
-    match parts {
-        [] => String::new(),
-        [one] => one.clone(),
-        [some @ .., last] => format!("{} and {last}", some.join(", ")),
     }
 }

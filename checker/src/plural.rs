@@ -1,4 +1,4 @@
-//! Counted nouns, singular or plural.
+//! Counted nouns, singular or plural, and lists.
 
 use model::system::scope::BoundValue;
 use std::borrow::Cow;
@@ -26,4 +26,13 @@ pub(crate) fn noun(count: u64, what: &str) -> Cow<'_, str> {
     }
     let ending = if what.ends_with('h') { "es" } else { "s" };
     format!("{what}{ending}").into()
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn list(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [one] => one.clone(),
+        [some @ .., last] => format!("{} and {last}", some.join(", ")),
+    }
 }

@@ -136,7 +136,7 @@ pub fn check_progress(
     interrupt: &AtomicBool,
 ) -> ProgressReport {
     let mut search = Search {
-        extension: TransitionSystem::new(extension(scope, granted_terms)),
+        extension: step_guard::transitions(extension(scope, granted_terms)),
         good: [FxHashSet::default(), FxHashSet::default()],
         visited: 0,
         interrupt,
@@ -270,8 +270,6 @@ impl Search<'_> {
             if is_strict && action.local == Local::ElectionTimeout {
                 continue;
             }
-            let process = &frame.system.processes[action.process];
-            let _running = step_guard::enter(process, &action.local);
             let Some((next, _)) = self.extension.next(&frame.system, &action) else {
                 continue;
             };
@@ -495,7 +493,7 @@ fn is_news(follower: &Raft, request: &AppendEntriesRequest) -> bool {
 /// scopes, and used only after a stuck state was found.
 fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System> {
     let target = target.canonical();
-    let transitions = TransitionSystem::new(scope.clone());
+    let transitions = step_guard::transitions(scope.clone());
     let mut states = vec![(transitions.start().canonical(), 0)];
     let mut places: FxHashMap<System, usize> = FxHashMap::default();
     places.insert(states[0].0.clone(), 0);

@@ -13,10 +13,7 @@
 //! * the seed of a walk depends only on (seed, number of the walk), so [`walk`] can replay each of them
 //!   alone.
 
-use crate::{
-    step_guard,
-    trace::{self, Trace},
-};
+use crate::trace::{self, Trace};
 use model::{
     Envelope,
     system::{Action, Local, Scope, System, TransitionSystem, Witnesses},
@@ -255,7 +252,6 @@ impl Walk {
     /// Executes an action. Returns whether it was possible and had an effect.
     fn take(&mut self, action: Action) -> bool {
         let process = &self.system.processes[action.process];
-        let _running = step_guard::enter(process, &action.local);
         let Some(step) = self.real.local_step(process, &action.local) else {
             return false;
         };

@@ -9,7 +9,7 @@
 use crate::{
     engine::{Limits, SearchOutcome, SearchProgress, StopCause},
     expected_counts::Counts,
-    machine,
+    machine, step_guard,
 };
 use model::system::{Action, RaftModel, Scope, System, Witnesses};
 use stateright::{Checker, HasDiscoveries, Model, Property};
@@ -65,7 +65,7 @@ pub fn check(
     progress: &SearchProgress,
 ) -> StaterightReport {
     let model = Tapped {
-        model: RaftModel::new(scope.clone(), limits.symmetry),
+        model: RaftModel::new(step_guard::transitions(scope.clone()), limits.symmetry),
         expanded: AtomicU64::new(0),
         most: AtomicU64::new(limits.max_states.unwrap_or(u64::MAX)),
     };

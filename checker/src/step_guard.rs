@@ -1,15 +1,21 @@
 //! Ends the program if a step of the protocol does not end.
 //!
-//! A step takes microseconds. A step in an endless loop would hang the search, and one that also allocates
+//! A step takes microseconds. A step in an endless loop would hang the program, and one that also allocates
 //! would exhaust the memory of the machine, because the limits of a search are not read within a step. A
 //! thread cannot be stopped from outside. So the program reports the process and the event, which are the
 //! violation, and exits.
 //!
+//! [`transitions`] is the only way of the checker to make a transition system, and [`recover`] and [`step`]
+//! are the only ways to call the core itself: `checker/clippy.toml` forbids the others.
+//!
 //! The limit is processor time of the thread, so a busy or suspended machine does not look like an endless
 //! step. Only Linux reports the processor time of another thread; elsewhere the guard does nothing.
 
-use crate::{explain::words, machine};
-use model::system::{Local, Process, obligation::described};
+use crate::{explain::words, lines::FileLine, machine};
+use model::{
+    Config, Durable, Effects, Event, NodeId, Raft,
+    system::{Local, Process, Scope, StepHooks, TransitionSystem, caught, obligation::described},
+};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
@@ -26,20 +32,24 @@ const LIMIT: Duration = Duration::from_secs(2);
 const EXIT_CODE: u8 = 1;
 /// The interval between two looks at the running steps.
 const POLL: Duration = Duration::from_millis(50);
+/// The share of the available memory, in percent, that is the limit if the settings have none.
+const MEMORY_PERCENT: u64 = 80;
 
 /// The form of the report, and a limit of memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
     /// Whether the report is a JSON object.
     pub json: bool,
-    /// If the program holds more bytes than this, a step may only take the time between two looks.
+    /// If the program holds more bytes than this, a step may only take the time between two looks. The
+    /// default is a share of the memory that is available at the first step.
     pub max_memory: Option<u64>,
 }
 
 /// All threads that take steps.
-#[derive(Default)]
 struct Guard {
     settings: Mutex<Settings>,
+    /// The limit of memory if the settings have none.
+    max_memory: Option<u64>,
     slots: Mutex<Vec<Arc<Slot>>>,
 }
 
@@ -51,31 +61,84 @@ struct Slot {
 }
 
 struct Current {
-    process: Process,
-    local: Local,
+    step: Step,
     /// The processor time of the thread at the first look.
     since: Option<Duration>,
 }
 
-/// While this value lives, the thread takes a step.
-pub(crate) struct Running;
+#[expect(clippy::large_enum_variant, reason = "most steps are modeled")]
+enum Step {
+    /// A step of a process of a model.
+    Modeled { process: Process, local: Local },
+    /// A step of a server, and the line of the trace that records it. Without an event, the server starts.
+    Recorded {
+        server: NodeId,
+        event: Option<Event>,
+        place: Option<FileLine>,
+    },
+}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        with_slot(|slot| *slot.current.lock() = None);
-    }
+/// The transition system of a scope. The guard watches each of its steps.
+pub fn transitions(scope: Scope) -> TransitionSystem {
+    let enter = |process: &Process, local: &Local| {
+        enter(Step::Modeled {
+            process: process.clone(),
+            local: local.clone(),
+        });
+    };
+    #[expect(clippy::disallowed_methods, reason = "the steps are watched")]
+    TransitionSystem::with_hooks(scope, StepHooks { enter, leave })
+}
+
+/// Starts a server, which the guard watches. `place` is the line that records the start.
+///
+/// # Errors
+/// The text of the panic, if the start panics.
+pub(crate) fn recover(
+    server: NodeId,
+    config: Config,
+    durable: Durable,
+    place: Option<&FileLine>,
+) -> Result<Raft, String> {
+    enter(Step::Recorded {
+        server,
+        event: None,
+        place: place.cloned(),
+    });
+    #[expect(clippy::disallowed_methods, reason = "the start is watched")]
+    let raft = caught(|| Raft::recover(server, config, durable));
+    leave();
+    raft
+}
+
+/// Executes a step of a server, which the guard watches. `place` is the line that records the step.
+///
+/// # Errors
+/// The text of the panic, if the step panics.
+pub(crate) fn step(
+    raft: &mut Raft,
+    event: Event,
+    place: Option<&FileLine>,
+) -> Result<Effects, String> {
+    enter(Step::Recorded {
+        server: raft.id(),
+        event: Some(event.clone()),
+        place: place.cloned(),
+    });
+    #[expect(clippy::disallowed_methods, reason = "the step is watched")]
+    let effects = caught(|| raft.step(event));
+    leave();
+    effects
 }
 
 /// Must be called before a thread takes a step that may not end.
-pub(crate) fn enter(process: &Process, local: &Local) -> Running {
-    with_slot(|slot| {
-        *slot.current.lock() = Some(Current {
-            process: process.clone(),
-            local: local.clone(),
-            since: None,
-        });
-    });
-    Running
+fn enter(step: Step) {
+    with_slot(|slot| *slot.current.lock() = Some(Current { step, since: None }));
+}
+
+/// Must be called after the step.
+fn leave() {
+    with_slot(|slot| *slot.current.lock() = None);
 }
 
 /// Changes the settings.
@@ -94,7 +157,11 @@ fn with_slot(act: impl FnOnce(&Slot)) {
 fn guard() -> &'static Guard {
     static GUARD: OnceLock<Guard> = OnceLock::new();
     static WATCH: OnceLock<()> = OnceLock::new();
-    let guard = GUARD.get_or_init(Guard::default);
+    let guard = GUARD.get_or_init(|| Guard {
+        settings: Mutex::default(),
+        max_memory: default_limit(),
+        slots: Mutex::default(),
+    });
     WATCH.get_or_init(|| {
         thread::spawn(|| {
             loop {
@@ -104,6 +171,11 @@ fn guard() -> &'static Guard {
         });
     });
     guard
+}
+
+fn default_limit() -> Option<u64> {
+    let (held, available) = (machine::resident_bytes()?, machine::available_bytes()?);
+    Some(held + available / 100 * MEMORY_PERCENT)
 }
 
 impl Guard {
@@ -123,20 +195,20 @@ impl Guard {
     fn look(&self) {
         let settings = *self.settings.lock();
         let is_large = || {
-            let limit = settings.max_memory;
+            let limit = settings.max_memory.or(self.max_memory);
             limit.is_some_and(|limit| machine::resident_bytes() > Some(limit))
         };
         for slot in &*self.slots.lock() {
             let mut current = slot.current.lock();
-            let (Some(step), Some(now)) = (&mut *current, machine::thread_cpu_time(slot.thread))
+            let (Some(current), Some(now)) = (&mut *current, machine::thread_cpu_time(slot.thread))
             else {
                 continue;
             };
-            let since = *step.since.get_or_insert(now);
+            let since = *current.since.get_or_insert(now);
             let took = now.saturating_sub(since);
             if took > LIMIT || (took > POLL && is_large()) {
                 // The lock is held: the step cannot be replaced by the next one of this thread.
-                report(step, took, settings);
+                report(&current.step, took, settings);
             }
         }
     }
@@ -149,16 +221,34 @@ struct EndlessStep {
     kind: &'static str,
     process: String,
     event: String,
+    /// The line of the trace of a server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<String>,
     seconds: f64,
     exit_code: u8,
 }
 
 /// Reports the step and ends the program.
-fn report(step: &Current, took: Duration, settings: Settings) -> ! {
+fn report(step: &Step, took: Duration, settings: Settings) -> ! {
+    let (process, event, line) = match step {
+        Step::Modeled { process, local } => (described(process), words::event(local), None),
+        Step::Recorded {
+            server,
+            event,
+            place,
+        } => (
+            format!("server {server}"),
+            event
+                .as_ref()
+                .map_or_else(|| words::event(&Local::Restart), words::recorded_event),
+            place.as_ref().map(ToString::to_string),
+        ),
+    };
     let report = EndlessStep {
         kind: "endless_step",
-        process: described(&step.process),
-        event: words::event(&step.local),
+        process,
+        event,
+        line,
         seconds: took.as_secs_f64(),
         exit_code: EXIT_CODE,
     };
@@ -171,10 +261,13 @@ fn report(step: &Current, took: Duration, settings: Settings) -> ! {
     } else {
         writeln!(
             out,
-            "violated: a step does not end.\n  process: {}\n  event: {}\n  It had used {:.1} s of processor time, and the memory of the program was {}. \
-             The search ends here, because a step cannot be stopped. It makes no claim about other states.",
+            "violated: a step does not end.\n  process: {}\n  event: {}{}\n  It had used {:.1} s of processor time, and the memory of the program was {}. \
+             The program ends here, because a step cannot be stopped. It makes no claim about other steps.",
             report.process,
             report.event,
+            report
+                .line
+                .map_or_else(String::new, |line| format!("\n  line: {line}")),
             report.seconds,
             machine::resident_bytes()
                 .map_or_else(|| "unknown".into(), |bytes| format!("{} MiB", bytes >> 20)),
@@ -182,4 +275,54 @@ fn report(step: &Current, took: Duration, settings: Settings) -> ! {
     };
     let _ = out.flush();
     process::exit(EXIT_CODE.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{env, process::Command};
+
+    /// Set in the child process of the test.
+    const CHILD: &str = "STATERAFT_ENDLESS_RECORDED_STEP";
+
+    #[test]
+    fn endless_recorded_step_is_reported_with_its_line() {
+        if env::var_os(CHILD).is_some() {
+            configure(Settings {
+                json: true,
+                // Any program holds more.
+                max_memory: Some(1),
+            });
+            enter(Step::Recorded {
+                server: NodeId::new(2),
+                event: Some(Event::HeartbeatTimeout),
+                place: Some(FileLine {
+                    file: "node-2.jsonl".into(),
+                    line: 17,
+                }),
+            });
+            loop {
+                std::hint::spin_loop();
+            }
+        }
+        let mut child = Command::new(env::current_exe().expect("a test has a program"));
+        let name = "step_guard::tests::endless_recorded_step_is_reported_with_its_line";
+        child.args(["--exact", name, "--nocapture"]).env(CHILD, "");
+        let output = child.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find(|line| line.starts_with('{'));
+        let line = line.unwrap_or_else(|| panic!("no JSON: {text}"));
+        let report: serde_json::Value = serde_json::from_str(line).expect("it is JSON");
+        assert_eq!(report["process"], "server 2");
+        assert_eq!(report["event"], "its heartbeat timeout");
+        assert_eq!(report["line"], "node-2.jsonl:17");
+    }
+
+    #[test]
+    fn memory_has_a_limit_without_settings() {
+        let limit = default_limit().expect("Linux reports the memory");
+        let total = machine::total_bytes().expect("Linux reports the memory");
+        assert!(limit < total, "{limit} of {total}");
+    }
 }

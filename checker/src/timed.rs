@@ -639,7 +639,7 @@ enum Alarm {
 
 impl<'a> TimedRun<'a> {
     fn new(scope: &'a Scope, seed: u64) -> Self {
-        let transitions = TransitionSystem::new(scope.clone());
+        let transitions = step_guard::transitions(scope.clone());
         let mut stage = Self {
             scope,
             system: transitions.start(),
@@ -908,7 +908,6 @@ impl<'a> TimedRun<'a> {
     fn act_at(&mut self, process: usize, local: Local) {
         let mut next = Some(local);
         while let Some(local) = next.take() {
-            let _running = step_guard::enter(&self.system.processes[process], &local);
             let Some(step) = self
                 .transitions
                 .local_step(&self.system.processes[process], &local)

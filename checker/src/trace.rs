@@ -21,6 +21,7 @@ pub use jsonl::{BadTrace, BadTraceLine, SCHEMA, read_jsonl};
 pub(crate) use jsonl::{Read, TraceKind, read_each, write_run};
 pub use snapshot::ProcessSnapshot;
 
+use crate::step_guard;
 use anyhow::{Context, Result, ensure};
 use model::{
     Envelope,
@@ -212,7 +213,7 @@ pub(crate) fn real_network(scope: &Scope) -> Scope {
 
 /// The transition system over the unreduced network.
 pub(crate) fn real_system(scope: &Scope) -> TransitionSystem {
-    TransitionSystem::new(real_network(scope))
+    step_guard::transitions(real_network(scope))
 }
 
 /// Checks whether an action can be tried: its process exists, the message was sent to it, the timer is
@@ -260,7 +261,7 @@ pub(crate) fn enabled(
 /// If the path is not a path of the scope, or the reduced model allowed a step that the real network
 /// does not: a bug in a reduction.
 pub fn concrete(scope: &Scope, path: &[System], violation: &Violation) -> Result<Trace> {
-    let reduced = TransitionSystem::new(scope.clone());
+    let reduced = step_guard::transitions(scope.clone());
     let (mut decisions, system) = decisions(&reduced, path)?;
     decisions.push(violating(&reduced, &system, violation)?);
     let trace = real_run(scope, &decisions)?;
@@ -281,7 +282,7 @@ pub fn concrete(scope: &Scope, path: &[System], violation: &Violation) -> Result
 /// If the path is not a path of the scope, or the reduced model allowed a step that the real network
 /// does not: a bug in a reduction.
 pub fn concrete_path(scope: &Scope, path: &[System]) -> Result<Trace> {
-    let (decisions, _) = decisions(&TransitionSystem::new(scope.clone()), path)?;
+    let (decisions, _) = decisions(&step_guard::transitions(scope.clone()), path)?;
     Ok(postpone_sends(real_run(scope, &decisions)?))
 }
 
@@ -397,7 +398,7 @@ fn early_sends_from(
     decisions: &[Action],
 ) -> Result<Vec<Candidate>> {
     let real = real_system(scope);
-    let reduced = TransitionSystem::new(scope.clone());
+    let reduced = step_guard::transitions(scope.clone());
     let mut steps = Vec::new();
     for (index, decision) in decisions.iter().enumerate() {
         send_early(&real, &mut system, &mut steps);

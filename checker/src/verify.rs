@@ -13,12 +13,12 @@ mod origin;
 
 pub use origin::Origin;
 
-use crate::{explain::describe_action, interrupted::go_on};
+use crate::{explain::describe_action, interrupted::go_on, step_guard};
 use anyhow::{Context, bail, ensure};
 use format::Certificate;
 use model::{
     Address,
-    system::{Process, Property, System, TransitionSystem, Witnesses},
+    system::{Process, Property, System, Witnesses},
 };
 use std::{
     collections::VecDeque,
@@ -105,7 +105,7 @@ fn verify_until(input: impl Read, interrupt: &AtomicBool) -> anyhow::Result<Veri
 /// Checks that each state is well-formed, has its canonical encoding, and is greater than the state
 /// before it.
 fn check_states(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<()> {
-    let shape = addresses(&TransitionSystem::new(certificate.scope.clone()).initial());
+    let shape = addresses(&step_guard::transitions(certificate.scope.clone()).initial());
     let states = &certificate.states;
     for (index, bytes) in states.iter().enumerate() {
         go_on(interrupt)?;
@@ -142,7 +142,7 @@ fn addresses(system: &System) -> Vec<Address> {
 
 /// Searches breadth-first from the initial state, by the definition.
 fn search(certificate: &Certificate, interrupt: &AtomicBool) -> anyhow::Result<(u64, Witnesses)> {
-    let transitions = TransitionSystem::new(certificate.scope.clone());
+    let transitions = step_guard::transitions(certificate.scope.clone());
     let states = &certificate.states;
     let index_of = |system: &System| {
         let bytes = if certificate.symmetry {
@@ -218,7 +218,7 @@ mod tests {
             properties,
             ..scope
         };
-        let transitions = TransitionSystem::new(scope.clone());
+        let transitions = step_guard::transitions(scope.clone());
         let mut states = BTreeSet::from([transitions.start().encode()]);
         let mut frontier = vec![transitions.start()];
         while let Some(system) = frontier.pop() {

@@ -1,10 +1,11 @@
 //! The canonical form of a system: one form for all systems that differ only by a permutation of the
 //! servers, with one encoding.
 
-use checker::engine::{Explored, Limits, SearchProgress, check};
-use model::system::{
-    Budget, Limit, Permutation, Reduction, Relabel, Scope, System, TransitionSystem,
+use checker::{
+    engine::{Explored, Limits, SearchProgress, check},
+    step_guard,
 };
+use model::system::{Budget, Limit, Permutation, Reduction, Relabel, Scope, System};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use std::collections::BTreeMap;
 
@@ -108,7 +109,7 @@ fn orbits_without_reductions_are_classes() {
 
 /// A system that these choices lead to.
 fn wander(scope: &Scope, choices: &[Index]) -> System {
-    let transitions = TransitionSystem::new(scope.clone());
+    let transitions = step_guard::transitions(scope.clone());
     let mut system = transitions.start();
     for choice in choices {
         let actions = transitions.actions(&system).into_iter();

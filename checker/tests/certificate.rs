@@ -3,13 +3,14 @@
 use checker::{
     certificate,
     engine::{Explored, Limits, SearchProgress, check},
+    step_guard,
     verify::{Origin, Verified, verify},
 };
 use model::{
     client::Invocation,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Limit, Properties, Property, Reduction, Scope, System, TransitionSystem},
+    system::{Budget, Limit, Properties, Property, Reduction, Scope, System},
 };
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
@@ -261,7 +262,10 @@ fn header_is_what_the_document_draws() {
 #[test]
 fn certificate_without_one_state_is_rejected() {
     let whole = Parts::new(&SMALL);
-    let start = TransitionSystem::new(small()).start().canonical().encode();
+    let start = step_guard::transitions(small())
+        .start()
+        .canonical()
+        .encode();
     for place in 0..whole.states.len() {
         let mut parts = whole.clone();
         let removed = parts.states.remove(place);
@@ -301,7 +305,7 @@ fn certificate_with_one_altered_state_is_rejected() {
 #[test]
 fn certificate_with_one_state_too_many_is_rejected() {
     let mut parts = Parts::new(&SMALL);
-    let mut system = TransitionSystem::new(small()).start();
+    let mut system = step_guard::transitions(small()).start();
     system.spent.crashes = 1;
     system.spent.reads = 1;
     parts.states.push(system.canonical().encode());
@@ -327,7 +331,7 @@ fn certificate_with_a_state_that_is_not_canonical_is_rejected() {
 fn certificate_of_another_shape_is_rejected() {
     let mut parts = Parts::new(&SMALL);
     // A thousand servers, which have too many permutations to try.
-    let mut system = TransitionSystem::new(small()).start();
+    let mut system = step_guard::transitions(small()).start();
     system.processes = vec![system.processes[0].clone(); 1000];
     parts.states.push(system.encode());
     parts.states.sort();

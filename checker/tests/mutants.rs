@@ -5,6 +5,7 @@
 use checker::{
     catalog::{HuntEnd, Violates, entries},
     engine::{Limits, SearchOutcome, SearchProgress, StopCause, check},
+    step_guard,
 };
 use model::{
     mutant::Mutant,
@@ -165,7 +166,7 @@ fn stateright_checks_every_property() {
     use model::system::RaftModel;
     use stateright::Model;
     let scope = Scope::catalog().remove(0);
-    let checked: Vec<&str> = RaftModel::new(scope, false)
+    let checked: Vec<&str> = RaftModel::new(step_guard::transitions(scope), false)
         .properties()
         .iter()
         .map(|property| property.name)

@@ -3,13 +3,14 @@
 use checker::{
     engine::{Explored, Limits, SearchOutcome, SearchProgress, check},
     progress::{NoProgressClaim, ProgressReport, ProgressVerdict, check_progress},
+    step_guard,
 };
 use model::{
     Role,
     client::Invocation,
     mutant::Mutant,
     store::Operation,
-    system::{Budget, Limit, Scope, TransitionSystem},
+    system::{Budget, Limit, Scope},
 };
 use std::sync::atomic::AtomicBool;
 
@@ -69,7 +70,7 @@ fn assert_stuck_by(mutant: Mutant, scope: &Scope, steps: usize) {
             assert_eq!(stuck.path.len(), steps + 1);
             assert_eq!(
                 stuck.path[0],
-                TransitionSystem::new(scope).start().canonical()
+                step_guard::transitions(scope).start().canonical()
             );
             assert_eq!(stuck.path.last(), Some(&stuck.system.canonical()));
         }

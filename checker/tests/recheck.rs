@@ -1,9 +1,12 @@
 //! The recheck: it agrees with a correct search, and finds the states and events that a wrong one loses.
 
-use checker::engine::{
-    Explored, Limits, Recheck, Sample, SearchOutcome, SearchProgress, StopCause, check, recheck,
+use checker::{
+    engine::{
+        Explored, Limits, Recheck, Sample, SearchOutcome, SearchProgress, StopCause, check, recheck,
+    },
+    step_guard,
 };
-use model::system::{Budget, Flaw, Limit, Reduction, Scope, TransitionSystem};
+use model::system::{Budget, Flaw, Limit, Reduction, Scope};
 use std::sync::atomic::AtomicBool;
 
 /// All states of the small scopes.
@@ -118,7 +121,7 @@ fn assert_found(explored: &mut Explored, sample: u64) {
         ..explored.tables.scope().clone()
     };
     let last = found.path.last().expect("a stored state");
-    let next = TransitionSystem::new(plain).next(last, &found.action);
+    let next = step_guard::transitions(plain).next(last, &found.action);
     assert_eq!(next.map(|(next, _)| next).as_ref(), Some(&found.next));
     let missing = found.next.canonical();
     for position in 0..explored.states.len() {

@@ -2,32 +2,67 @@
 
 use checker::{
     engine::{Limits, SearchOutcome, SearchProgress, check},
+    stateright_engine::{self, Order},
     step_guard::{self, Settings},
+    trace::Trace,
 };
-use model::system::{Cause, Flaw, Property, Scope};
+use model::system::{Action, Cause, Flaw, Local, Property, Scope};
 use std::{
     env,
     process::{Command, Output},
 };
 
-/// Set in the child process of a test: whether the report is JSON.
-const CHILD: &str = "STATERAFT_ENDLESS_STEP_AS_JSON";
+/// Set in the child process of a test: the reader of the model that takes the endless step.
+const CHILD: &str = "STATERAFT_ENDLESS_STEP_IN";
 
-fn searched(flaw: Flaw) -> SearchOutcome {
+const LIMITS: Limits = Limits {
+    threads: 1,
+    max_states: None,
+    max_memory: None,
+    symmetry: true,
+};
+
+fn scope(flaw: Flaw) -> Scope {
     let scope = Scope::catalog().remove(0);
-    let scope = Scope {
+    Scope {
         flaw: Some(flaw),
         ..scope
-    };
-    let limits = Limits {
-        threads: 1,
-        max_states: None,
-        max_memory: None,
-        symmetry: true,
-    };
-    check(&scope, &limits, &SearchProgress::default())
+    }
+}
+
+fn searched(flaw: Flaw) -> SearchOutcome {
+    check(&scope(flaw), &LIMITS, &SearchProgress::default())
         .report
         .outcome
+}
+
+/// Takes the endless step by one of the readers of the model.
+fn take_endless_step(reader: &str) {
+    let scope = scope(Flaw::StepNeverEnds);
+    match reader {
+        "search" | "search as JSON" => {
+            check(&scope, &LIMITS, &SearchProgress::default());
+        }
+        "stateright" => {
+            stateright_engine::check(&scope, Order::Depth, &LIMITS, &SearchProgress::default());
+        }
+        // Replays, counterexamples and the page execute traces in this way.
+        "trace" => {
+            let action = |local| Action { process: 0, local };
+            let actions = [Local::ElectionTimeout, Local::HeartbeatTimeout].map(action);
+            Trace::run(&scope, &actions).expect("the actions are enabled");
+        }
+        "transitions" => {
+            let transitions = step_guard::transitions(scope);
+            let mut system = transitions.start();
+            for local in [Local::ElectionTimeout, Local::HeartbeatTimeout] {
+                let action = Action { process: 0, local };
+                let next = transitions.next(&system, &action);
+                (system, _) = next.expect("the action is enabled");
+            }
+        }
+        _ => unreachable!("no reader {reader}"),
+    }
 }
 
 #[test]
@@ -44,37 +79,39 @@ fn panic_in_a_step_is_a_violation() {
 }
 
 /// Runs this test in a process of its own, which the endless step ends.
-fn ended(test: &str, json: bool) -> Output {
+fn ended(test: &str, reader: &str) -> Output {
     let program = env::current_exe().expect("a test has a program");
     let mut child = Command::new(program);
     child.args(["--exact", test, "--nocapture"]);
-    child.env(CHILD, json.to_string());
+    child.env(CHILD, reader);
     child.output().expect("it runs")
 }
 
 #[test]
 fn endless_step_is_a_violation_with_its_process_and_event() {
-    if let Ok(json) = env::var(CHILD) {
+    if let Ok(reader) = env::var(CHILD) {
         step_guard::configure(Settings {
-            json: json == "true",
+            json: reader == "search as JSON",
             // Any program holds more.
             max_memory: Some(1),
         });
-        searched(Flaw::StepNeverEnds);
+        take_endless_step(&reader);
         unreachable!("the step never ends");
     }
     let name = "endless_step_is_a_violation_with_its_process_and_event";
-    let text = ended(name, false);
-    assert_eq!(text.status.code(), Some(1), "{text:?}");
-    let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    for part in [
-        "violated: a step does not end.",
-        "process: server ",
-        "event: its heartbeat timeout",
-    ] {
-        assert!(text.contains(part), "{text}");
+    for reader in ["search", "stateright", "trace", "transitions"] {
+        let text = ended(name, reader);
+        assert_eq!(text.status.code(), Some(1), "{reader}: {text:?}");
+        let text = String::from_utf8_lossy(&text.stdout).into_owned();
+        for part in [
+            "violated: a step does not end.",
+            "process: server ",
+            "event: its heartbeat timeout",
+        ] {
+            assert!(text.contains(part), "{reader}: {text}");
+        }
     }
-    let json = ended(name, true);
+    let json = ended(name, "search as JSON");
     assert_eq!(json.status.code(), Some(1), "{json:?}");
     let json = String::from_utf8_lossy(&json.stdout).into_owned();
     let line = json.lines().find(|line| line.starts_with('{'));

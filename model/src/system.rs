@@ -44,7 +44,8 @@ pub use refinement::{AbstractAction, ActionCounts, ActionKind};
 pub use relabel::{Permutation, Relabel};
 pub use scope::{Budget, Limit, Scope, Usage};
 pub use stateright_model::RaftModel;
-pub use transition_system::TransitionSystem;
+pub use step::caught;
+pub use transition_system::{StepHooks, TransitionSystem};
 pub use witness::{Witness, Witnesses};
 
 use crate::Envelope;

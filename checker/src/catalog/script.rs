@@ -3,10 +3,10 @@
 use anyhow::{Context, Result};
 use model::{
     Address, AppendOutcome, Message, NodeId,
-    system::{Action, Local, Reduction, Scope, System, TransitionSystem},
+    system::{Action, Local, Reduction, Scope, System},
 };
 
-use crate::trace::Trace;
+use crate::{step_guard, trace::Trace};
 
 /// A step of a script.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(super) fn perform(scope: &Scope, script: &[Directive]) -> Result<Trace> {
         },
         ..scope.clone()
     };
-    let transitions = TransitionSystem::new(scope.clone());
+    let transitions = step_guard::transitions(scope.clone());
     let mut system = transitions.start();
     let mut actions = Vec::new();
     for directive in script {

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     engine::Limits,
     explore::{Explore, Home},
-    machine,
+    machine, step_guard,
 };
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
@@ -178,7 +178,9 @@ fn serve_stateright(mut scope: Scope, name: &str, address: SocketAddr) -> anyhow
         "Exploring {name} at http://{address}/ (Ctrl-C stops it)\n"
     ));
     // Serves until the process ends.
-    let _checker = RaftModel::new(scope, false).checker().serve(address);
+    let _checker = RaftModel::new(step_guard::transitions(scope), false)
+        .checker()
+        .serve(address);
     Ok(Exit::Passed)
 }
 

@@ -20,7 +20,7 @@ use super::{
     permutations::SlotPermutations,
     tables::{Delivery, OWN, Tables},
 };
-use crate::{explain::words, step_guard};
+use crate::explain::words;
 pub use checked::Checked;
 use claims::Claim;
 use model::{
@@ -89,7 +89,7 @@ impl<'a> ObligationChecks<'a> {
         Self {
             tables,
             interrupt,
-            obligations: Obligations::new(tables.scope()),
+            obligations: Obligations::new(tables.transitions()),
             permutations: SlotPermutations::new(tables),
             checked: Checked::default(),
             seen: 0,
@@ -192,7 +192,6 @@ impl<'a> ObligationChecks<'a> {
             self.permutations.count() > 1 && message % PERMUTED_STEPS == process % PERMUTED_STEPS;
         let mut merges = false;
         for local in &locals {
-            let _running = step_guard::enter(&state, local);
             let event = || words::event(local);
             if forgets {
                 let unneeded = self.obligations.needs_no_hint(&state, local);

@@ -15,6 +15,7 @@ use super::{
     state_layout,
     successors::Worker,
 };
+use crate::step_guard;
 use model::system::{Action, Scope, System, TransitionSystem, Violation};
 use parking_lot::Mutex;
 use rand_chacha::{
@@ -104,7 +105,7 @@ pub fn recheck(
     let size = usize::try_from(sample.states).map_or(stored, |size| size.min(stored));
     let run = Run {
         explored,
-        transitions: TransitionSystem::new(Scope {
+        transitions: step_guard::transitions(Scope {
             flaw: None,
             ..explored.tables.scope().clone()
         }),

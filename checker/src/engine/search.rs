@@ -14,8 +14,8 @@ use super::{
     tables::Tables,
     visited::{ExploredSet, Inserter, Packing, SHARDS, StateSet, VisitedSet},
 };
-use crate::expected_counts::Counts;
-use model::system::{Scope, TransitionSystem, Violation, Witnesses};
+use crate::{expected_counts::Counts, step_guard};
+use model::system::{Scope, Violation, Witnesses};
 use parking_lot::Mutex;
 use std::{
     ops::Range,
@@ -164,7 +164,7 @@ impl<'a, const S: usize> Search<'a, S> {
         let mut complete = self.tables.scope().clone();
         complete.reduction.drop_dead = false;
         complete.reduction.trim_appends = false;
-        ledger.deliver_all(&TransitionSystem::new(complete).start());
+        ledger.deliver_all(&step_guard::transitions(complete).start());
         let mut frontier = self.next_frontier();
         let mut end = loop {
             let (halt, left) = self.run_level(frontier, &mut workers);

@@ -160,14 +160,15 @@ pub(crate) const MAX_SLOTS: usize = 50;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::{Scope, TransitionSystem};
+    use crate::step_guard;
+    use model::system::Scope;
 
     #[test]
     fn every_communicating_pair_has_a_slot() {
         let scopes = Scope::catalog();
         let scope = scopes.iter().find(|scope| scope.name == "end-to-end-reads");
         let layout = StateLayout::new(
-            &TransitionSystem::new(scope.expect("a scope of the catalog").clone()).initial(),
+            &step_guard::transitions(scope.expect("a scope of the catalog").clone()).initial(),
         );
         assert_eq!(layout.addresses.len(), 6);
         // Three servers among themselves, the proxy with each, and with two clients.

@@ -13,6 +13,7 @@ use super::{
     interner::{Interner, Orbits, PermutationGroup},
     state_layout::StateLayout,
 };
+use crate::step_guard;
 use model::{
     Envelope, Message,
     system::{
@@ -93,7 +94,7 @@ struct Apart<T>(T);
 impl Tables {
     /// Empty tables for a scope.
     pub fn new(scope: Scope, symmetric: bool) -> Self {
-        let transitions = TransitionSystem::new(scope);
+        let transitions = step_guard::transitions(scope);
         let layout = StateLayout::new(&transitions.initial());
         let permutations = PermutationGroup::new(layout.servers, symmetric);
         let mut effects = Orbits::new();

@@ -163,11 +163,12 @@ mod tests {
         shard::{Inserted, Shard},
     };
     use crate::engine::{hash::hash, state_layout::StateLayout};
-    use model::system::{Scope, TransitionSystem};
+    use crate::step_guard;
+    use model::system::Scope;
     use std::collections::HashSet;
 
     fn layout() -> StateLayout {
-        StateLayout::new(&TransitionSystem::new(Scope::new("test", "three servers")).initial())
+        StateLayout::new(&step_guard::transitions(Scope::new("test", "three servers")).initial())
     }
 
     /// Three servers have ten slots.

@@ -1,6 +1,7 @@
 //! The changes of a step in its process.
 
-use super::{list, words};
+use super::words;
+use crate::plural::list;
 use model::{
     Flow, LogIndex, NodeId, Raft, Role,
     system::{Process, Server, process::Running},

@@ -1,9 +1,9 @@
 //! Descriptions of messages, entries and actions.
 
-use super::list;
+use crate::plural::{counted, list};
 use model::{
     Address, AppendEntriesRequest, AppendOutcome, ClientRequest, ClientResponse, Entry, Envelope,
-    LogIndex, Message, Payload, Role, Term,
+    Event, LogIndex, Message, Payload, Role, Term,
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Found, Operation, Page, Query},
     system::{Action, Local, System, properties::linearizability::condition_suffix},
@@ -113,6 +113,24 @@ pub(crate) fn event(local: &Local) -> String {
         Local::ProxyTimeout { client, id, .. } => {
             format!("the timeout of request {id} of client {client}")
         }
+    }
+}
+
+/// An event that a server records, as a noun phrase.
+pub(crate) fn recorded_event(event: &Event) -> String {
+    match event {
+        Event::Receive {
+            from,
+            message: sent,
+        } => format!("{} from {from}", message(sent)),
+        Event::ElectionTimeout => self::event(&Local::ElectionTimeout),
+        Event::HeartbeatTimeout => self::event(&Local::HeartbeatTimeout),
+        Event::QuorumTimeout => self::event(&Local::QuorumTimeout),
+        Event::Requests(requests) | Event::RequestsUnderBackpressure(requests) => {
+            counted(requests.len() as u64, "request") + " of clients"
+        }
+        Event::Persisted(write) => format!("the end of write {write}"),
+        Event::Compact => self::event(&Local::Compact),
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn find(
         return Ok(FindResult::Here(Box::new(walk.clone())));
     }
     let shown = walk.system_without_dropped();
-    let transitions = TransitionSystem::new(scope.clone());
+    let transitions = step_guard::transitions(scope.clone());
     match search(&transitions, &shown, goal, progress, counts) {
         Search::Path(decisions) => {
             let steps = trace::continuation(&scope, &shown, &decisions, goal);
@@ -126,8 +126,6 @@ fn search(
             }
             let system = System::decode(bytes).expect("it was encoded here");
             for (number, action) in transitions.actions(&system).into_iter().enumerate() {
-                let process = &system.processes[action.process];
-                let _running = step_guard::enter(process, &action.local);
                 let Some((reached, witnesses)) = transitions.next(&system, &action) else {
                     continue;
                 };

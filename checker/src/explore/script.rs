@@ -12,7 +12,7 @@
 //! two requests in one step. A walk with any of these cannot be written as a script.
 
 use super::walk::Walk;
-use crate::{explain, trace};
+use crate::{explain, step_guard, trace};
 use model::{
     Address, ClientId, ClientRequest, Config, Durable, Entry, Envelope, Event, LogIndex, Message,
     NodeId, Payload, Raft, RequestId, Role, SessionId, Write,
@@ -146,7 +146,8 @@ impl Core {
                 return Vec::new();
             }
             Local::Restart => {
-                self.raft = Some(Raft::recover(self.id, config, self.disk.clone()));
+                let disk = self.disk.clone();
+                self.raft = step_guard::recover(self.id, config, disk, None).ok();
                 return Vec::new();
             }
             Local::Propose => self.request(|term, index| RequestBody::Write {
@@ -170,7 +171,10 @@ impl Core {
         let Some(raft) = &mut self.raft else {
             return Vec::new();
         };
-        let effects = raft.step(event);
+        // The same step of the model reports a panic.
+        let Ok(effects) = step_guard::step(raft, event, None) else {
+            return Vec::new();
+        };
         self.unsynced.extend(effects.write);
         let to_servers = |envelope: &Envelope| matches!(envelope.to, Address::Node(_));
         effects.sends.into_iter().filter(to_servers).collect()
@@ -201,7 +205,7 @@ impl Writer {
         // The script's network carries AppendEntries requests, even if the scope does not.
         fine.append_entries = true;
         fine.starts_with_leader = false;
-        let fine = TransitionSystem::new(fine);
+        let fine = step_guard::transitions(fine);
         let mut later: Vec<Envelope> = walk.steps.iter().filter_map(delivered).collect();
         later.reverse();
         let system = fine.start();
@@ -227,11 +231,13 @@ impl Writer {
         let cores = servers
             .map(|server| Core {
                 id: server.id,
-                raft: Some(Raft::recover(
+                raft: step_guard::recover(
                     server.id,
                     fine.scope().config_of(server.id),
                     server.disk.clone(),
-                )),
+                    None,
+                )
+                .ok(),
                 disk: server.disk.clone(),
                 unsynced: VecDeque::new(),
             })

@@ -190,7 +190,7 @@ impl Walk {
         let mut start = real.start();
         let network = std::mem::take(&mut start.network);
         let budget = real.scope().budget;
-        let generous = TransitionSystem::new(Scope {
+        let generous = step_guard::transitions(Scope {
             budget: Budget {
                 entries: u8::MAX,
                 reads: u8::MAX,
@@ -569,7 +569,6 @@ impl Walk {
                 }
             }
         }
-        let _running = step_guard::enter(process, &action.local);
         let step = self.generous.local_step(process, &action.local);
         let step = step.ok_or_else(|| match process.server() {
             Some(server) if server.running.is_none() => StepRefusal::Down {
@@ -679,7 +678,7 @@ impl Walk {
 
     /// The same transitions with other properties.
     fn with_properties(&self, properties: Properties) -> TransitionSystem {
-        TransitionSystem::new(Scope {
+        step_guard::transitions(Scope {
             properties,
             ..self.real.scope().clone()
         })

@@ -8,9 +8,10 @@ use super::{
     format::{Difference, Header, Recorded, RecordedStep},
     prefixes::{EMPTY, Prefix},
 };
+use crate::step_guard;
 use model::{
-    Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, Message, NodeId, Raft, Role,
-    Snapshot, Write, WriteId,
+    Address, Durable, Effects, Entry, Envelope, Event, HardState, LogIndex, Message, NodeId, Raft,
+    Role, Snapshot, Write, WriteId,
     invariants::{self, Watermarks},
     message::ResponseBody,
     raft::Waiter,
@@ -148,7 +149,9 @@ impl Server {
         self.runs += 1;
         self.steps = 0;
         self.last_write = WriteId::default();
-        self.raft = Some(Raft::recover(self.id, header.config, header.durable));
+        let raft = step_guard::recover(self.id, header.config, header.durable, Some(place));
+        let raft = raft.map_err(|panic| violation_at(place, panicked(self.id, panic)))?;
+        self.raft = Some(raft);
         Ok(())
     }
 
@@ -211,7 +214,8 @@ impl Server {
         let before = Watermarks::new(raft);
         let (led, term) = (leads(raft), raft.current_term());
         let committed_before = raft.commit_index().get() as usize;
-        let effects = raft.step(event);
+        let effects = step_guard::step(raft, event, Some(place))
+            .map_err(|panic| violation_at(place, panicked(self.id, panic)))?;
         let compared = compare(&effects, &recorded, self.id, place);
         let checked = invariants::check(before, raft, &effects).map_err(|invariant| {
             let server = self.id;
@@ -352,6 +356,15 @@ pub(super) fn violation_at(place: &FileLine, violation: Violation) -> Rejection 
         place: place.clone(),
         violation,
     }
+}
+
+/// The violation of a core that panics.
+fn panicked(server: NodeId, message: String) -> Violation {
+    let process = Address::Node(server).to_string();
+    Violation::new(
+        Property::Invariants,
+        Cause::StepPanicked { process, message },
+    )
 }
 
 fn leads(raft: &Raft) -> bool {

@@ -1,5 +1,10 @@
 //! Traces as timelines.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these servers record the steps that a replay executes under the guard"
+)]
+
 use crate::{App, golden, scope};
 use axum::http::StatusCode;
 use checker::{

@@ -1,6 +1,11 @@
 //! Traces of servers, in the format of `raft-node --trace`: correct ones are accepted, and altered ones
 //! are rejected.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these servers record the steps that a replay executes under the guard"
+)]
+
 mod alterations;
 mod causes;
 mod program;

@@ -17,7 +17,6 @@ use super::{
     reduction::Reduction,
     relabel::{Permutation, Relabel},
     scope::{Scope, Usage},
-    step::caught,
     transition_system::TransitionSystem,
 };
 use crate::{Durable, Effects, Envelope, Event, Raft, Role};
@@ -133,8 +132,9 @@ pub struct Obligations {
 type Checked<T = ()> = Result<T, String>;
 
 impl Obligations {
-    /// The obligations of a scope.
-    pub fn new(scope: &Scope) -> Self {
+    /// The obligations of the scope of a transition system.
+    pub fn new(transitions: &TransitionSystem) -> Self {
+        let scope = transitions.scope();
         let without = |reduction| Scope {
             reduction,
             ..scope.clone()
@@ -146,17 +146,37 @@ impl Obligations {
             hinted.flaw = None;
         }
         Self {
-            plain: TransitionSystem::new(without(Reduction {
+            plain: transitions.with_scope(without(Reduction {
                 forget_hints: scope.reduction.forget_hints,
                 ..Reduction::NONE
             })),
-            hinted: TransitionSystem::new(hinted),
-            reduced: TransitionSystem::new(scope.clone()),
+            hinted: transitions.with_scope(hinted),
+            reduced: transitions.clone(),
         }
     }
 
     fn scope(&self) -> &Scope {
         self.reduced.scope()
+    }
+
+    /// The server after it receives the message that an event delivers, and the effects. Returns `None` if
+    /// the event delivers no message to a running server.
+    ///
+    /// # Errors
+    /// If the step panics.
+    fn received(&self, process: &Process, local: &Local) -> Checked<Option<(Raft, Effects)>> {
+        let (Some(before), Local::Deliver { envelope, .. }) = (raft_of(process), local) else {
+            return Ok(None);
+        };
+        let (from, message) = (envelope.from, envelope.message.clone());
+        let step = || {
+            let mut after = before.clone();
+            let effects = after.step(Event::Receive { from, message });
+            Some((after, effects))
+        };
+        self.plain
+            .watched(process, local, step)
+            .map_err(|panic| format!("the step panics: {panic}"))
     }
 
     /// Requires of a merged restart that it equals a crash followed by a restart, and that a server
@@ -334,18 +354,12 @@ pub fn described(process: &Process) -> String {
     )
 }
 
-/// The server after it receives a message, and the effects.
-///
-/// # Errors
-/// If the step panics.
-fn received(before: &Raft, envelope: &Envelope) -> Checked<(Raft, Effects)> {
-    let (from, message) = (envelope.from, envelope.message.clone());
-    caught(|| {
-        let mut after = before.clone();
-        let effects = after.step(Event::Receive { from, message });
-        (after, effects)
-    })
-    .map_err(|panic| format!("the step panics: {panic}"))
+/// The event that delivers a message to a server.
+fn delivery(envelope: &Envelope) -> Local {
+    Local::Deliver {
+        envelope: envelope.clone(),
+        ask: None,
+    }
 }
 
 fn raft_of(process: &Process) -> Option<&Raft> {

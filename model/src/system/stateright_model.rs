@@ -1,6 +1,6 @@
 //! The readable model as a `stateright::Model`, for stateright's own checkers and Explorer.
 
-use super::{Action, Property, Scope, System, TransitionSystem, Witnesses};
+use super::{Action, Property, System, TransitionSystem, Witnesses};
 use alloc::{format, string::String, vec, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
 use stateright::{Model, Property as Expectation};
@@ -14,11 +14,11 @@ pub struct RaftModel {
 }
 
 impl RaftModel {
-    /// The model of a scope. `canonical` enables symmetry reduction. Each step computes the canonical
-    /// form itself, because stateright's BFS ignores its `symmetry` option.
-    pub fn new(scope: Scope, canonical: bool) -> Self {
+    /// The model of a transition system. `canonical` enables symmetry reduction. Each step computes the
+    /// canonical form itself, because stateright's BFS ignores its `symmetry` option.
+    pub fn new(transitions: TransitionSystem, canonical: bool) -> Self {
         Self {
-            transitions: TransitionSystem::new(scope),
+            transitions,
             canonical,
             witnesses: AtomicU64::new(0),
         }

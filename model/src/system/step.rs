@@ -59,18 +59,38 @@ impl TransitionSystem {
     /// Executes an event at a process. Returns `None` if the event is not enabled. A panic is a violation:
     /// it would stop a deployed process.
     pub fn local_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
-        caught(|| self.unguarded_step(process, local)).unwrap_or_else(|message| {
-            let mut step = LocalStep::new(process.clone());
-            let verdict = self
-                .scope
-                .properties
-                .require(Property::Invariants, false, || Cause::StepPanicked {
-                    process: process.address().to_string(),
-                    message,
-                });
-            step.record_verdict(verdict);
-            Some(step)
-        })
+        self.watched(process, local, || self.unguarded_step(process, local))
+            .unwrap_or_else(|message| {
+                let mut step = LocalStep::new(process.clone());
+                let verdict = self
+                    .scope
+                    .properties
+                    .require(Property::Invariants, false, || Cause::StepPanicked {
+                        process: process.address().to_string(),
+                        message,
+                    });
+                step.record_verdict(verdict);
+                Some(step)
+            })
+    }
+
+    /// The result of a step, which the hooks enclose.
+    ///
+    /// # Errors
+    /// The text of the panic, if the step panics.
+    pub(super) fn watched<T>(
+        &self,
+        process: &Process,
+        local: &Local,
+        step: impl FnOnce() -> T,
+    ) -> Result<T, String> {
+        let Some(hooks) = self.hooks else {
+            return caught(step);
+        };
+        (hooks.enter)(process, local);
+        let result = caught(step);
+        (hooks.leave)();
+        result
     }
 
     fn unguarded_step(&self, process: &Process, local: &Local) -> Option<LocalStep> {
@@ -95,7 +115,7 @@ impl TransitionSystem {
 ///
 /// # Errors
 /// The text of the panic, if the step panics.
-pub(super) fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+pub fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

@@ -22,12 +22,40 @@ use alloc::{collections::BTreeSet, vec::Vec};
 #[derive(Clone, Debug)]
 pub struct TransitionSystem {
     pub(super) scope: Scope,
+    pub(super) hooks: Option<StepHooks>,
+}
+
+/// Functions that every step calls. A caller can so detect a step that does not end: it cannot be stopped
+/// from within.
+#[derive(Clone, Copy, Debug)]
+pub struct StepHooks {
+    /// Called before a step, with the process and the event.
+    pub enter: fn(&Process, &Local),
+    /// Called after the step, even if it panics.
+    pub leave: fn(),
 }
 
 impl TransitionSystem {
     /// The transition system of a scope.
     pub fn new(scope: Scope) -> Self {
-        Self { scope }
+        Self { scope, hooks: None }
+    }
+
+    /// The transition system of a scope. Every step calls the hooks.
+    pub fn with_hooks(scope: Scope, hooks: StepHooks) -> Self {
+        Self {
+            scope,
+            hooks: Some(hooks),
+        }
+    }
+
+    /// The transition system of another scope, with the same hooks.
+    #[must_use]
+    pub fn with_scope(&self, scope: Scope) -> Self {
+        Self {
+            scope,
+            hooks: self.hooks,
+        }
     }
 
     /// The bounds of the system.

@@ -2,11 +2,12 @@ use super::*;
 use crate::engine::{Checked, Disagreement, Recheck};
 use crate::expected_counts::Counts;
 use crate::progress::NoProgressClaim;
+use crate::step_guard;
 use model::{
     NodeId, Term,
     system::{
-        Action, ActionCounts, ActionKind, Cause, Local, Obligation, Property, TransitionSystem,
-        Unmet, Violation, Witnesses,
+        Action, ActionCounts, ActionKind, Cause, Local, Obligation, Property, Unmet, Violation,
+        Witnesses,
     },
 };
 use std::time::Duration;
@@ -157,7 +158,7 @@ fn unexpected_counts_make_no_claim_and_are_named() {
 }
 
 fn rechecked(verdict: &Verdict) -> Recheck {
-    let system = TransitionSystem::new(verdict.scope.clone()).start();
+    let system = step_guard::transitions(verdict.scope.clone()).start();
     let disagreement = Disagreement {
         path: vec![system.clone()],
         action: Action {

@@ -1,8 +1,9 @@
 //! Random steps and states, and real steps of servers, for the comparison of the evaluation with the SMT-LIB
 //! text.
 
+use crate::step_guard;
 use model::system::{
-    ActionKind, Limit, Scope, TransitionSystem,
+    ActionKind, Limit, Scope,
     refinement::ground::GroundStep,
     spec::{
         Evaluator, Facts, Protocol, Universe,
@@ -129,7 +130,7 @@ fn real_steps(evaluator: &Evaluator, count: usize, random: &mut Random) -> Vec<V
     scope.budget.entries = 1;
     scope.budget.crashes = Limit::Any;
     scope.reduction.merge_syncs = false;
-    let transitions = TransitionSystem::new(scope);
+    let transitions = step_guard::transitions(scope);
     let mut all: Vec<Vec<Transition>> = vec![Vec::new(); ActionKind::ALL.len()];
     for _ in 0..RUNS {
         let mut system = transitions.start();

@@ -1,7 +1,6 @@
 //! The results of local steps, in ids.
 
 use super::{Shared, Tables};
-use crate::step_guard;
 use model::{
     Envelope, Role,
     system::{
@@ -117,11 +116,9 @@ impl Tables {
         };
         let mut eager: Vec<Envelope> = Vec::new();
         for local in &locals {
-            let running = step_guard::enter(&state, local);
             let Some(step) = self.transitions.local_step(&state, local) else {
                 continue;
             };
-            drop(running);
             delivery.actions.add_all(&step.actions);
             if self.scope().reduction.send_early && self.transitions.is_eager(&step, &state) {
                 delivery.eager_count += 1;

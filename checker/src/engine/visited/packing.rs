@@ -136,14 +136,15 @@ fn width_index(layout: &StateLayout, slot: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::system::{Scope, TransitionSystem};
+    use crate::step_guard;
+    use model::system::Scope;
     use proptest::prelude::*;
 
     fn layout(name: &str) -> StateLayout {
         let scopes = Scope::catalog();
         let scope = scopes.iter().find(|scope| scope.name == name);
         StateLayout::new(
-            &TransitionSystem::new(scope.expect("a scope of the catalog").clone()).initial(),
+            &step_guard::transitions(scope.expect("a scope of the catalog").clone()).initial(),
         )
     }
 

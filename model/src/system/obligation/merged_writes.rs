@@ -1,7 +1,7 @@
 //! Obligations of `merge_syncs`: while a write is pending, its server reveals nothing that depends on
 //! it.
 
-use super::{Checked, Obligations, difference, disk_of, raft_of, received, unsynced};
+use super::{Checked, Obligations, delivery, difference, disk_of, raft_of, unsynced};
 use crate::{
     Address, AppendEntriesRequest, AppendOutcome, Envelope, Flow, LogIndex, Message, Role,
     raft::Progress,
@@ -189,10 +189,9 @@ impl Obligations {
 
     /// Whether a server neither changes nor sends anything. Cheaper than a whole step.
     fn is_ignored(&self, process: &Process, local: &Local) -> bool {
-        let (Some(before), Local::Deliver { envelope, .. }) = (raft_of(process), local) else {
-            return false;
-        };
-        let Ok((mut after, effects)) = received(before, envelope) else {
+        let (Some(before), Ok(Some((mut after, effects)))) =
+            (raft_of(process), self.received(process, local))
+        else {
             return false;
         };
         self.forget_unused_hint(&mut after);
@@ -240,7 +239,7 @@ impl Obligations {
             }),
             ..envelope.clone()
         };
-        let Ok((_, effects)) = received(before, &heartbeat) else {
+        let Ok(Some((_, effects))) = self.received(&step.before, &delivery(&heartbeat)) else {
             return false;
         };
         effects.write.is_none()

@@ -1,6 +1,6 @@
 //! Obligations of the reductions that drop, trim or unite messages.
 
-use super::{Checked, Obligations, difference, received};
+use super::{Checked, Obligations, delivery, difference};
 use crate::{
     Address, AppendEntriesResponse, AppendOutcome, Envelope, LogIndex, Message, Raft,
     RequestVoteResponse, Role, Term,
@@ -23,7 +23,7 @@ impl Obligations {
         envelope: &Envelope,
     ) -> Checked<Vec<ObservedResponse>> {
         match receiver {
-            Process::Server(server) => self.server_ignores(server, envelope),
+            Process::Server(server) => self.server_ignores(receiver, server, envelope),
             Process::Proxy(_) | Process::Client(_) => {
                 for local in self.plain.deliveries(envelope) {
                     if let Some(step) = self.plain.local_step(receiver, &local)
@@ -39,6 +39,7 @@ impl Obligations {
 
     fn server_ignores(
         &self,
+        receiver: &Process,
         server: &Server,
         envelope: &Envelope,
     ) -> Checked<Vec<ObservedResponse>> {
@@ -46,7 +47,9 @@ impl Obligations {
             return Ok(Vec::new());
         };
         let before = &running.raft;
-        let (mut after, effects) = received(before, envelope)?;
+        let Some((mut after, effects)) = self.received(receiver, &delivery(envelope))? else {
+            return Ok(Vec::new());
+        };
         if effects.write.is_some() {
             return Err("it causes a write".into());
         }
@@ -129,11 +132,12 @@ impl Obligations {
         one: &Envelope,
         other: &Envelope,
     ) -> Checked {
-        let Some(running) = receiver.server().and_then(|server| server.running.as_ref()) else {
+        let received = |envelope| self.received(receiver, &delivery(envelope));
+        let (Some((one_after, mut one_effects)), Some((other_after, mut other_effects))) =
+            (received(one)?, received(other)?)
+        else {
             return Ok(());
         };
-        let (one_after, mut one_effects) = received(&running.raft, one)?;
-        let (other_after, mut other_effects) = received(&running.raft, other)?;
         if one_after != other_after {
             let differs = difference(&one_after, &other_after);
             return Err(format!("the server differs afterwards: {differs}"));
