@@ -14,6 +14,7 @@
 //! * `cluster` checks the properties over all servers, updated step by step: the work is linear in the
 //!   length of the traces. It checks the properties that `model::system::properties` defines on
 //!   whole states;
+//! * `refinement` maps each step to the abstract Raft, as the search does;
 //! * `prefixes` maps log prefixes to numbers, so that two logs are compared by one number.
 //!
 //! `docs/replay.md` describes the format and the meaning of an accepted trace.
@@ -23,6 +24,7 @@ mod cluster;
 mod coverage;
 mod format;
 mod prefixes;
+mod refinement;
 mod server;
 
 pub use crate::lines::FileLine;

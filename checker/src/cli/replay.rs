@@ -12,10 +12,11 @@ use crate::{
     explore::{Explore, Home, Input},
     machine,
     replay::{Conditions, Coverage, Rejection, ReplayReport, ReplayStop, Source, replay},
+    step_guard,
     trace::{self, Read as Line, TraceKind},
 };
 use anyhow::{Context, bail};
-use model::mutant::Mutant;
+use model::{mutant::Mutant, system::Property};
 use serde_json::{Value, json};
 use std::{
     fs::File,
@@ -129,6 +130,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         return serve(args);
     }
     let interrupt = Interrupt::install()?;
+    step_guard::configure(step_guard::Settings {
+        json: args.json,
+        max_memory: None,
+    });
     let mut inputs = Vec::new();
     for path in &args.files {
         let mut input = BufReader::with_capacity(1 << 20, open(path)?);
@@ -165,6 +170,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         || {
             let conditions = Conditions {
                 used_disks: args.used_disks,
+                checks_refinement: true,
                 lines: &lines,
                 interrupt: interrupt.flag(),
             };
@@ -235,6 +241,11 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
             (Exit::Failed, "rejected", why, json!(error.why))
         }
     };
+    // A search for a planted bug may check one property alone, and its trace has this setting.
+    let only = scope
+        .as_ref()
+        .and_then(|scope| Option::<Property>::from(scope.properties))
+        .map(Property::name);
     let (scope_name, mutant) = match &scope {
         Some(scope) => (scope.name.as_str(), scope.mutant.map(Mutant::name)),
         None => ("", None),
@@ -245,6 +256,7 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
             "scope": scope_name,
             "mutant": mutant,
             "steps": steps,
+            "only": only,
             "property": violation.as_ref().map(|violation| violation.property.name()),
             "why": why,
             "cause": cause,
@@ -255,6 +267,9 @@ fn replay_scope(name: &str, input: impl BufRead, json: bool) -> anyhow::Result<E
         writeln!(out, "  scope      {scope_name}")?;
         if let Some(mutant) = mutant {
             writeln!(out, "  mutant     {mutant}")?;
+        }
+        if let Some(property) = only {
+            writeln!(out, "  checked    only {property}, as in the recorded run")?;
         }
         writeln!(out, "  steps      {}, each executed again", grouped(steps))?;
         if let Some(why) = &why {

@@ -284,6 +284,7 @@ fn check_nodes(
     }
     let conditions = Conditions {
         used_disks,
+        checks_refinement: true,
         lines: &AtomicU64::new(0),
         interrupt: &AtomicBool::new(false),
     };

@@ -33,6 +33,9 @@ pub struct Conditions<'a> {
     /// Whether a server's first run may start from a disk that was used before. The earlier promises and
     /// commits are then unknown, and the properties cover only later events.
     pub used_disks: bool,
+    /// Whether each step must refine the abstract Raft. It is false only in tests of other properties: a
+    /// violation of this one mostly comes first.
+    pub checks_refinement: bool,
     /// Counts the lines that were checked.
     pub lines: &'a AtomicU64,
     /// Set this to interrupt the replay.
@@ -57,7 +60,7 @@ pub(crate) fn replay_watched(
     conditions: Conditions<'_>,
     watch: &mut dyn FnMut(Seen<'_>),
 ) -> Result<ReplayReport, Rejection> {
-    let mut replay = Replay::open(sources, conditions.used_disks)?;
+    let mut replay = Replay::open(sources, conditions)?;
     let mut runnable: Vec<usize> = (0..replay.tracks.len()).rev().collect();
     // Each trace begins with a header, which waits for nothing. So all servers exist from the start.
     for track in 0..replay.tracks.len() {
@@ -78,6 +81,12 @@ pub(crate) fn replay_watched(
     }
     if replay.tracks.iter().any(|track| track.next.is_some()) {
         return Err(replay.stuck()?);
+    }
+    for track in 0..replay.tracks.len() {
+        let mut place = replay.tracks[track].source.place();
+        // The source is past its last line.
+        place.line -= 1;
+        replay.check_end(track, &place)?;
     }
     Ok(replay.report())
 }
@@ -194,7 +203,7 @@ impl Track {
 }
 
 impl Replay {
-    fn open(sources: Vec<Source>, used_disks: bool) -> Result<Self, Rejection> {
+    fn open(sources: Vec<Source>, conditions: Conditions<'_>) -> Result<Self, Rejection> {
         let mut replay = Self {
             tracks: Vec::new(),
             servers: Vec::new(),
@@ -206,7 +215,7 @@ impl Replay {
             received: 0,
             steps: 0,
             tally: Tally::new(),
-            used_disks,
+            used_disks: conditions.used_disks,
         };
         for source in sources {
             let mut track = Track {
@@ -238,7 +247,9 @@ impl Replay {
                 };
                 return Err(Rejection::disagreement(&line, why));
             }
-            replay.servers.push(Server::new(node));
+            replay
+                .servers
+                .push(Server::new(node, conditions.checks_refinement));
             replay.tracks.push(track);
         }
         Ok(replay)
@@ -320,8 +331,17 @@ impl Replay {
         if is_first && !self.used_disks && header.durable != Durable::default() {
             return wrong(Disagreement::UsedDisk { server: id });
         }
+        if !is_first {
+            self.check_end(track, place)?;
+        }
         self.tally.run(track, &header, !is_first);
         self.servers[track].start(header, place, &mut self.cluster)
+    }
+
+    /// Checks a server where its run or its trace ends. `place` is the next line, or the last one.
+    fn check_end(&mut self, track: usize, place: &FileLine) -> Result<(), Rejection> {
+        let checked = self.cluster.check_end(&self.servers[track]);
+        checked.map_err(|violation| violation_at(place, violation))
     }
 
     fn step(
@@ -395,7 +415,8 @@ impl Replay {
                 .check_send(server, envelope)
                 .map_err(violation)?;
         }
-        Ok(())
+        // Last: a property of Figure 3 that the same step violates says more.
+        led.refined.map_err(violation)
     }
 
     /// The reason why no trace can advance: a message that no server sent, or a cycle of traces that

@@ -76,6 +76,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Checks a server where its run or its trace ends: its whole log.
+    pub(super) fn check_end(&self, server: &Server) -> Result<(), Violation> {
+        server.check_memory(self)
+    }
+
     fn elect(&mut self, raft: &Raft, log: Prefix) -> Result<(), Violation> {
         let (term, id) = (raft.current_term(), raft.id());
         self.elections += 1;

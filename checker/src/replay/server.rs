@@ -7,6 +7,7 @@ use super::{
     Disagreement, FileLine, Rejection,
     format::{Difference, Header, Recorded, RecordedStep},
     prefixes::{EMPTY, Prefix},
+    refinement::{Before, StepCheck, check_restart, without_state},
 };
 use crate::step_guard;
 use model::{
@@ -48,6 +49,8 @@ pub(super) struct Server {
     /// Its log in memory: the prefix up to each entry.
     pub(super) log: Vec<Prefix>,
     unsynced: VecDeque<Unsynced>,
+    /// The number of steps since the whole log in memory was compared with the writes.
+    uncompared: usize,
     /// The messages that the last step sent.
     pub(super) sends: Vec<Envelope>,
     /// The clients that wait for an entry at this leader, as its state before the step names them.
@@ -56,6 +59,7 @@ pub(super) struct Server {
     pub(super) answered: Vec<Answered>,
     last_write: WriteId,
     boots: BTreeSet<String>,
+    checks_refinement: bool,
 }
 
 /// The contents of a disk.
@@ -69,10 +73,9 @@ pub(super) struct Disk {
 }
 
 /// A pending write.
-struct Unsynced {
-    id: WriteId,
-    hard_state: Option<HardState>,
-    truncate_from: Option<usize>,
+pub(super) struct Unsynced {
+    /// The write, without the state in its snapshot.
+    pub(super) write: Write,
     /// A snapshot that replaces the log, and the prefixes it covers.
     snapshot: Option<(Snapshot, Vec<Prefix>)>,
     append: Vec<Prefix>,
@@ -91,10 +94,12 @@ pub(super) struct Led {
     pub(super) elected_with: Option<Prefix>,
     /// The commit index before the step.
     pub(super) committed_before: usize,
+    /// Whether the step refines the abstract Raft.
+    pub(super) refined: Result<(), Violation>,
 }
 
 impl Server {
-    pub(super) fn new(id: NodeId) -> Self {
+    pub(super) fn new(id: NodeId, checks_refinement: bool) -> Self {
         Self {
             id,
             raft: None,
@@ -103,17 +108,39 @@ impl Server {
             disk: Disk::default(),
             log: Vec::new(),
             unsynced: VecDeque::new(),
+            uncompared: 0,
             sends: Vec::new(),
             waiting: BTreeMap::new(),
             answered: Vec::new(),
             last_write: WriteId::default(),
             boots: BTreeSet::new(),
+            checks_refinement,
         }
     }
 
     /// The core. It exists after the first header.
     pub(super) fn raft(&self) -> Option<&Raft> {
         self.raft.as_ref()
+    }
+
+    /// Checks that the log in memory is the result of the writes. The check of a step compares only its end.
+    pub(super) fn check_memory(&self, history: &impl ClusterHistory) -> Result<(), Violation> {
+        let Some(raft) = &self.raft else {
+            return Ok(());
+        };
+        let base = raft.log().base().index.get() as usize;
+        let written = self.log.get(base..).unwrap_or_default();
+        let mut entries = written.iter().map(|prefix| history.entry(*prefix));
+        if raft
+            .log()
+            .entries()
+            .iter()
+            .all(|entry| entries.next() == Some(Some(entry)))
+        {
+            return Ok(());
+        }
+        let cause = Cause::LogDiffersFromWrites { server: self.id };
+        Err(Violation::new(Property::Invariants, cause))
     }
 
     /// The number of pending writes.
@@ -149,10 +176,16 @@ impl Server {
         self.runs += 1;
         self.steps = 0;
         self.last_write = WriteId::default();
-        let raft = step_guard::recover(self.id, header.config, header.durable, Some(place));
+        let (config, durable) = (header.config, header.durable);
+        let raft = step_guard::recover(self.id, config, durable.clone(), Some(place));
         let raft = raft.map_err(|panic| violation_at(place, panicked(self.id, panic)))?;
+        let checked = if self.checks_refinement {
+            check_restart(&raft, &durable)
+        } else {
+            Ok(())
+        };
         self.raft = Some(raft);
-        Ok(())
+        checked.map_err(|violation| violation_at(place, violation))
     }
 
     /// Ends the earlier run. Its disk contains the writes that were reported durable, and of the later
@@ -161,20 +194,78 @@ impl Server {
         &mut self,
         found: &Durable,
         place: &FileLine,
-        cluster: &impl ClusterHistory,
+        cluster: &mut impl ClusterHistory,
     ) -> Result<(), Rejection> {
-        let mut lost = std::mem::take(&mut self.unsynced);
-        loop {
-            if self.disk.holds(found, cluster) {
-                return Ok(());
+        let mut check = self.step_check(None, cluster);
+        let mut promised = Ok(());
+        while !self.disk.holds(found, cluster) {
+            if self.unsynced.is_empty() {
+                let why = Disagreement::OtherDisk { server: self.id };
+                return Err(Rejection::disagreement(place, why));
             }
-            let Some(write) = lost.pop_front() else {
-                break;
-            };
-            self.disk.apply(&write);
+            promised = promised.and(self.sync(check.as_mut(), cluster));
         }
-        let why = Disagreement::OtherDisk { server: self.id };
-        Err(Rejection::disagreement(place, why))
+        self.unsynced.clear();
+        let refined = check.map_or(Ok(()), StepCheck::synced);
+        promised
+            .and(refined)
+            .map_err(|violation| violation_at(place, violation))
+    }
+
+    /// The check of the next step, if the replay checks the refinement. Without an event, the server crashes.
+    fn step_check(
+        &self,
+        event: Option<&Event>,
+        cluster: &impl ClusterHistory,
+    ) -> Option<StepCheck> {
+        let raft = self.raft.as_ref().filter(|_| self.checks_refinement)?;
+        let before = Before {
+            raft,
+            log: &self.log,
+            disk: &self.disk,
+            unsynced: &self.unsynced,
+        };
+        Some(StepCheck::new(&before, event, cluster))
+    }
+
+    /// Makes the oldest pending write durable.
+    fn sync(
+        &mut self,
+        check: Option<&mut StepCheck>,
+        cluster: &mut impl ClusterHistory,
+    ) -> Result<(), Violation> {
+        let Some(pending) = self.unsynced.pop_front() else {
+            return Ok(());
+        };
+        let before = self.disk.hard_state;
+        self.disk.apply(&pending);
+        if let Some(check) = check {
+            check.sync(pending.write.id, &self.disk, cluster);
+        }
+        cluster.check_disk(self.id, before, self.disk.hard_state)
+    }
+
+    /// Makes the pending writes that a step reports durable.
+    fn persist(
+        &mut self,
+        id: WriteId,
+        mut check: Option<&mut StepCheck>,
+        place: &FileLine,
+        cluster: &mut impl ClusterHistory,
+    ) -> Result<Result<(), Violation>, Rejection> {
+        let is_reported = |server: &Self| {
+            let first = server.unsynced.front();
+            first.is_some_and(|first| first.write.id <= id)
+        };
+        if !is_reported(self) || id > self.last_write {
+            let why = Disagreement::NoPendingWrite { write: id };
+            return Err(Rejection::disagreement(place, why));
+        }
+        let mut promised = Ok(());
+        while is_reported(self) {
+            promised = promised.and(self.sync(check.as_deref_mut(), cluster));
+        }
+        Ok(promised)
     }
 
     /// Executes a step again, and compares the result with the record. A violating step is executed too,
@@ -185,9 +276,6 @@ impl Server {
         place: &FileLine,
         cluster: &mut impl ClusterHistory,
     ) -> Result<Led, Rejection> {
-        let Some(raft) = &mut self.raft else {
-            return Err(Rejection::disagreement(place, Disagreement::HeaderMissing));
-        };
         if step.number != self.steps + 1 {
             let why = Disagreement::WrongStepNumber {
                 step: self.steps + 1,
@@ -197,45 +285,47 @@ impl Server {
         }
         self.steps += 1;
         let (event, recorded) = step.into_parts();
-        let mut promised = Ok(());
-        if let Event::Persisted(id) = &event {
-            let is_next = self.unsynced.front().is_some_and(|first| first.id <= *id);
-            if !is_next || *id > self.last_write {
-                let why = Disagreement::NoPendingWrite { write: *id };
-                return Err(Rejection::disagreement(place, why));
-            }
-            while let Some(write) = self.unsynced.pop_front_if(|write| write.id <= *id) {
-                let before = self.disk.hard_state;
-                self.disk.apply(&write);
-                let checked = cluster.check_disk(self.id, before, self.disk.hard_state);
-                promised = promised.and(checked);
-            }
-        }
+        let mut check = self.step_check(Some(&event), cluster);
+        let promised = match &event {
+            Event::Persisted(id) => self.persist(*id, check.as_mut(), place, cluster)?,
+            _ => Ok(()),
+        };
+        let violated = |violation| violation_at(place, violation);
+        let Some(raft) = &mut self.raft else {
+            return Err(Rejection::disagreement(place, Disagreement::HeaderMissing));
+        };
         let before = Watermarks::new(raft);
         let (led, term) = (leads(raft), raft.current_term());
         let committed_before = raft.commit_index().get() as usize;
         let effects = step_guard::step(raft, event, Some(place))
-            .map_err(|panic| violation_at(place, panicked(self.id, panic)))?;
+            .map_err(|panic| violated(panicked(self.id, panic)))?;
         let compared = compare(&effects, &recorded, self.id, place);
         let checked = invariants::check(before, raft, &effects).map_err(|invariant| {
             let server = self.id;
             let cause = Cause::InvariantViolated { server, invariant };
             Violation::new(Property::Invariants, cause)
         });
+        let refined = check.map_or(Ok(()), |check| check.after(raft, &effects, &self.unsynced));
         let Effects { write, sends, .. } = effects;
         self.answered = take_answers(&mut self.waiting, raft, &sends);
         self.sends = sends;
-        promised.map_err(|violation| violation_at(place, violation))?;
+        promised.map_err(violated)?;
         compared?;
-        checked.map_err(|violation| violation_at(place, violation))?;
+        checked.map_err(violated)?;
         let is_new_leader = leads(raft) && (!led || term != raft.current_term());
         let elected_with = is_new_leader.then(|| self.log.last().copied().unwrap_or(EMPTY));
         if let Some(write) = &write {
             self.write(write, place, cluster)?;
         }
+        self.uncompared += 1;
+        if self.uncompared >= self.log.len() {
+            self.uncompared = 0;
+            self.check_memory(cluster).map_err(violated)?;
+        }
         Ok(Led {
             elected_with,
             committed_before,
+            refined,
         })
     }
 
@@ -266,9 +356,7 @@ impl Server {
         self.log.extend_from_slice(&append);
         self.last_write = write.id;
         self.unsynced.push_back(Unsynced {
-            id: write.id,
-            hard_state: write.hard_state,
-            truncate_from,
+            write: without_state(write),
             snapshot: covering,
             append,
         });
@@ -285,18 +373,18 @@ impl Server {
 }
 
 impl Disk {
-    fn apply(&mut self, write: &Unsynced) {
-        if let Some(hard_state) = write.hard_state {
+    fn apply(&mut self, pending: &Unsynced) {
+        if let Some(hard_state) = pending.write.hard_state {
             self.hard_state = hard_state;
         }
-        if let Some(index) = write.truncate_from {
-            self.log.truncate(index.saturating_sub(1));
+        if let Some(index) = pending.write.truncate_from {
+            self.log.truncate((index.get() as usize).saturating_sub(1));
         }
-        if let Some((snapshot, covered)) = &write.snapshot {
+        if let Some((snapshot, covered)) = &pending.snapshot {
             self.snapshot = Some(snapshot.clone());
             self.log.clone_from(covered);
         }
-        self.log.extend_from_slice(&write.append);
+        self.log.extend_from_slice(&pending.append);
     }
 
     fn holds(&self, found: &Durable, cluster: &impl ClusterHistory) -> bool {

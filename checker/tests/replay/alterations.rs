@@ -17,6 +17,7 @@ fn checked_texts(texts: &BTreeMap<String, String>) -> Result<ReplayReport, Rejec
     let (lines, interrupt) = (AtomicU64::new(0), AtomicBool::new(false));
     let conditions = Conditions {
         used_disks: false,
+        checks_refinement: true,
         lines: &lines,
         interrupt: &interrupt,
     };

@@ -289,7 +289,12 @@ fn violations_by_definition_are_violations_in_traces() {
             let mut world = World::new(3, Some(mutant), 1000 + seed);
             world.checks = true;
             world.run(1200);
-            let checked = world.files().checked();
+            let files = world.files();
+            let checked = files.checked_without_refinement();
+            if let Err(rejection) = &checked {
+                let with_all = files.checked();
+                assert!(with_all.is_err(), "{mutant:?} seed {seed}: {rejection}");
+            }
             match (world.violation, checked) {
                 (None, Ok(report)) => assert_eq!(report.planted.as_deref(), Some(mutant.name())),
                 (Some(property), Ok(_)) => {

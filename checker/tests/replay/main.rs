@@ -9,6 +9,7 @@
 mod alterations;
 mod causes;
 mod program;
+mod refinement;
 
 use checker::replay::{Conditions, Rejection, ReplayReport, Source, replay};
 use model::{
@@ -406,10 +407,23 @@ struct Files(BTreeMap<String, Vec<String>>);
 
 impl Files {
     fn checked(&self) -> Result<ReplayReport, Rejection> {
-        self.checked_from(false)
+        self.checked_if(false, true)
     }
 
     fn checked_from(&self, used_disks: bool) -> Result<ReplayReport, Rejection> {
+        self.checked_if(used_disks, true)
+    }
+
+    /// Checks all properties except the refinement, which mostly fails first.
+    fn checked_without_refinement(&self) -> Result<ReplayReport, Rejection> {
+        self.checked_if(false, false)
+    }
+
+    fn checked_if(
+        &self,
+        used_disks: bool,
+        checks_refinement: bool,
+    ) -> Result<ReplayReport, Rejection> {
         let sources = self
             .0
             .iter()
@@ -417,6 +431,7 @@ impl Files {
         let (lines, interrupt) = (AtomicU64::new(0), AtomicBool::new(false));
         let conditions = Conditions {
             used_disks,
+            checks_refinement,
             lines: &lines,
             interrupt: &interrupt,
         };

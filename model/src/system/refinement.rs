@@ -15,6 +15,7 @@
 //! * `roles`: candidates and leaders. They are elected and append client requests.
 //! * `commit`: commit indexes and snapshots
 //! * `sends`: the messages that leave
+//! * `suffix`: servers with a part of their log, for the check of recorded steps
 //!
 //! An entry is named by its index and its term. By *Log Matching* and *previous entry*, which
 //! the proof shows, an index and a term identify one log of the abstract tree. A log that begins after a
@@ -29,13 +30,15 @@ mod incoming;
 mod memory;
 mod roles;
 mod sends;
+mod suffix;
 
 #[cfg(test)]
 mod tests;
 
 pub use actions::{AbstractAction, ActionCounts, ActionKind};
-pub(in crate::system) use disk::{check_restart, check_sync};
-pub(in crate::system) use incoming::Incoming;
+pub use disk::{check_restart, check_sync};
+pub use incoming::Incoming;
+pub use suffix::suffix;
 
 use super::{process::Running, properties::Cause};
 use crate::{Durable, Effects, LogIndex, WriteId};
@@ -43,17 +46,19 @@ use alloc::vec::Vec;
 use image::Image;
 
 /// One call of [`crate::Raft::step`].
-pub(in crate::system) struct RaftStep<'a> {
+#[derive(Debug)]
+pub struct RaftStep<'a> {
     /// The server before the step.
     pub before: &'a Running,
     /// The server after the step, with the write of the step.
     pub after: &'a Running,
-    /// The disk, which the step does not change.
+    /// The disk, which the step does not change. It has the writes that the step reports as durable.
     pub disk: &'a Durable,
     /// The claims of the received message.
     pub incoming: &'a Incoming,
-    /// The write that the step reports as durable.
-    pub persisted: Option<WriteId>,
+    /// The writes that the step reports as durable, in order, and the disk after each. In a scope there is
+    /// at most one; a driver may report several at once.
+    pub persisted: &'a [(WriteId, &'a Durable)],
     /// The effects of the step.
     pub effects: &'a Effects,
 }
@@ -63,7 +68,7 @@ impl RaftStep<'_> {
     ///
     /// # Errors
     /// The claim that no earlier claim and no action explains.
-    pub(in crate::system) fn check(&self, actions: &mut Vec<AbstractAction>) -> Result<(), Cause> {
+    pub fn check(&self, actions: &mut Vec<AbstractAction>) -> Result<(), Cause> {
         self.check_base()?;
         self.check_memory()?;
         self.check_role(actions)?;
@@ -74,7 +79,14 @@ impl RaftStep<'_> {
 
     /// Whether this step reports the write as durable.
     fn is_persisted(&self, write: WriteId) -> bool {
-        self.persisted.is_some_and(|persisted| write <= persisted)
+        self.disk_after(write).is_some()
+    }
+
+    /// The disk after a write that this step reports as durable.
+    fn disk_after(&self, write: WriteId) -> Option<&Durable> {
+        let mut persisted = self.persisted.iter();
+        let found = persisted.find(|(reported, _)| write <= *reported);
+        found.map(|(_, disk)| *disk)
     }
 
     /// Whether the disk contains the log in memory up to this index.

@@ -9,7 +9,10 @@ use alloc::vec::Vec;
 ///
 /// The claims of a pending write are that the candidate of its vote stands with a log that is at least as
 /// up-to-date, and that its log is the leader's. They were checked when the write was made.
-pub(in crate::system) fn check_sync(
+///
+/// # Errors
+/// The change of the disk that no action explains.
+pub fn check_sync(
     raft: &Raft,
     before: &Durable,
     after: &Durable,
@@ -95,7 +98,10 @@ fn learn_with_term(
 
 /// Checks a restart: the server has its durable state and claims nothing else. In the abstract protocol
 /// nothing happens, except that the server learns the end of its snapshot if it had not done so.
-pub(in crate::system) fn check_restart(
+///
+/// # Errors
+/// If the server differs from its disk.
+pub fn check_restart(
     raft: &Raft,
     disk: &Durable,
     actions: &mut Vec<AbstractAction>,

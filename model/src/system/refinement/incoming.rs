@@ -6,7 +6,8 @@ use crate::{
 };
 
 /// The claims of the message that a step receives.
-pub(in crate::system) enum Incoming {
+#[derive(Clone, Debug)]
+pub enum Incoming {
     /// No claim: no message, or one about nothing in the abstract protocol.
     Nothing,
     /// `candidate(from, term, last)`.
@@ -47,7 +48,7 @@ pub(in crate::system) enum Incoming {
 
 impl Incoming {
     /// The claims of the message of an event.
-    pub(in crate::system) fn new(event: &Event) -> Self {
+    pub fn new(event: &Event) -> Self {
         let Event::Receive {
             from: Address::Node(from),
             message,

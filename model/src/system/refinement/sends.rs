@@ -2,8 +2,8 @@
 
 use super::{AbstractAction, Image, RaftStep, incoming::acknowledged};
 use crate::{
-    Address, AppendEntriesRequest, EntryId, Envelope, LogIndex, Message, NodeId, Role, Term,
-    system::properties::Cause,
+    Address, AppendEntriesRequest, Durable, EntryId, Envelope, LogIndex, Message, NodeId, Role,
+    Term, system::properties::Cause,
 };
 use alloc::vec::Vec;
 
@@ -41,7 +41,7 @@ impl RaftStep<'_> {
                 self.check_request(request.term, last, actions)
             }
             Message::RequestVoteResponse(response) if response.vote_granted => {
-                let held = self.disk.hard_state;
+                let held = self.disk_at_release(envelope).hard_state;
                 if (held.current_term, held.voted_for) == (response.term, Some(to)) {
                     return Ok(());
                 }
@@ -123,6 +123,15 @@ impl RaftStep<'_> {
         })
     }
 
+    /// The disk at the moment when a message could leave: after the write that it waited for, if the step
+    /// reports that write as durable, or else the present disk.
+    fn disk_at_release(&self, envelope: &Envelope) -> &Durable {
+        let mut held = self.before.raft.held.iter();
+        let waited = held.find(|held| held.envelope == *envelope && self.is_persisted(held.after));
+        let disk = waited.and_then(|held| self.disk_after(held.after));
+        disk.unwrap_or(self.disk)
+    }
+
     /// `accept`: the disk is in the term, and has the leader's log up to the index. The leader's log is known
     /// from the received message, or the acknowledgement waited for a write and had this claim.
     fn check_acknowledgement(
@@ -136,29 +145,37 @@ impl RaftStep<'_> {
             // It acknowledges the empty log.
             return Ok(());
         }
-        let image = Image::new(self.disk, []);
-        let waited = self.before.raft.held.iter().any(|held| {
-            self.is_persisted(held.after)
-                && !after.held.contains(held)
+        // An acknowledgement that waited for a write names the log on the disk after this write.
+        let before = self.before.raft.held.iter();
+        let waited = before.filter(|held| {
+            !after.held.contains(held)
                 && acknowledged(&held.envelope.message)
                     .is_some_and(|(waited_in, waited)| waited_in == term && waited >= index)
         });
-        // An acknowledgement that waited for the write that is durable now names the log on the disk after
-        // this write, which is the present disk.
-        let is_leaders = if waited {
-            image.last_id().index >= index
-        } else {
-            self.incoming.vouches(term, &after.log) >= index && self.is_durable(index)
+        let mut disks = waited.filter_map(|held| self.disk_after(held.after));
+        let found = disks.find_map(|disk| {
+            let image = Image::new(disk, []);
+            let is_named =
+                image.hard_state().current_term == term && image.last_id().index >= index;
+            is_named.then(|| image.term_at(index).unwrap_or_default())
+        });
+        let image = Image::new(self.disk, []);
+        let is_leaders = || {
+            image.hard_state().current_term == term
+                && self.incoming.vouches(term, &after.log) >= index
+                && self.is_durable(index)
         };
-        if image.hard_state().current_term != term || !is_leaders {
+        let found =
+            found.or_else(|| is_leaders().then(|| image.term_at(index).unwrap_or_default()));
+        let Some(entry_term) = found else {
             return Err(Cause::AcknowledgedOtherLog {
                 server: after.id,
                 term,
                 index,
             });
-        }
+        };
         let log = EntryId {
-            term: image.term_at(index).unwrap_or_default(),
+            term: entry_term,
             index,
         };
         actions.push(AbstractAction::Accept {

@@ -22,12 +22,13 @@ struct Taken {
 impl Taken {
     /// The name of the failure, or the kinds of the actions.
     fn result(mut self) -> Result<Vec<&'static str>, String> {
+        let persisted = self.persisted.map(|write| (write, &self.disk));
         let step = RaftStep {
             before: &self.before,
             after: &self.after,
             disk: &self.disk,
             incoming: &self.incoming,
-            persisted: self.persisted,
+            persisted: persisted.as_slice(),
             effects: &self.effects,
         };
         match step.check(&mut self.actions) {

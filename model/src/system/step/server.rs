@@ -362,12 +362,13 @@ impl TransitionSystem {
                 _ => step.sent.push(envelope),
             }
         }
+        let persisted = persisted.map(|write| (write, &disk));
         let raft_step = RaftStep {
             before: &before,
             after: &after,
             disk: &disk,
             incoming: &incoming,
-            persisted,
+            persisted: persisted.as_slice(),
             effects: &effects,
         };
         self.record_refinement(step, |actions| raft_step.check(actions));
