@@ -14,6 +14,7 @@
 //! * `cluster` checks the properties over all servers, updated step by step: the work is linear in the
 //!   length of the traces. It checks the properties that `model::system::properties` defines on
 //!   whole states;
+//! * `exactly_once` compares stores and answers with an independent evaluation of the committed entries;
 //! * `refinement` maps each step to the abstract Raft, as the search does;
 //! * `prefixes` maps log prefixes to numbers, so that two logs are compared by one number.
 //!
@@ -22,6 +23,7 @@
 mod cause;
 mod cluster;
 mod coverage;
+mod exactly_once;
 mod format;
 mod prefixes;
 mod refinement;

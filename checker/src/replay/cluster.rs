@@ -10,13 +10,13 @@
 //! index of its leader.
 
 use super::{
+    exactly_once::Evaluations,
     prefixes::{Prefix, Prefixes},
     server::{ClusterHistory, Led, Server},
 };
 use model::{
-    Address, AppendOutcome, Config, Entry, Envelope, HardState, LogIndex, Message, NodeId, Payload,
-    Raft, Role, SessionId, Snapshot, Store, Term,
-    store::{Answer, Command},
+    Address, AppendOutcome, Config, Entry, Envelope, HardState, LogIndex, Message, NodeId, Raft,
+    Role, Snapshot, Store, Term,
     system::{Cause, Property, Violation},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,7 @@ pub(super) struct Cluster {
     committed_in: BTreeMap<Term, usize>,
     /// Votes ever cast.
     votes: BTreeMap<(Term, NodeId), NodeId>,
+    evaluations: Evaluations,
     /// The state after the committed entries, up to the last snapshot.
     applied: Store,
     /// The number of times a server became leader.
@@ -48,6 +49,7 @@ impl Cluster {
             committed: Vec::new(),
             committed_in: BTreeMap::new(),
             votes: BTreeMap::new(),
+            evaluations: Evaluations::default(),
             applied: Store::default(),
             elections: 0,
             highest_term: Term::ZERO,
@@ -72,13 +74,23 @@ impl Cluster {
         if commit_index > led.committed_before {
             self.commit(raft, &server.log, commit_index)?;
             self.check_commit(server, raft)?;
+            self.check_store(raft, false)?;
         }
         Ok(())
     }
 
-    /// Checks a server where its run or its trace ends: its whole log.
-    pub(super) fn check_end(&self, server: &Server) -> Result<(), Violation> {
-        server.check_memory(self)
+    /// Checks a server where its run or its trace ends: its whole log and store.
+    pub(super) fn check_end(&mut self, server: &Server) -> Result<(), Violation> {
+        let Some(raft) = server.raft() else {
+            return Ok(());
+        };
+        server.check_memory(self)?;
+        self.check_store(raft, true)
+    }
+
+    fn check_store(&mut self, raft: &Raft, ends: bool) -> Result<(), Violation> {
+        self.evaluations
+            .check_store(raft, &self.committed, &self.prefixes, ends)
     }
 
     fn elect(&mut self, raft: &Raft, log: Prefix) -> Result<(), Violation> {
@@ -127,7 +139,12 @@ impl Cluster {
                 },
             );
         }
-        self.committed.extend_from_slice(&log[both..count]);
+        for prefix in &log[both..count] {
+            self.committed.push(*prefix);
+            if let Some(entry) = self.prefixes.entry(*prefix) {
+                self.evaluations.commit(entry);
+            }
+        }
         if !matches!(raft.role(), Role::Leader(_)) {
             return Ok(());
         }
@@ -260,17 +277,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Checks the answers that a step sent. The entry of an answer is committed, and a majority has it
-    /// durably. If the answer has a version, the entry of that version is the same write.
+    /// Checks the answers that a step sent. The entry of an answer is committed, a majority has it durably,
+    /// and the answer is the result of the committed entries up to it.
     pub(super) fn check_answers(&self, server: &Server) -> Result<(), Violation> {
         let (id, kept) = (server.id, Property::AcknowledgedWritesKept);
         for answered in &server.answered {
             let Some(index) = answered.index else {
                 return violated(kept, Cause::AnsweredWithoutRequest { server: id });
             };
-            let Some(entry) = self.committed_entry(index) else {
+            if index.get() as usize > self.committed.len() {
                 return violated(kept, Cause::AnsweredNotCommitted { index });
-            };
+            }
             let (copies, voters) = durable_copies(server, index);
             if 2 * copies <= voters {
                 return violated(
@@ -283,21 +300,9 @@ impl Cluster {
                     },
                 );
             }
-            if let Answer::Written { version } | Answer::Number { version, .. } = answered.answer {
-                let first = self.committed_entry(version).and_then(written_by);
-                let is_same = first.is_some() && first == written_by(entry);
-                if version > index || !is_same {
-                    return violated(Property::ExactlyOnce, Cause::AnswerDiffers { index });
-                }
-            }
+            self.evaluations.check_answer(index, &answered.answer)?;
         }
         Ok(())
-    }
-
-    fn committed_entry(&self, index: LogIndex) -> Option<&Entry> {
-        let position = (index.get() as usize).checked_sub(1)?;
-        let prefix = self.committed.get(position)?;
-        self.entry(*prefix)
     }
 
     /// Checks a leader's progress for the follower that sent the received message against that
@@ -414,14 +419,6 @@ fn durable_copies(server: &Server, index: LogIndex) -> (usize, usize) {
         .filter(|(id, progress)| **id != server.id && progress.match_index >= index)
         .count();
     (copies + usize::from(own.is_some() && own == disk), voters)
-}
-
-/// The session and the sequence number of a write.
-fn written_by(entry: &Entry) -> Option<(SessionId, u64)> {
-    match &entry.payload {
-        Payload::Command(Command::Write(write)) => Some((write.session, write.sequence)),
-        _ => None,
-    }
 }
 
 fn check_acknowledgement(

@@ -8,6 +8,7 @@
 
 mod alterations;
 mod causes;
+mod exactly_once;
 mod program;
 mod refinement;
 

@@ -42,7 +42,7 @@ pub(in crate::system) fn reference_answer<'a>(
 
 /// The answer that an entry must receive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::system) enum ExpectedAnswer {
+pub enum ExpectedAnswer {
     /// This one.
     Exactly(Answer),
     /// The session of the write is gone. The store may report that no copy of the write was applied only
@@ -55,7 +55,7 @@ pub(in crate::system) enum ExpectedAnswer {
 
 impl ExpectedAnswer {
     /// Whether the answer is correct.
-    pub(in crate::system) fn permits(&self, answer: &Answer) -> bool {
+    pub fn permits(&self, answer: &Answer) -> bool {
         match self {
             Self::Exactly(expected) => answer == expected,
             Self::SessionGone { is_applied } => match answer {
@@ -78,9 +78,11 @@ impl ExpectedAnswer {
 ///   grow the pairs beyond the quota.
 /// * A write whose condition does not hold has no effect. Nor has an increment of a value that is not an
 ///   integer in its shortest form, or of a number that would overflow.
-#[derive(Default)]
-struct Reference {
+#[derive(Debug, Default)]
+pub struct Reference {
     pairs: ReferencePairs,
+    /// The size of the pairs in bytes.
+    size: usize,
     /// The answer to the first copy of each write.
     answers: BTreeMap<(SessionId, u64), Answer>,
     /// The lowest sequence number that a session has not acknowledged.
@@ -94,7 +96,28 @@ struct Reference {
 }
 
 impl Reference {
-    fn apply(&mut self, payload: &Payload) -> ExpectedAnswer {
+    /// The index of the last entry applied; 0 before the first.
+    pub fn index(&self) -> LogIndex {
+        LogIndex::new(self.index)
+    }
+
+    /// The number of pairs.
+    pub fn len(&self) -> usize {
+        self.pairs.len()
+    }
+
+    /// Whether there is no pair.
+    pub fn is_empty(&self) -> bool {
+        self.pairs.is_empty()
+    }
+
+    /// Whether a store has these pairs.
+    pub fn equals(&self, store: &Store) -> bool {
+        pairs_of(store) == self.pairs
+    }
+
+    /// Applies the next committed entry, and returns its answer.
+    pub fn apply(&mut self, payload: &Payload) -> ExpectedAnswer {
         self.index += 1;
         self.age = self.age.saturating_add(1);
         let Payload::Command(command) = payload else {
@@ -180,7 +203,9 @@ impl Reference {
                 self.put(key, value.to_vec(), quota, Answer::Written { version })
             }
             Operation::Delete { .. } => {
-                self.pairs.remove(key);
+                if let Some((value, _)) = self.pairs.remove(key) {
+                    self.size -= size_of(key, &value);
+                }
                 Answer::Written { version }
             }
             Operation::Increment { by, .. } => {
@@ -199,21 +224,22 @@ impl Reference {
 
     /// Sets a value, unless the pairs grow beyond the quota, and returns the answer.
     fn put(&mut self, key: &[u8], value: Vec<u8>, quota: u64, done: Answer) -> Answer {
-        let mut pairs = self.pairs.clone();
-        pairs.insert(key.to_vec(), (value, LogIndex::new(self.index)));
-        if size_of(&pairs) > size_of(&self.pairs) && size_of(&pairs) as u64 > quota {
+        let replaced = self.pairs.get(key);
+        let replaced = replaced.map_or(0, |(value, _)| size_of(key, value));
+        let size = self.size - replaced + size_of(key, &value);
+        if size > self.size && size as u64 > quota {
             return Answer::QuotaExceeded;
         }
-        self.pairs = pairs;
+        self.size = size;
+        let version = LogIndex::new(self.index);
+        self.pairs.insert(key.to_vec(), (value, version));
         done
     }
 }
 
-fn size_of(pairs: &ReferencePairs) -> usize {
-    let sizes = pairs
-        .iter()
-        .map(|(key, (value, _))| key.len() + value.len() + PAIR_BYTES);
-    sizes.sum()
+/// The size of a pair in bytes.
+fn size_of(key: &[u8], value: &[u8]) -> usize {
+    key.len() + value.len() + PAIR_BYTES
 }
 
 /// Whether the condition holds for a key with this version.
