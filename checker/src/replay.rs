@@ -9,7 +9,7 @@
 //! * the safety properties hold over all servers together along that order.
 //!
 //! * `format` reads lines;
-//! * `server` is one server: its core, its disk, and its pending writes;
+//! * `server` is one server: its core, its `disk`, and its pending writes;
 //! * `cause` orders the steps of all servers consistently with causality;
 //! * `cluster` checks the properties over all servers, updated step by step: the work is linear in the
 //!   length of the traces. It checks the properties that `model::system::properties` defines on
@@ -23,6 +23,7 @@
 mod cause;
 mod cluster;
 mod coverage;
+mod disk;
 mod exactly_once;
 mod format;
 mod prefixes;

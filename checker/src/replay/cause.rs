@@ -12,8 +12,9 @@ use super::{
     Disagreement, FileLine, Rejection, ReplayReport,
     cluster::Cluster,
     coverage::{self, Tally},
+    disk::ClusterHistory as _,
     format::{Header, Line, RecordedStep, Source, Unreadable, to_json},
-    server::{ClusterHistory as _, Server, violation_at},
+    server::{Server, violation_at},
 };
 use model::{
     Address, Config, Durable, Entry, Envelope, Event, HardState, NodeId, Raft, system::Violation,

@@ -10,9 +10,10 @@
 //! index of its leader.
 
 use super::{
+    disk::ClusterHistory,
     exactly_once::Evaluations,
     prefixes::{Prefix, Prefixes},
-    server::{ClusterHistory, Led, Server},
+    server::{Led, Server},
 };
 use model::{
     Address, AppendOutcome, Config, Entry, Envelope, HardState, LogIndex, Message, NodeId, Raft,

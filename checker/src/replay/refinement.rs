@@ -10,8 +10,8 @@
 //! A driver may report several writes at once. The checks then receive the disk after each.
 
 use super::{
+    disk::{ClusterHistory, Disk, Unsynced},
     prefixes::Prefix,
-    server::{ClusterHistory, Disk, Unsynced},
 };
 use model::{
     AppendEntriesRequest, Durable, Effects, EntryId, Envelope, Event, LogIndex, Message, Raft,
