@@ -5,7 +5,7 @@
 //! thread cannot be stopped from outside. So the program reports the process and the event, which are the
 //! violation, and exits.
 //!
-//! [`transitions`] is the only way of the checker to make a transition system, and [`recover`] and [`step`]
+//! [`transitions`] is the only way of the checker to make a transition system, and `recover` and `step`
 //! are the only ways to call the core itself: `checker/clippy.toml` forbids the others.
 //!
 //! The limit is processor time of the thread, so a busy or suspended machine does not look like an endless
