@@ -85,7 +85,7 @@ obligations! {
         "an eager step changes no process and no property";
     /// The canonical form of the search.
     Symmetry = "symmetry" of "symmetry":
-        "steps commute with renaming servers, and renamed states have one canonical form";
+        "steps commute with permutations of servers, and permuted states have one canonical form";
 }
 
 impl fmt::Display for Obligation {
