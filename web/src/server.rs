@@ -41,7 +41,7 @@
 //! response is ready for two seconds, the server assumes that the client is gone: TCP cannot
 //! distinguish the two cases.
 
-mod admission;
+mod connection_slots;
 #[cfg(test)]
 mod tests;
 
@@ -50,13 +50,13 @@ use crate::{
     response::{closing, uncached},
     stalls::Stalls,
 };
-use admission::{Busy, Connections, Permit};
 use axum::{
     Router,
     body::{Body, Bytes},
     http::{HeaderMap, Method, Request, StatusCode, Version, header},
     response::IntoResponse as _,
 };
+use connection_slots::{Busy, Connections, Permit};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};

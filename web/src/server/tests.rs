@@ -1,5 +1,5 @@
 use super::{
-    admission::{Activity, BUSY_IN_RESERVE, Slot, YOUNG},
+    connection_slots::{Activity, BUSY_IN_RESERVE, Slot, YOUNG},
     *,
 };
 use crate::body::{self, Bounds};

@@ -1,4 +1,4 @@
-//! Admission: the slots of connections, and the choice of the connection to evict if all are taken.
+//! The slots of connections, and the choice of the connection to evict if all are taken.
 
 use super::Limits;
 use std::{
