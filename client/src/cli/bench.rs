@@ -586,7 +586,7 @@ const COLUMNS: [&str; 10] = [
     "p99 µs",
     "p999 µs",
     "unanswered",
-    "own CPU µs/op",
+    "client CPU µs/op",
     "server CPU µs/op",
 ];
 

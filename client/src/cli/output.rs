@@ -108,7 +108,9 @@ impl Reply {
     fn age(&self) -> Option<String> {
         match self {
             Self::Value { as_of, .. } | Self::Pairs { as_of, .. } => as_of.map(|index| {
-                format!("stale: as one server had it, which had applied the log up to {index}")
+                format!(
+                    "stale: the state of one server, which had applied the log up to entry {index}"
+                )
             }),
             _ => None,
         }

@@ -133,7 +133,10 @@ fn stale_answers_say_that_they_are() {
     expect(&run(at, "put k v -o plain"), 0, "2\n");
     let stale = run(at, "get k --consistency stale -o plain");
     expect(&stale, 0, "v\n");
-    assert!(stale.err.contains("applied the log up to 3"), "{stale:?}");
+    assert!(
+        stale.err.contains("applied the log up to entry 3"),
+        "{stale:?}"
+    );
     let stale = run(at, "get k --consistency stale -o json");
     let line = "{\"applied_index\":3,\"key\":\"k\",\"value\":\"v\",\"version\":2}\n";
     expect(&stale, 0, line);
