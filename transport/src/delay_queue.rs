@@ -8,20 +8,20 @@ use tokio::time::Instant;
 /// The maximum number of delayed messages.
 const CAPACITY: usize = 16_384;
 
-/// The next step of a delayed message.
+/// The next action for a message that passes the fault plan, immediately or after its delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Dispatch {
     /// Send it to this address, or to the address of the receiver.
-    Out(Option<SocketAddr>),
+    Send(Option<SocketAddr>),
     /// Deliver it to the inbox. It came from this run of its sender, at this address.
-    In(BootId, SocketAddr),
+    Deliver(BootId, SocketAddr),
 }
 
-impl Way {
+impl Dispatch {
     pub(crate) const fn side(self) -> Side {
         match self {
-            Self::Out(_) => Side::Send,
-            Self::In(..) => Side::Receive,
+            Self::Send(_) => Side::Send,
+            Self::Deliver(..) => Side::Receive,
         }
     }
 }
@@ -38,20 +38,20 @@ struct Entry {
     due: Instant,
     /// Breaks ties between equal due times: first in, first out.
     nth: u64,
-    way: Way,
+    dispatch: Dispatch,
     envelope: Envelope,
 }
 
 impl DelayQueue {
     /// Holds a message until `due`. Returns false if the queue is full.
-    pub(crate) fn push(&mut self, due: Instant, way: Way, envelope: Envelope) -> bool {
+    pub(crate) fn push(&mut self, due: Instant, dispatch: Dispatch, envelope: Envelope) -> bool {
         if self.heap.len() >= CAPACITY {
             return false;
         }
         self.heap.push(Entry {
             due,
             nth: self.next,
-            way,
+            dispatch,
             envelope,
         });
         self.next += 1;
@@ -59,12 +59,12 @@ impl DelayQueue {
     }
 
     /// The next message that is due.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Way, Envelope)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Dispatch, Envelope)> {
         if self.deadline()? > now {
             return None;
         }
         let entry = self.heap.pop()?;
-        Some((entry.way, entry.envelope))
+        Some((entry.dispatch, entry.envelope))
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@
 use crate::{
     DatagramSocket,
     counters::{Cause, Count},
-    delay_queue::Way,
+    delay_queue::Dispatch,
     fragment::{Reassembly, ReassemblyLimits},
     outbound::PacketBuilders,
     path_mtu::Destination,
@@ -375,7 +375,7 @@ fn read_envelope(
         }
     }
     let boot = header.boot;
-    shared.apply_faults(Way::In(boot, at), envelope, |envelope| {
+    shared.apply_faults(Dispatch::Deliver(boot, at), envelope, |envelope| {
         pass(Received { envelope, boot, at });
     });
 }

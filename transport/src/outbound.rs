@@ -4,7 +4,7 @@
 use crate::{
     config::{fragment_in, room_in},
     counters::{Cause, Count},
-    delay_queue::Way,
+    delay_queue::Dispatch,
     fragment::FragmentSender,
     pack::{Batch, PacketBuilder},
     path_mtu::{Change, Destination, Paths, ProbeToSend, Reason},
@@ -84,7 +84,9 @@ impl Shared {
         }
         let mut through = Vec::new();
         for envelope in envelopes {
-            self.apply_faults(Way::Out(at), envelope, |envelope| through.push(envelope));
+            self.apply_faults(Dispatch::Send(at), envelope, |envelope| {
+                through.push(envelope);
+            });
         }
         self.send_past_faults(&through, at);
     }
@@ -93,14 +95,14 @@ impl Shared {
     /// delays it, or drops it.
     pub(crate) fn apply_faults(
         &self,
-        way: Way,
+        dispatch: Dispatch,
         envelope: Envelope,
         mut pass: impl FnMut(Envelope),
     ) {
         let Some(faults) = &self.config.faults else {
             return pass(envelope);
         };
-        let fate = faults.fate(way.side(), envelope.from, envelope.to);
+        let fate = faults.fate(dispatch.side(), envelope.from, envelope.to);
         let Some(first) = fate.first else {
             let (from, to) = (envelope.from, envelope.to);
             return self
@@ -114,13 +116,13 @@ impl Shared {
             if by.is_zero() {
                 pass(envelope);
             } else {
-                self.hold(way, self.now() + by, envelope);
+                self.hold(dispatch, self.now() + by, envelope);
             }
         }
     }
 
-    fn hold(&self, way: Way, due: Instant, envelope: Envelope) {
-        if lock(&self.delays.held).push(due, way, envelope) {
+    fn hold(&self, dispatch: Dispatch, due: Instant, envelope: Envelope) {
+        if lock(&self.delays.held).push(due, dispatch, envelope) {
             self.counters.add(Count::DelayedByFaults, 1);
             self.wake_by(Some(due));
         } else {

@@ -4,7 +4,7 @@ use crate::{
     Config, Counters, DatagramSocket,
     config::new_boot,
     counters::{Cause, Count},
-    delay_queue::{DelayQueue, Way},
+    delay_queue::{DelayQueue, Dispatch},
     fragment::FragmentSender,
     pack::Batch,
     path_mtu::Paths,
@@ -326,11 +326,13 @@ impl Shared {
         let (mut out, mut direct, mut arrive) = (Vec::new(), Vec::new(), Vec::new());
         {
             let mut held = lock(&self.delays.held);
-            while let Some((way, envelope)) = held.pop(now) {
-                match way {
-                    Way::Out(None) => out.push(envelope),
-                    Way::Out(Some(at)) => direct.push((at, envelope)),
-                    Way::In(boot, at) => arrive.push((Received { envelope, boot, at }, 0)),
+            while let Some((dispatch, envelope)) = held.pop(now) {
+                match dispatch {
+                    Dispatch::Send(None) => out.push(envelope),
+                    Dispatch::Send(Some(at)) => direct.push((at, envelope)),
+                    Dispatch::Deliver(boot, at) => {
+                        arrive.push((Received { envelope, boot, at }, 0));
+                    }
                 }
             }
         }
