@@ -29,6 +29,9 @@ const INBOX_BYTES: usize = 64 << 20;
 /// How many batches one flush sends before other work gets a turn.
 const FLUSH: usize = 64;
 
+/// Whether this process has logged the warning about an endpoint on loopback without keys.
+static WARNED_ON_LOOPBACK: AtomicBool = AtomicBool::new(false);
+
 /// The state that sending, receiving and the tasks share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
@@ -86,11 +89,10 @@ impl Shared {
             None => new_boot(&config.environment)?,
         };
         let sealer = Sealer::new(&config.cluster, config.voters, boot, &config.keys);
-        if config.keys.are_insecure() {
-            tracing::warn!(
-                listen = %config.listen,
-                "datagrams are not sealed: any host that reaches this socket can impersonate any server"
-            );
+        if config.keys.are_insecure()
+            && let Some(warning) = unsealed_warning(config.listen, &WARNED_ON_LOOPBACK)
+        {
+            tracing::warn!(listen = %config.listen, "{warning}");
         }
         let socket = config.environment.network.bind(config.listen)?;
         let local = socket.local_addr()?;
@@ -420,6 +422,20 @@ impl SendRefusal {
     }
 }
 
+/// The warning about an endpoint without keys, or `None` if it was logged before. An embedded cluster
+/// has many endpoints on loopback, so all of them share one warning.
+fn unsealed_warning(listen: SocketAddr, warned_on_loopback: &AtomicBool) -> Option<&'static str> {
+    if !listen.ip().to_canonical().is_loopback() {
+        return Some(
+            "datagrams are not sealed: any host that reaches this socket can impersonate any server",
+        );
+    }
+    let is_first = !warned_on_loopback.swap(true, Ordering::Relaxed);
+    is_first.then_some(
+        "datagrams on loopback are not sealed: any process on this machine can impersonate any server",
+    )
+}
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -446,6 +462,15 @@ mod tests {
         ] {
             assert_eq!(SendRefusal::from_error(&errno.into()), refusal, "{errno}");
         }
+    }
+
+    #[test]
+    fn warning_about_missing_keys_is_given_once_on_loopback_and_always_elsewhere() {
+        let warned = AtomicBool::new(false);
+        let warns = |text: &str| unsealed_warning(text.parse().unwrap(), &warned).is_some();
+        let loopback = ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"];
+        assert_eq!(loopback.map(warns), [true, false, false]);
+        assert_eq!(["192.0.2.1:1", "0.0.0.0:1", "[::]:1"].map(warns), [true; 3]);
     }
 
     #[test]
