@@ -330,8 +330,8 @@ impl Settings {
         }
         let peers = addresses_by_server(&self.peers, "--peer")?;
         let http = addresses_by_server(&self.node_http, "--node-http")?;
-        if let Some(stranger) = http.keys().find(|id| !peers.contains_key(id)) {
-            return Err(SettingsError::UnknownServer(*stranger));
+        if let Some(unknown) = http.keys().find(|id| !peers.contains_key(id)) {
+            return Err(SettingsError::UnknownServer(*unknown));
         }
         if self.chaos {
             match self.http.address() {

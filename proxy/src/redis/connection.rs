@@ -10,10 +10,10 @@
 //! nothing while replies wait for the client, and sends an `MGET` of more keys in pieces. A client has
 //! `client_timeout` for its first command, for the rest of a command that has begun, and to receive
 //! each [`FLUSH`] bytes of replies. Between commands it has `idle_timeout`, or less if all connections
-//! are in use (`eviction`). An evicted stranger gets no time to receive replies.
+//! are in use (`eviction`). An evicted unverified connection gets no time to receive replies.
 //!
-//! Without authentication, a client gets at most [`STRANGER_REPLIES`] replies and has
-//! [`STRANGER_FLUSH`] to receive them. Between two waves other connections get their turn.
+//! Without authentication, a client gets at most [`UNAUTHENTICATED_REPLIES`] replies and has
+//! [`UNAUTHENTICATED_FLUSH`] to receive them. Between two waves other connections get their turn.
 //!
 //! # Transactions
 //! `MULTI` is rejected. Clients send the commands of a transaction without waiting for the reply to
@@ -49,12 +49,12 @@ const READ_WEIGHT: usize = 4;
 const SCAN_WEIGHT: usize = 16;
 const READ_AT_ONCE: usize = 16 * 1024;
 /// The maximum length of a command in bytes before authentication.
-const STRANGER_LIMIT: usize = 4096;
+const UNAUTHENTICATED_LIMIT: usize = 4096;
 /// The maximum number of replies before authentication.
-const STRANGER_REPLIES: usize = 1000;
+const UNAUTHENTICATED_REPLIES: usize = 1000;
 /// The timeout for a client to receive replies before authentication. They fit into the buffers of a
 /// socket, unless the client does not read.
-const STRANGER_FLUSH: Duration = Duration::from_secs(1);
+const UNAUTHENTICATED_FLUSH: Duration = Duration::from_secs(1);
 /// The number of reply bytes that are buffered before a send.
 const FLUSH: usize = 256 * 1024;
 /// The size in bytes beyond which the reply to an `MGET` is sent in pieces. If a shorter `MGET` fails,
@@ -99,7 +99,7 @@ struct Connection<'a> {
     limit: usize,
     authenticated: bool,
     /// The number of replies since the connection began or was last authenticated.
-    stranger_replies: usize,
+    unauthenticated_replies: usize,
     /// Whether a command was accepted, so that the client counts as known.
     known: bool,
     protocol: Protocol,
@@ -134,7 +134,7 @@ pub(crate) async fn serve(
         input: BytesMut::new(),
         limit: (1 << 20).max(limits.value.saturating_mul(2) + limits.key),
         authenticated: redis.password.is_none(),
-        stranger_replies: 0,
+        unauthenticated_replies: 0,
         known: false,
         protocol: Protocol::default(),
         name: Bytes::new(),
@@ -162,7 +162,7 @@ pub(crate) async fn serve(
                 connection.run(wave, &mut output, &mut stream).await?;
                 flush(patience, &mut output, &mut stream).await
             };
-            // The commands of a stranger are rejected, so an eviction here loses nothing.
+            // The commands of an unverified connection are rejected, so an eviction here loses nothing.
             unless_evicted(&tracked, serving).await?;
             // While commands and replies arrive and leave without delay, nothing else would give
             // other connections a turn.
@@ -198,7 +198,7 @@ pub(crate) async fn serve(
             biased;
             () = tracked.evicted.cancelled() => {
                 // A known client is closed without a reply, like an idle connection.
-                if tracked.is_stranger() {
+                if tracked.is_unverified() {
                     let text = match redis.password {
                         Some(_) => "ERR max number of unauthenticated clients reached",
                         None => TOO_MANY_CLIENTS,
@@ -236,7 +236,8 @@ pub(crate) async fn serve(
     }
 }
 
-/// Sends to a client. For an evicted stranger, gives up at once if the socket buffer is full.
+/// Sends to a client. For an evicted unverified connection, gives up immediately if the socket buffer
+/// is full.
 ///
 /// # Errors
 /// If sending fails or is given up.
@@ -249,7 +250,7 @@ async fn unless_evicted(
         // after an eviction.
         biased;
         sent = sending => sent,
-        () = tracked.evicted.cancelled(), if tracked.is_stranger() => {
+        () = tracked.evicted.cancelled(), if tracked.is_unverified() => {
             Err(io::Error::other("evicted while it took no replies"))
         }
     }
@@ -299,7 +300,7 @@ impl Connection<'_> {
         if self.authenticated {
             patience
         } else {
-            patience.min(STRANGER_FLUSH)
+            patience.min(UNAUTHENTICATED_FLUSH)
         }
     }
 
@@ -333,10 +334,10 @@ impl Connection<'_> {
     /// The next received command, after its effect on the connection.
     fn next_step(&mut self) -> Option<PendingReply> {
         if self.authenticated {
-            self.stranger_replies = 0;
-        } else if self.stranger_replies >= STRANGER_REPLIES {
+            self.unauthenticated_replies = 0;
+        } else if self.unauthenticated_replies >= UNAUTHENTICATED_REPLIES {
             self.quit = true;
-            let text = format!("ERR {STRANGER_REPLIES} commands without authentication");
+            let text = format!("ERR {UNAUTHENTICATED_REPLIES} commands without authentication");
             return Some(self.reply(Reply::error(text)));
         }
         let arguments = loop {
@@ -347,7 +348,7 @@ impl Connection<'_> {
                 }
             } else {
                 Bounds {
-                    bytes: STRANGER_LIMIT,
+                    bytes: UNAUTHENTICATED_LIMIT,
                     strict: true,
                 }
             };
@@ -365,7 +366,7 @@ impl Connection<'_> {
                 }
             }
         };
-        self.stranger_replies += 1;
+        self.unauthenticated_replies += 1;
         let work = match RedisCommand::new(&arguments) {
             Ok(RedisCommand::Connection(command)) => Work::Reply(self.connection_command(command)),
             _ if !self.authenticated => Work::Reply(Reply::error(NOT_AUTHENTICATED)),

@@ -1,14 +1,14 @@
 //! The choice of the connection to close if a new client finds all connections in use.
 //!
-//! The first choice is the oldest *stranger*: a connection that has not authenticated although a
-//! password is set, or that has not sent a valid command yet. A client sends its first command at
-//! once, so silent connections cannot lock it out, regardless of their number. Only half of all
-//! connections may be strangers.
+//! The first choice is the oldest *unverified connection*: it has not authenticated although a password
+//! is set, or it has not sent a valid command yet. A client sends its first command immediately, so
+//! silent connections cannot lock it out, regardless of their number. Only half of all connections may
+//! be unverified.
 //!
-//! A stranger is not evicted in its first 250 ms, because its first command may be in flight.
-//! Meanwhile new connections wait in the backlog of the listener. After 250 ms of this state, their
-//! commands had time to arrive during the wait, so a stranger is evicted after 25 ms: silent
-//! connections only delay a new client.
+//! An unverified connection is not evicted in its first 250 ms, because its first command may be in
+//! flight. Meanwhile new connections wait in the backlog of the listener. After 250 ms of this state,
+//! their commands had time to arrive during the wait, so an unverified connection is evicted after
+//! 25 ms: silent connections only delay a new client.
 //!
 //! The second choice is the client with the longest idle time. Connection pools hold connections for a
 //! long time and expect them to work, so it must have been idle for [`Evictions::min_idle`]. Without
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The time that a stranger has for its first command.
+/// The time that an unverified connection has for its first command.
 const YOUNG: Duration = Duration::from_millis(250);
 /// The same time after a shortage of connections for [`YOUNG`].
 const YOUNG_IF_CROWDED: Duration = Duration::from_millis(25);
@@ -38,10 +38,10 @@ const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Evictions {
     /// One permit for each further connection.
     room: Arc<Semaphore>,
-    max_strangers: usize,
+    max_unverified: usize,
     min_idle: Duration,
     candidates: Mutex<Candidates>,
-    /// Notified when a connection stops being a stranger.
+    /// Notified when a connection is verified or closed.
     changed: Notify,
 }
 
@@ -49,15 +49,15 @@ pub(crate) struct Evictions {
 #[derive(Debug, Default)]
 struct Candidates {
     next_id: u64,
-    /// Strangers in order of arrival.
-    strangers: BTreeMap<u64, Stranger>,
+    /// Unverified connections in order of arrival.
+    unverified: BTreeMap<u64, UnverifiedConnection>,
     /// Known clients without a command in progress, longest idle time first.
     idle: BTreeMap<(Instant, u64), CancellationToken>,
     shortage: Option<Shortage>,
 }
 
 #[derive(Debug)]
-struct Stranger {
+struct UnverifiedConnection {
     accepted: Instant,
     evicted: CancellationToken,
 }
@@ -79,7 +79,7 @@ enum Eviction {
     Impossible,
 }
 
-/// A tracked connection. It begins as a stranger. Dropping it makes room for another one.
+/// A tracked connection. It begins unverified. Dropping it makes room for another one.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     evictions: Arc<Evictions>,
@@ -92,18 +92,18 @@ pub(crate) struct Tracked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    Stranger,
+    Unverified,
     Busy,
     IdleSince(Instant),
 }
 
 impl Evictions {
-    /// Keeps at most `room` connections. Half of them may be strangers. Never evicts a known client
+    /// Keeps at most `room` connections. Half of them may be unverified. Never evicts a known client
     /// with an idle time below `min_idle`.
     pub(crate) fn new(room: usize, min_idle: Duration) -> Arc<Self> {
         Arc::new(Self {
             room: Arc::new(Semaphore::new(room)),
-            max_strangers: (room / 2).max(1),
+            max_unverified: (room / 2).max(1),
             min_idle,
             candidates: Mutex::default(),
             changed: Notify::new(),
@@ -114,25 +114,25 @@ impl Evictions {
     /// connections belong to known clients that must not be evicted.
     pub(crate) async fn enter(self: &Arc<Self>) -> Option<Tracked> {
         let permit = self.permit().await?;
-        // An evicted connection may be closing still. So the number of strangers can be too high only
-        // after there is a permit.
-        while let Some(at) = self.reduce_strangers() {
+        // An evicted connection may be closing still. So there can be too many unverified
+        // connections only after there is a permit.
+        while let Some(at) = self.reduce_unverified() {
             let _ = timeout_at(at, self.changed.notified()).await;
         }
         let (accepted, evicted) = (Instant::now(), CancellationToken::new());
         let mut candidates = self.lock();
         let id = candidates.next_id;
         candidates.next_id += 1;
-        let stranger = Stranger {
+        let connection = UnverifiedConnection {
             accepted,
             evicted: evicted.clone(),
         };
-        candidates.strangers.insert(id, stranger);
+        candidates.unverified.insert(id, connection);
         drop(candidates);
         Some(Tracked {
             evictions: Arc::clone(self),
             id,
-            state: State::Stranger,
+            state: State::Unverified,
             evicted,
             _permit: permit,
         })
@@ -159,20 +159,20 @@ impl Evictions {
     /// Evicts a connection in favor of a new one.
     fn make_room(&self) -> Eviction {
         let mut candidates = self.lock();
-        match candidates.evict_stranger() {
+        match candidates.evict_unverified() {
             Eviction::Impossible if self.evict_idle(&mut candidates) => Eviction::Done,
             eviction => eviction,
         }
     }
 
-    /// Makes room for one more stranger. Returns the time of the next attempt if all strangers are
-    /// young.
-    fn reduce_strangers(&self) -> Option<Instant> {
+    /// Makes room for one more unverified connection. Returns the time of the next attempt if all of
+    /// them are young.
+    fn reduce_unverified(&self) -> Option<Instant> {
         let mut candidates = self.lock();
-        if candidates.strangers.len() < self.max_strangers {
+        if candidates.unverified.len() < self.max_unverified {
             return None;
         }
-        match candidates.evict_stranger() {
+        match candidates.evict_unverified() {
             Eviction::NotBefore(at) => Some(at),
             Eviction::Done | Eviction::Impossible => None,
         }
@@ -197,11 +197,11 @@ impl Evictions {
 }
 
 impl Candidates {
-    /// Evicts the oldest stranger.
-    fn evict_stranger(&mut self) -> Eviction {
+    /// Evicts the oldest unverified connection.
+    fn evict_unverified(&mut self) -> Eviction {
         let now = Instant::now();
         let young = self.young(now);
-        let Some(oldest) = self.strangers.first_entry() else {
+        let Some(oldest) = self.unverified.first_entry() else {
             return Eviction::Impossible;
         };
         let at = oldest.get().accepted + young;
@@ -217,7 +217,7 @@ impl Candidates {
         Eviction::NotBefore(at)
     }
 
-    /// The time that a stranger has for its first command.
+    /// The time that an unverified connection has for its first command.
     fn young(&self, now: Instant) -> Duration {
         match self.shortage {
             Some(shortage)
@@ -250,8 +250,8 @@ impl Tracked {
         self.set(State::IdleSince(Instant::now()));
     }
 
-    pub(crate) fn is_stranger(&self) -> bool {
-        self.state == State::Stranger
+    pub(crate) fn is_unverified(&self) -> bool {
+        self.state == State::Unverified
     }
 
     fn set(&mut self, state: State) {
@@ -269,7 +269,7 @@ impl Tracked {
                 .insert((since, self.id), self.evicted.clone());
         }
         drop(candidates);
-        if self.is_stranger() {
+        if self.is_unverified() {
             self.evictions.changed.notify_one();
         }
         self.state = state;
@@ -278,8 +278,8 @@ impl Tracked {
 
 fn remove(candidates: &mut Candidates, id: u64, state: State) {
     match state {
-        State::Stranger => {
-            candidates.strangers.remove(&id);
+        State::Unverified => {
+            candidates.unverified.remove(&id);
         }
         State::IdleSince(since) => {
             candidates.idle.remove(&(since, id));
@@ -291,7 +291,7 @@ fn remove(candidates: &mut Candidates, id: u64, state: State) {
 impl Drop for Tracked {
     fn drop(&mut self) {
         remove(&mut self.evictions.lock(), self.id, self.state);
-        if self.is_stranger() {
+        if self.is_unverified() {
             self.evictions.changed.notify_one();
         }
     }
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn oldest_stranger_makes_room() {
+    async fn oldest_unverified_connection_makes_room() {
         let evictions = Evictions::new(4, MIN_IDLE);
         drop(evictions.enter().await);
         let begun = Instant::now();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stranger_has_time_for_its_first_command() {
+    async fn unverified_connection_has_time_for_its_first_command() {
         let evictions = Evictions::new(4, MIN_IDLE);
         let mut first = evictions.enter().await.unwrap();
         let second = evictions.enter().await.unwrap();
@@ -334,7 +334,7 @@ mod tests {
         assert!(entering.as_mut().now_or_never().is_none());
         tokio::time::advance(YOUNG / 2).await;
         assert!(entering.as_mut().now_or_never().is_none());
-        // One stranger less: the next connection need not wait any longer.
+        // One unverified connection less: the next connection need not wait any longer.
         first.set_busy();
         let third = entering.as_mut().now_or_never().flatten().unwrap();
         assert_eq!(evicted([&first, &second, &third]), [false; 3]);
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silent_strangers_only_delay_a_client() {
+    async fn silent_connections_only_delay_a_client() {
         let evictions = Evictions::new(4, MIN_IDLE);
         let begun = Instant::now();
         let mut silent = Vec::new();
@@ -354,7 +354,7 @@ mod tests {
             silent.push(evictions.enter().await.unwrap());
             if let Some(oldest) = silent
                 .iter()
-                .position(|stranger| stranger.evicted.is_cancelled())
+                .position(|connection| connection.evicted.is_cancelled())
             {
                 drop(silent.remove(oldest));
             }
@@ -385,12 +385,12 @@ mod tests {
         let all = |known: &[Tracked]| evicted([&known[0], &known[1], &known[2]]);
         assert_eq!(all(&known), [false, true, false]);
         assert_eq!(evictions.make_room(), Eviction::Impossible);
-        // A stranger is evicted first, and a client with a command in progress never.
+        // An unverified connection is evicted first, and a client with a command in progress never.
         tokio::time::advance(MIN_IDLE).await;
-        let stranger = evictions.enter().await.unwrap();
+        let connection = evictions.enter().await.unwrap();
         tokio::time::advance(YOUNG).await;
         assert_eq!(evictions.make_room(), Eviction::Done);
-        assert!(stranger.evicted.is_cancelled());
+        assert!(connection.evicted.is_cancelled());
         known[2].set_busy();
         assert_eq!(evictions.make_room(), Eviction::Done);
         assert_eq!(all(&known), [true, true, false]);

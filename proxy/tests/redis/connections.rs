@@ -280,7 +280,7 @@ async fn admitted(server: &Server, line: &str, reply: &str) -> Redis {
 
 /// On one thread, so that the proxy runs whenever the test yields.
 #[tokio::test]
-async fn strangers_that_take_no_replies_lock_nobody_out() {
+async fn unauthenticated_clients_that_take_no_replies_lock_nobody_out() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("password");
     std::fs::write(&file, "sesame\n").unwrap();
@@ -298,8 +298,8 @@ async fn strangers_that_take_no_replies_lock_nobody_out() {
         send_until_nothing_is_read(&redis).await;
         stuck.push(redis);
     }
-    // If the strangers had kept their connections, all would be in use. In the end known clients have
-    // all connections.
+    // If the unauthenticated clients had kept their connections, all would be in use. In the end known
+    // clients have all connections.
     let mut known = Vec::new();
     for _ in 0..4 {
         known.push(admitted(&server, "AUTH sesame", "+OK\r\n").await);

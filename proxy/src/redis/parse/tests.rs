@@ -107,7 +107,7 @@ fn too_many_arguments_are_skipped() {
 }
 
 #[test]
-fn stranger_may_not_send_much() {
+fn unauthenticated_client_may_not_send_much() {
     let strict = Bounds {
         strict: true,
         ..BOUNDS
