@@ -90,7 +90,7 @@ pub struct Position {
 
 /// The items after a read position.
 #[derive(Debug)]
-pub struct News {
+pub struct UnreadItems {
     /// The number of events that were lost unread.
     pub missed: u64,
     /// The events, in order.
@@ -156,7 +156,7 @@ impl EventLog {
     }
 
     /// Returns the items after a read position, and advances the position past them.
-    pub fn after(&self, position: &mut Position) -> News {
+    pub fn after(&self, position: &mut Position) -> UnreadItems {
         let rings = self.lock();
         let fresh = *position == Position::default();
         let (missed, events) = rings.events.after(position.events);
@@ -165,7 +165,7 @@ impl EventLog {
             events: rings.events.last,
             samples: rings.samples.last,
         };
-        News {
+        UnreadItems {
             // A first-time observer has missed nothing.
             missed: if fresh { 0 } else { missed },
             events,

@@ -323,8 +323,8 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(chaos.status()["isolated"], json!([]));
-        let news = chaos.event_log.after(&mut Default::default()).events;
-        let last = news.last().unwrap();
+        let unread = chaos.event_log.after(&mut Default::default()).events;
+        let last = unread.last().unwrap();
         assert_eq!(
             (&last.what[..], &last.about["by_itself"]),
             ("chaos", &json!(true))

@@ -67,13 +67,13 @@ pub(crate) async fn read(
 ) -> Result<Response, Problem> {
     let parameters = Parameters::new(uri.query(), &["consistency"])?;
     let key = key(&uri)?;
-    let wanted = Wanted::new(&headers)?;
+    let representation = Representation::new(&headers)?;
     let preconditions = Preconditions::new(&headers, &parameters)?;
     if may_be_stale(&parameters)? {
         let stale = http.kv_service.get_stale(key.clone()).await?;
         let index = stale.applied_index;
         let answer = match stale.found {
-            Some(found) => value(&key, found, wanted, &preconditions, Some(index)),
+            Some(found) => value(&key, found, representation, &preconditions, Some(index)),
             None => not_found()
                 .with("applied_index", index.get())
                 .into_response(),
@@ -83,17 +83,17 @@ pub(crate) async fn read(
     let Some(found) = http.kv_service.get(key.clone()).await? else {
         return Err(not_found());
     };
-    Ok(value(&key, found, wanted, &preconditions, None))
+    Ok(value(&key, found, representation, &preconditions, None))
 }
 
 /// The representation that a client wants of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum Representation {
     Json,
     Raw,
 }
 
-impl Wanted {
+impl Representation {
     /// The raw value if the client accepts its media type with at least the weight of JSON.
     fn new(headers: &HeaderMap) -> Result<Self, Problem> {
         let [json, raw] = [JSON, RAW].map(|kind| negotiate::media_weight(headers, kind));
@@ -117,7 +117,7 @@ impl Wanted {
 fn value(
     key: &[u8],
     found: Versioned,
-    wanted: Wanted,
+    representation: Representation,
     preconditions: &Preconditions,
     applied_index: Option<LogIndex>,
 ) -> Response {
@@ -133,7 +133,7 @@ fn value(
     if !preconditions.if_none_match_holds(Some(version)) {
         return (StatusCode::NOT_MODIFIED, [(header::ETAG, tag), vary]).into_response();
     }
-    if wanted == Wanted::Raw {
+    if representation == Representation::Raw {
         let kind = HeaderValue::from_static(RAW);
         let headers = [(header::ETAG, tag), (header::CONTENT_TYPE, kind), vary];
         return (headers, Bytes::from_owner(found.value)).into_response();
@@ -512,7 +512,7 @@ impl Preconditions {
 
     /// Whether they hold for a key with this version, or for an absent key.
     fn hold(&self, found: Option<LogIndex>) -> bool {
-        let is_version = |wanted| found.is_some_and(|found| found.get() == wanted);
+        let is_version = |representation| found.is_some_and(|found| found.get() == representation);
         self.version.is_none_or(is_version)
             && self.if_match_holds(found)
             && self.if_none_match_holds(found)

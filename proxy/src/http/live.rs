@@ -61,15 +61,15 @@ pub(crate) async fn events(
             .ok()
             .and_then(|id| http.cluster_view.event_log().position(id))
     });
-    let news = stream::unfold(Watcher::new(&http.cluster_view, resumed), Watcher::next);
+    let unread = stream::unfold(Watcher::new(&http.cluster_view, resumed), Watcher::next);
     let closing = http.kv_service.closing().clone();
-    let news = news.take_until(closing.cancelled_owned());
-    let news = news.map(move |event| {
+    let unread = unread.take_until(closing.cancelled_owned());
+    let unread = unread.map(move |event| {
         // The permit lives as long as the stream.
         let _ = &watching;
         event
     });
-    Ok(Sse::new(news)
+    Ok(Sse::new(unread)
         .keep_alive(KeepAlive::default())
         .into_response())
 }
@@ -128,16 +128,16 @@ impl Watcher {
     }
 
     fn gather(&mut self) {
-        let news = self.event_log.after(&mut self.position);
-        if news.missed > 0 {
-            let missed = json!({ "missed": news.missed });
+        let unread = self.event_log.after(&mut self.position);
+        if unread.missed > 0 {
+            let missed = json!({ "missed": unread.missed });
             self.queue.push_back(event("gap", &missed));
         }
-        if !news.samples.is_empty() {
-            self.queue.push_back(event("samples", &news.samples));
+        if !unread.samples.is_empty() {
+            self.queue.push_back(event("samples", &unread.samples));
         }
-        if !news.events.is_empty() {
-            self.queue.push_back(event("happened", &news.events));
+        if !unread.events.is_empty() {
+            self.queue.push_back(event("happened", &unread.events));
         }
         // Only the last event carries the id, so a client that receives only the first events gets all
         // of them again.
