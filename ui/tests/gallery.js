@@ -41,7 +41,7 @@ for (const [name, place] of [
   ['spacetime', 'SpaceTime'],
   ['inspector', 'Inspector'],
   ['scrubber', 'Scrubber'],
-  ['story', 'Story'],
+  ['step-description', 'StepDescription'],
 ]) {
   const module = await import(`/ui/js/${name}.js`);
 

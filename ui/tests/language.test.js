@@ -8,7 +8,7 @@ const FILES = [
   'tour',
   'replay',
   'export',
-  'sift',
+  'filter',
   'live',
 ];
 /** Texts that the server sends in English: only other languages have a translation. */

@@ -8,7 +8,7 @@ const files = [
   'describe',
   'router',
   'events',
-  'story',
+  'step-description',
   'why',
   'diagnostic',
   'dom',

@@ -2,7 +2,7 @@ import { loadStrings, setLanguage } from '/ui/js/i18n.js';
 import { PATTERN, shiviz } from '/ui/js/export/shiviz.js';
 import { spacetimeSvg } from '/ui/js/export/spacetime.js';
 import { parse } from '/ui/js/router.js';
-import { sift } from '/ui/js/replay/sift.js';
+import { filterMessages } from '/ui/js/replay/filter.js';
 import { Timeline } from '/ui/js/timeline.js';
 import { exploreHash, loadTour, lookedAt, pathOf, tours, walkOf } from '/ui/js/tour/walk.js';
 import { run } from './samples.js';
@@ -37,10 +37,10 @@ export const tests = {
       ...data,
       steps: data.steps.slice(0, 1).concat(data.steps.slice(4)),
     });
-    equal(sift(timeline, timeline.at(1)).some.length, 1);
-    equal(sift(timeline, timeline.at(3)), { some: [], left: 2 });
-    equal(sift(timeline, timeline.at(3), { since: 1 }).left, 1);
-    equal(sift(timeline, timeline.at(3), { look: new Set([1]) }).left, 1);
+    equal(filterMessages(timeline, timeline.at(1)).some.length, 1);
+    equal(filterMessages(timeline, timeline.at(3)), { some: [], left: 2 });
+    equal(filterMessages(timeline, timeline.at(3), { since: 1 }).left, 1);
+    equal(filterMessages(timeline, timeline.at(3), { look: new Set([1]) }).left, 1);
   },
   async shiviz_log_has_a_clock_that_counts_what_was_known(equal) {
     await setLanguage('en');

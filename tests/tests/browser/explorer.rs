@@ -73,10 +73,10 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     while browser.has("#found-next") {
         steps += 1;
         browser.click("#found-next");
-        browser.see_text(".story-number", &steps.to_string());
+        browser.see_text(".step-number", &steps.to_string());
     }
     assert!((10..60).contains(&steps), "{steps} steps");
-    browser.see_text(".story-violation", "Leader Completeness");
+    browser.see_text(".step-violation", "Leader Completeness");
     // The step that committed the entry violated properties of its own.
     browser.see_text(".property-list", "Leaders commit in their own term");
     browser.see_text(".property-list", "Steps refine the abstract Raft");
@@ -89,7 +89,7 @@ fn newcomer_plants_the_bug_of_figure_8_and_sees_it_happen() {
     });
     browser.go("about:blank");
     browser.go(&address);
-    browser.see_text(".story-violation", "Leader Completeness");
+    browser.see_text(".step-violation", "Leader Completeness");
     browser.resize(390, 844);
     assert_fits(&browser, 390);
     browser.picture("explore-figure-8-narrow");
@@ -116,7 +116,7 @@ fn state_space_is_walked_branched_and_searched_by_hand() {
     let start = format!("{}/#/explore?scope=crashes", server.origin());
     browser.go(&start);
     browser.click("[data-key='1e']");
-    browser.see_text(".story", "server 1");
+    browser.see_text(".step-description", "server 1");
     until_address(&browser, "path=1e");
     browser.see(".act-deliver:not([disabled])");
     browser.click(".act-deliver:not([disabled])");
@@ -244,7 +244,7 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
     browser.run("document.activeElement.blur()", vec![]);
     for (key, step) in [(Key::Left, 4999), (Key::End, 10_000), (Key::Home, 0)] {
         browser.press(key);
-        browser.see_text(".story-number", &step.to_string());
+        browser.see_text(".step-number", &step.to_string());
         let here = if step == 0 {
             "Start".into()
         } else {
@@ -265,13 +265,13 @@ fn ten_thousand_steps_are_drawn_no_more_than_is_seen() {
         vec![],
     );
     browser.press(Key::Right);
-    browser.see_text(".story-number", "1");
+    browser.see_text(".step-number", "1");
     let before = browser.run(
         "return document.querySelector('.st-now').getAttribute('x')",
         vec![],
     );
     browser.press(Key::Right);
-    browser.see_text(".story-number", "2");
+    browser.see_text(".step-number", "2");
     let place = "return document.querySelector('.st-now').getAttribute('x')";
     assert_eq!(browser.run(place, vec![]), before, "drawn for nobody");
     browser.run("document.querySelector('.p-time-fold').open = true", vec![]);
@@ -295,13 +295,13 @@ fn back_leads_from_a_walk_to_the_first_screen_and_tabs_lead_back_to_the_walk() {
     browser.click_text(".tabs", "Tour");
     browser.see(".tour-card");
     browser.click_text(".tabs", "Explore");
-    browser.see_text(".story", "server 1");
+    browser.see_text(".step-description", "server 1");
     until_address(&browser, "path=1e");
     // Back through the pages, then out of the walk, but not off the site.
     browser.back();
     browser.see(".tour-card");
     browser.back();
-    browser.see_text(".story", "server 1");
+    browser.see_text(".step-description", "server 1");
     browser.back();
     browser.see("#plant-find");
     assert!(browser.address().starts_with(server.origin()));
@@ -353,7 +353,7 @@ fn bug_that_violates_no_property_is_shown_with_its_method_and_walked_to() {
         assert_eq!(told.contains("states"), chip == "progress check", "{told}");
         // There is a path to walk, and no green line beside the red one.
         browser.click("#found-next");
-        browser.see_text(".story-number", "1");
+        browser.see_text(".step-number", "1");
         browser.see_text(".property-list .is-violated", property);
         assert!(!browser.has(".property-sum.is-good"));
         assert!(

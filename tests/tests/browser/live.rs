@@ -165,7 +165,7 @@ fn keys_are_compared_and_deleted_and_links_broken_on_the_live_page() {
     until("all links to be whole", || {
         (browser.run(links, vec![]) == 0).then_some(())
     });
-    browser.see_text(".happened", "server 1 → server 2");
+    browser.see_text(".events", "server 1 → server 2");
     // A link from a server to itself cannot be selected.
     browser.choose(".chaos-link select[aria-label=To]", "1");
     browser.click_text(".chaos-link", "Break link");

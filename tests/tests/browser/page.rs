@@ -210,7 +210,7 @@ fn focus_stays_on_the_actions_and_dialogs_begin_at_their_field() {
     // Ten steps by Enter only: the focus never leaves the list.
     for step in 1..=10 {
         browser.press(Key::Enter);
-        browser.see_text(".story-number", &step.to_string());
+        browser.see_text(".step-number", &step.to_string());
         until("the actions of the step", || {
             let busy = "return document.querySelector('.act-list').hasAttribute('aria-busy')";
             (browser.run(busy, vec![]) == false).then_some(())

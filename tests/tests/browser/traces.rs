@@ -35,7 +35,7 @@ fn recorded_run_is_replayed_and_shows_where_a_property_is_violated() {
     until_address(&browser, &format!("step={steps}"));
     // The other language applies to the whole page.
     browser.choose("select", "es");
-    let told = browser.see_text(".story-violation", "mandato");
+    let told = browser.see_text(".step-violation", "mandato");
     assert!(told.contains("fue elegido en el mandato"), "{told}");
     browser.see_text(".replay-verdict", "fue elegido en el mandato");
     browser.choose("select", "en");
@@ -60,7 +60,7 @@ fn violation_by_servers_is_shown_with_its_place_and_cause() {
         "{verdict}"
     );
     assert!(verdict.contains("its disk does not hold"), "{verdict}");
-    browser.see_text(".story-violation", "server 2 sent a vote in term 1");
+    browser.see_text(".step-violation", "server 2 sent a vote in term 1");
     until_address(&browser, "step=3");
     // All servers are visible, and the server in question is marked.
     assert_eq!(browser.count(".process.is-server"), 3);
@@ -110,7 +110,7 @@ fn violation_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     let server = checker(&["replay", "--serve", long, two, three]);
     browser.go(server.origin());
     browser.see_text(".replay-verdict", "is violated at step 60,003");
-    browser.see_text(".story-violation", "server 2 sent a vote in term 1");
+    browser.see_text(".step-violation", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
     browser.picture("replay-part");
@@ -119,15 +119,15 @@ fn violation_late_in_a_long_run_is_shown_and_so_is_what_was_before() {
     browser.see_text(".replay-verdict", "steps 1 to");
     browser.see_text(".replay-verdict", "is violated at step 60,003");
     browser.press(Key::Home);
-    browser.see_text(".story-number", "0");
-    assert!(!browser.has(".story-violation"));
+    browser.see_text(".step-number", "0");
+    assert!(!browser.has(".step-violation"));
     browser.click_text(".replay-verdict", "Later");
     browser.see_text(".replay-verdict", "to 60,003 of 60,003");
     browser.go(&format!("{}/#/replay?step=7", server.origin()));
     browser.see_text(".replay-verdict", "steps 1 to");
-    browser.see_text(".story-number", "7");
+    browser.see_text(".step-number", "7");
     browser.click_text(".replay-verdict", "Go there");
-    browser.see_text(".story-violation", "server 2 sent a vote in term 1");
+    browser.see_text(".step-violation", "server 2 sent a vote in term 1");
     until_address(&browser, "step=60003");
     browser.choose("select", "es");
     browser.see_text(".replay-verdict", "a 60.003 de 60.003");

@@ -10,7 +10,7 @@ import { events, setToken, token } from './api.js';
 import { closest, eachFrame, h, replace, set, style } from './dom.js';
 import { t } from './i18n.js';
 import { ChaosPanel } from './live/chaos.js';
-import { Happened } from './live/happened.js';
+import { EventList } from './live/events.js';
 import { Keys } from './live/keys.js';
 import { Links } from './live/links.js';
 import { Load } from './live/load.js';
@@ -141,7 +141,7 @@ function View(box, app, onRefused) {
     servers: panel('servers', 'is-servers'),
     logs: panel('logs', 'is-logs'),
     load: panel('load', 'is-load'),
-    happened: panel('happened', 'is-events'),
+    events: panel('events', 'is-events'),
     keys: panel('keys', 'is-keys'),
   };
   const empty = h('p', { class: 'loading' }, t('live.connecting'));
@@ -164,7 +164,7 @@ function View(box, app, onRefused) {
   const servers = Servers(panels.servers, { onPick: pick });
   const logs = LogGrid(panels.logs);
   const load = Load(panels.load);
-  const happened = Happened(panels.happened);
+  const eventList = EventList(panels.events);
   const keys = Keys(panels.keys);
   const chaos = panels.chaos && ChaosPanel(panels.chaos);
 
@@ -207,7 +207,7 @@ function View(box, app, onRefused) {
       chaos?.update(state);
     }
     servers.update(state, selected);
-    if (fresh.has('events')) happened.update(state);
+    if (fresh.has('events')) eventList.update(state);
     load.update(state);
     summary.update(state, load.row);
     fresh.clear();
@@ -219,7 +219,7 @@ function View(box, app, onRefused) {
     else if (name === 'k') {
       goTo(panels.keys);
       keys.focus();
-    } else if (name === 'e') goTo(panels.happened);
+    } else if (name === 'e') goTo(panels.events);
     else if (name === 'c' && panels.chaos) goTo(panels.chaos);
     else return false;
     return true;

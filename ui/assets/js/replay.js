@@ -52,7 +52,7 @@ class ReplayPage {
   /** @param {Params} params */
   async #begin({ step }) {
     const { signal } = this;
-    await Promise.all([style('replay'), loadStrings('sift')]);
+    await Promise.all([style('replay'), loadStrings('filter')]);
     if (kept) {
       this.#visit(kept, Number(step ?? 0));
       return;

@@ -39,7 +39,7 @@ export default function page(host, { params, rest, navigate, app, shortcuts }) {
     player = null;
     shown = name;
     try {
-      await Promise.all([style('tour'), loadStrings('sift')]);
+      await Promise.all([style('tour'), loadStrings('filter')]);
       const all = await tours();
       if (gone || shown !== name) return;
       if (name === null) {

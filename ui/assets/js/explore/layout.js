@@ -39,7 +39,7 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
     banner: h('div', { class: 'found', hidden: true, role: 'status' }),
     actions: panel('actions'),
     stage: panel('stage', 'stage.title'),
-    story: h('div', { class: 'p-story panel' }),
+    description: h('div', { class: 'p-description panel' }),
     properties: panel('properties'),
     details: panel('details'),
     tree: panel('tree'),
@@ -65,7 +65,7 @@ export function Layout(host, { onWorld, onPlant, onCheck, onFind, onTab }) {
   bench.append(
     panels.actions,
     line('actions', { panel: panels.actions, axis: 'x', side: 1, least: 200, most: 0.4 }),
-    h('div', { class: 'p-middle' }, panels.stage, panels.story),
+    h('div', { class: 'p-middle' }, panels.stage, panels.description),
     line('side', { panel: side, axis: 'x', side: -1, least: 200, most: 0.4 }),
     side,
   );

@@ -10,7 +10,7 @@ import { LogGrid } from '../log-grid.js';
 import { Scrubber } from '../scrubber.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
-import { Story, accusedBy } from '../story.js';
+import { StepDescription, accusedBy } from '../step-description.js';
 import { Actions } from './action-panel.js';
 import { offersOf } from './actions.js';
 import { Banner } from './banner.js';
@@ -56,7 +56,7 @@ export function Workbench(host, { catalog, state, run }) {
   /** @param {string} name */
   const onPickProcess = (name) => pick({ process: name });
   const stage = Stage(panels.stage, { onPickMessage, onPickProcess });
-  const story = Story(panels.story);
+  const description = StepDescription(panels.description);
   const logs = LogGrid(panels.logs);
   const time = SpaceTime(panels.time, { onGoto, onPickMessage });
   const inspector = Inspector(panels.details, {
@@ -100,7 +100,7 @@ export function Workbench(host, { catalog, state, run }) {
     const offers = offersOf(selected, here, run.act);
     const view = { timeline, at, selected, accused, actions: offers };
     stage.update(view);
-    story.update(view);
+    description.update(view);
     logs.update(view);
     time.update(view);
     scrubber.update({ ...view, next: n < path.length });
@@ -131,7 +131,18 @@ export function Workbench(host, { catalog, state, run }) {
       actions.focusSearch();
     },
     destroy() {
-      const parts = [stage, story, logs, time, inspector, scrubber, actions, verdicts, tree, job];
+      const parts = [
+        stage,
+        description,
+        logs,
+        time,
+        inspector,
+        scrubber,
+        actions,
+        verdicts,
+        tree,
+        job,
+      ];
       for (const part of parts) part.destroy();
     },
   };

@@ -6,7 +6,7 @@
 
 import { h, keyed, set, text } from '../dom.js';
 import { t } from '../i18n.js';
-import { describeFaults, end } from './happened.js';
+import { describeFaults, end } from './events.js';
 
 /** @typedef {import('./chaos.js').Act} Act */
 

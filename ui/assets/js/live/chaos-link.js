@@ -6,7 +6,7 @@
 
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
-import { describeFaults, end } from './happened.js';
+import { describeFaults, end } from './events.js';
 
 /** @type {Record<string, LinkFault>} */
 const PRESETS = {

@@ -5,7 +5,7 @@
 import { keyed, set, svg, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { connect, settle } from '../stage/layout.js';
-import { describeFaults, end } from './happened.js';
+import { describeFaults, end } from './events.js';
 import { lagOf } from './state.js';
 
 /** @typedef {import('./state.js').State} State */

@@ -8,7 +8,7 @@
 import { h } from '../dom.js';
 import { number, t } from '../i18n.js';
 import { Chart } from './chart.js';
-import { marksOf } from './happened.js';
+import { marksOf } from './events.js';
 import { figures } from './state.js';
 
 /** The spans to select from, in seconds. */

@@ -7,7 +7,7 @@
 
 import { h, keyed, replace, set, text } from '../dom.js';
 import { duration, number, t } from '../i18n.js';
-import { end } from './happened.js';
+import { end } from './events.js';
 import { rate } from './load.js';
 
 /** @typedef {import('./state.js').State} State */

@@ -14,8 +14,8 @@ import { Splitter } from '../splitter.js';
 export function layOut(box, { head, verdict }) {
   const hosts = {
     stage: h('div', { class: 'replay-stage' }),
-    note: h('div', { class: 'sift-note small dim' }),
-    story: h('div', {}),
+    note: h('div', { class: 'filter-note small dim' }),
+    description: h('div', {}),
     inspector: h('div', { class: 'replay-inspector' }),
     logs: h('div', {}),
     space: h('div', { class: 'replay-spacetime' }),
@@ -35,7 +35,7 @@ export function layOut(box, { head, verdict }) {
     'aside',
     { class: 'replay-side' },
     h('h2', {}, t('replay.now')),
-    hosts.story,
+    hosts.description,
     h('h2', {}, t('replay.inspector')),
     hosts.inspector,
   );

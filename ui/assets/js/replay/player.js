@@ -6,10 +6,10 @@ import { LogGrid } from '../log-grid.js';
 import { Scrubber } from '../scrubber.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
-import { accusedBy, Story } from '../story.js';
+import { accusedBy, StepDescription } from '../step-description.js';
 import { Head } from './head.js';
 import { layOut } from './layout.js';
-import { sift, siftNote, withMessages } from './sift.js';
+import { filterMessages, filterNote, withMessages } from './filter.js';
 import { verdictOf } from './verdict.js';
 
 /**
@@ -49,7 +49,7 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
   const logs = LogGrid(hosts.logs);
   const space = SpaceTime(hosts.space, { onGoto: go, onPickMessage });
   const inspector = Inspector(hosts.inspector, { onGoto: go, onPickProcess });
-  const story = Story(hosts.story);
+  const description = StepDescription(hosts.description);
   const scrubber = Scrubber(hosts.scrub, { onGoto: go });
   addEventListener('keydown', keys);
 
@@ -87,14 +87,14 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     const at = timeline.at(n);
     const accused = accusedBy(at.step?.violations?.[0], at);
     const look = new Set(selected?.message ? [selected.message] : []);
-    const { some, left } = sift(timeline, at, { look });
+    const { some, left } = filterMessages(timeline, at, { look });
     stage.update({ at: all ? at : withMessages(at, some), selected, accused, animate });
-    siftNote(hosts.note, { left, all, onToggle: toggleAll });
+    filterNote(hosts.note, { left, all, onToggle: toggleAll });
     logs.update({ at, accused });
     space.update({ timeline, at, selected, accused });
     inspector.update({ timeline, at, selected, accused });
     scrubber.update({ timeline, at });
-    story.update({ timeline, at });
+    description.update({ timeline, at });
     head.update(n);
   }
 
@@ -115,7 +115,7 @@ export function Player(host, { run, canExplore, onMove, onVisit, onPart, onAnoth
     go: (to) => showStep(to, { animate: false }),
     destroy() {
       removeEventListener('keydown', keys);
-      for (const part of [stage, logs, space, inspector, story, scrubber]) part.destroy();
+      for (const part of [stage, logs, space, inspector, description, scrubber]) part.destroy();
       box.remove();
     },
   };

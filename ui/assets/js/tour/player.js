@@ -39,14 +39,14 @@ export function Player(host, { tour, next, app, navigate }) {
     ? h('a', { class: 'button', 'aria-description': t('tour.explore-about') }, t('tour.explore'))
     : null;
   const exports = h('span', {});
-  const story = Card(tour, { onStep: peek, more: [explore, exports] });
+  const cardPanel = Card(tour, { onStep: peek, more: [explore, exports] });
   const moves = Moves({
     last,
     next,
     onBack: () => go(number - 1),
     onForward: () => go(number + 1, { play: true }),
   });
-  const box = h('div', { class: 'tour' }, story.element, moves.element);
+  const box = h('div', { class: 'tour' }, cardPanel.element, moves.element);
   host.append(box);
   const show = Show(box, { onGoto: peek });
   const keys = tourKeys({
@@ -104,13 +104,13 @@ export function Player(host, { tour, next, app, navigate }) {
   function showStep(n, { animate }) {
     at = n;
     show.update(card, n, { animate });
-    story.mark(card, n);
+    cardPanel.mark(card, n);
     if (explore) explore.href = exploreHash(walkOf(card.part, n));
   }
 
   function drawCard() {
     const { part } = card;
-    story.draw(card, number);
+    cardPanel.draw(card, number);
     moves.update(number);
     const menu = exportMenu(part.timeline, {
       name: part.trace,

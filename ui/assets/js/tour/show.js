@@ -8,10 +8,10 @@ import { initial, text as plain, who } from '../describe.js';
 import { h, replace } from '../dom.js';
 import { t } from '../i18n.js';
 import { LogGrid } from '../log-grid.js';
-import { sift, siftNote, withMessages } from '../replay/sift.js';
+import { filterMessages, filterNote, withMessages } from '../replay/filter.js';
 import { SpaceTime } from '../spacetime.js';
 import { Stage } from '../stage.js';
-import { accusedBy } from '../story.js';
+import { accusedBy } from '../step-description.js';
 import { lookedAt } from './walk.js';
 
 /** The number of steps for which a message that is never delivered is drawn. */
@@ -23,7 +23,7 @@ const FRESH = 4;
  */
 export function Show(host, { onGoto }) {
   const stageHost = h('div', { class: 'tour-stage' });
-  const note = h('div', { class: 'sift-note small dim' });
+  const note = h('div', { class: 'filter-note small dim' });
   const logHost = h('div', { class: 'tour-logs' });
   const data = h('div', { class: 'tour-data row' });
   const spaceHost = h('div', { class: 'tour-spacetime' });
@@ -56,7 +56,7 @@ export function Show(host, { onGoto }) {
     const at = timeline.at(n);
     const look = lookedAt(timeline, card, n);
     const since = Math.max(card.from, n - FRESH);
-    const { some, left } = sift(timeline, at, { since, look: look.messages });
+    const { some, left } = filterMessages(timeline, at, { since, look: look.messages });
     const violations = n === card.to ? timeline.steps[n - 1]?.violations : null;
     const accused = accusedBy(violations?.[0], at);
     const drawn = all ? at : withMessages(at, some);
@@ -69,7 +69,7 @@ export function Show(host, { onGoto }) {
       all = !all;
       update(card, n, { animate: false });
     };
-    siftNote(note, { left, all, onToggle });
+    filterNote(note, { left, all, onToggle });
   }
 
   return {

@@ -21,7 +21,7 @@ export default {
   'live.cluster': 'Cluster',
   'live.logs': 'Logs: the last entries of each server',
   'live.load': 'Load',
-  'live.happened': 'Events',
+  'live.events': 'Events',
   'live.keys': 'Keys',
   'live.servers': 'Servers',
   'live.chaos': 'Fault injection',
@@ -141,7 +141,7 @@ export default {
   'live.kind-servers': 'servers',
   'live.kind-chaos': 'faults',
   'live.kind-votes': 'votes',
-  'live.nothing-happened': 'No events of this kind.',
+  'live.no-events': 'No events of this kind.',
   'live.gap': {
     one: 'One event is missing here: the proxy discarded it before this page requested it.',
     other: '{n} events are missing here: the proxy discarded them before this page requested them.',

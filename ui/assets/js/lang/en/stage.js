@@ -235,7 +235,7 @@ export default {
   'stage.insp-match': 'match_index',
   'stage.insp-next': 'next_index',
   'stage.insp-store': 'Store',
-  'stage.story-sends': 'sends',
-  'stage.story-now': 'now',
-  'stage.story-violation': '{property} is violated:',
+  'stage.step-sends': 'sends',
+  'stage.step-now': 'now',
+  'stage.step-violation': '{property} is violated:',
 };

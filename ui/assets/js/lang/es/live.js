@@ -21,7 +21,7 @@ export default {
   'live.cluster': 'Clúster',
   'live.logs': 'Logs: las últimas entradas de cada servidor',
   'live.load': 'Carga',
-  'live.happened': 'Eventos',
+  'live.events': 'Eventos',
   'live.keys': 'Claves',
   'live.servers': 'Servidores',
   'live.chaos': 'Inyección de fallos',
@@ -182,7 +182,7 @@ export default {
   'live.kind-servers': 'servidores',
   'live.kind-chaos': 'fallos',
   'live.kind-votes': 'votos',
-  'live.nothing-happened': 'No hay eventos de este tipo.',
+  'live.no-events': 'No hay eventos de este tipo.',
   'live.gap': {
     one: 'Aquí falta un evento: el proxy lo descartó antes de que esta página lo pidiera.',
     other: 'Aquí faltan {n} eventos: el proxy los descartó antes de que esta página los pidiera.',

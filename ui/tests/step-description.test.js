@@ -1,5 +1,5 @@
 import { propertyName } from '/ui/js/properties.js';
-import { accusedBy } from '/ui/js/story.js';
+import { accusedBy } from '/ui/js/step-description.js';
 import { Timeline } from '/ui/js/timeline.js';
 import { run } from './samples.js';
 

@@ -1,8 +1,8 @@
 export default {
-  'sift.left': {
+  'filter.left': {
     one: 'One message in flight is not drawn: this run never delivers it.',
     other: '{n} messages in flight are not drawn: this run never delivers them.',
   },
-  'sift.all': 'Draw all',
-  'sift.some': 'Draw only relevant ones',
+  'filter.all': 'Draw all',
+  'filter.some': 'Draw only relevant ones',
 };

@@ -32,7 +32,7 @@ const SHOWN = 200;
 const kindOf = (event) => KINDS[event.what] ?? { kind: 'servers', sign: '·', cls: 'is-plain' };
 
 /** @param {HTMLElement} host */
-export function Happened(host) {
+export function EventList(host) {
   let shown = new Set(['elections', 'servers', 'chaos']);
   /** @type {import('./state.js').State} */
   let state;
@@ -59,12 +59,12 @@ export function Happened(host) {
   );
   const gap = h('p', { class: 'small chip is-warn', role: 'status', hidden: true });
   const rows = h('ol', {
-    class: 'happened plain scroll',
+    class: 'events plain scroll',
     tabindex: 0,
-    'aria-label': t('live.happened'),
+    'aria-label': t('live.events'),
     reversed: true,
   });
-  const none = h('p', { class: 'dim small' }, t('live.nothing-happened'));
+  const none = h('p', { class: 'dim small' }, t('live.no-events'));
   host.append(filters, gap, rows, none);
 
   function draw() {

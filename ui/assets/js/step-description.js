@@ -1,8 +1,8 @@
 // The description of the current step: its event, its messages, its changes, its witnesses, and for each
 // violation the property and the reason.
 //
-//   const story = Story(host, {});
-//   story.update({timeline, at: timeline.at(n)});
+//   const description = StepDescription(host, {});
+//   description.update({timeline, at: timeline.at(n)});
 //
 // `accusedBy(violation, at)` returns the subjects of a violation, so that other parts mark them.
 
@@ -13,8 +13,8 @@ import { propertyName, witness } from './properties.js';
 import { why } from './why.js';
 
 /** @param {HTMLElement} host */
-export function Story(host) {
-  const box = h('div', { class: 'story', 'aria-live': 'polite' });
+export function StepDescription(host) {
+  const box = h('div', { class: 'step-description', 'aria-live': 'polite' });
   host.append(box);
   /** @type {{timeline: Timeline, key: string} | null} */
   let last = null;
@@ -45,8 +45,8 @@ function words(timeline, at) {
   return [
     h(
       'p',
-      { class: 'story-what' },
-      h('b', { class: 'story-number' }, at.n),
+      { class: 'step-event' },
+      h('b', { class: 'step-number' }, at.n),
       ' ',
       h('span', {}, `${what}.`),
     ),
@@ -55,8 +55,8 @@ function words(timeline, at) {
       .map((violation) =>
         h(
           'p',
-          { class: 'story-violation' },
-          h('b', {}, t('stage.story-violation', { property: propertyName(violation.property) })),
+          { class: 'step-violation' },
+          h('b', {}, t('stage.step-violation', { property: propertyName(violation.property) })),
           ' ',
           why(violation.why, { cause: violation.cause, end: '.' }),
         ),
@@ -64,22 +64,22 @@ function words(timeline, at) {
     told.sends.length > 0 &&
       h(
         'p',
-        { class: 'story-line' },
-        h('span', { class: 'dim' }, t('stage.story-sends')),
+        { class: 'step-line' },
+        h('span', { class: 'dim' }, t('stage.step-sends')),
         ' ',
         told.sends.join('; '),
       ),
     told.changes.length > 0 &&
       h(
         'p',
-        { class: 'story-line' },
-        h('span', { class: 'dim' }, t('stage.story-now')),
+        { class: 'step-line' },
+        h('span', { class: 'dim' }, t('stage.step-now')),
         ' ',
         told.changes.map((change, place) => [
           place > 0 && ' · ',
           h(
             'span',
-            { class: 'story-change' },
+            { class: 'step-change' },
             t(`stage.field-${change.field}`, { of: change.of }),
             ' ',
             change.field === 'log'
@@ -95,7 +95,7 @@ function words(timeline, at) {
     witnesses.length > 0 &&
       h(
         'p',
-        { class: 'story-line' },
+        { class: 'step-line' },
         witnesses.map((name) => [h('span', { class: 'chip' }, witness(name)), ' ']),
       ),
   ];

@@ -1,8 +1,8 @@
 export default {
-  'sift.left': {
+  'filter.left': {
     one: 'No se dibuja un mensaje en vuelo: esta ejecución nunca lo entrega.',
     other: 'No se dibujan {n} mensajes en vuelo: esta ejecución nunca los entrega.',
   },
-  'sift.all': 'Dibujar todos',
-  'sift.some': 'Dibujar solo los relevantes',
+  'filter.all': 'Dibujar todos',
+  'filter.some': 'Dibujar solo los relevantes',
 };

@@ -13,7 +13,7 @@ import { t } from '../i18n.js';
  * @param {Picture} at
  * @param {{since?: number, look?: Set<number> | null}} [options]
  */
-export function sift(timeline, at, { since = at.n, look = null } = {}) {
+export function filterMessages(timeline, at, { since = at.n, look = null } = {}) {
   const some = at.inFlight.filter((message) => {
     const { sentAt, sentAgain, delivered, dropped } = timeline.all[message.id - 1];
     return (
@@ -41,15 +41,15 @@ export const withMessages = (at, some) => Object.create(at, { inFlight: { value:
  * @param {HTMLElement} host
  * @param {{left: number, all: boolean, onToggle: () => void}} note
  */
-export function siftNote(host, { left, all, onToggle }) {
+export function filterNote(host, { left, all, onToggle }) {
   replace(
     host,
     left > 0 && [
-      all ? '' : `${t('sift.left', { n: left })} `,
+      all ? '' : `${t('filter.left', { n: left })} `,
       h(
         'button',
         { type: 'button', class: 'link', onclick: onToggle },
-        t(all ? 'sift.some' : 'sift.all'),
+        t(all ? 'filter.some' : 'filter.all'),
       ),
     ],
   );
