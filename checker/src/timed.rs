@@ -54,9 +54,9 @@ const BEHIND: usize = 12;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimedScenario {
     /// A leader whose messages arrive but who receives none is replaced by another leader.
-    Unheard,
+    UnreachableLeader,
     /// The same, with a read that waits at that leader.
-    UnheardReader,
+    UnreachableLeaderWithRead,
     /// Of two remaining servers, one is in a newer term and the other has the longer log: one of them is
     /// elected.
     Outdated,
@@ -231,8 +231,8 @@ fn plain(scope: Scope) -> Scope {
 impl TimedScenario {
     /// All scenarios.
     pub const ALL: [Self; 13] = [
-        Self::Unheard,
-        Self::UnheardReader,
+        Self::UnreachableLeader,
+        Self::UnreachableLeaderWithRead,
         Self::Outdated,
         Self::Returns,
         Self::Deaf,
@@ -249,8 +249,8 @@ impl TimedScenario {
     /// The name.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Unheard => "unheard",
-            Self::UnheardReader => "unheard-reader",
+            Self::UnreachableLeader => "unreachable-leader",
+            Self::UnreachableLeaderWithRead => "unreachable-leader-with-read",
             Self::Outdated => "outdated",
             Self::Returns => "returns",
             Self::Deaf => "deaf",
@@ -268,10 +268,10 @@ impl TimedScenario {
     /// A description of the scenario, in a sentence.
     pub const fn about(self) -> &'static str {
         match self {
-            Self::Unheard => {
+            Self::UnreachableLeader => {
                 "A leader is elected, and then receives no messages from the other servers."
             }
-            Self::UnheardReader => {
+            Self::UnreachableLeaderWithRead => {
                 "A leader with a pending read receives no messages from the other servers."
             }
             Self::Outdated => {
@@ -303,10 +303,12 @@ impl TimedScenario {
     /// The scope of the scenario.
     pub fn scope(self) -> Scope {
         match self {
-            Self::Unheard | Self::Outdated | Self::Returns | Self::Deaf | Self::StepsDown => {
-                scope()
-            }
-            Self::UnheardReader => Scope {
+            Self::UnreachableLeader
+            | Self::Outdated
+            | Self::Returns
+            | Self::Deaf
+            | Self::StepsDown => scope(),
+            Self::UnreachableLeaderWithRead => Scope {
                 budget: Budget {
                     reads: 1,
                     ..Budget::default()
@@ -356,8 +358,8 @@ impl TimedScenario {
 
     fn play(self, stage: &mut TimedRun<'_>) -> Result<(), TimedFailure> {
         match self {
-            Self::Unheard => unheard(stage, false),
-            Self::UnheardReader => unheard(stage, true),
+            Self::UnreachableLeader => unreachable_leader(stage, false),
+            Self::UnreachableLeaderWithRead => unreachable_leader(stage, true),
             Self::Outdated => outdated(stage),
             Self::Returns => returns(stage),
             Self::Deaf => deaf(stage),
@@ -373,7 +375,7 @@ impl TimedScenario {
     }
 }
 
-fn unheard(stage: &mut TimedRun<'_>, reads: bool) -> Result<(), TimedFailure> {
+fn unreachable_leader(stage: &mut TimedRun<'_>, reads: bool) -> Result<(), TimedFailure> {
     let (leader, _) = stage.elect()?;
     for other in stage.others(leader) {
         stage.cut.insert((other, leader));

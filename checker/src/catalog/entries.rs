@@ -332,8 +332,10 @@ fn entry(mutant: Mutant) -> CatalogEntry {
     let scenario = match mutant {
         NoopWaitsForHeartbeat => Some(TimedScenario::Behind),
         QuorumContactNotNoted => Some(TimedScenario::Returns),
-        PendingReadKeepsLeader => Some(TimedScenario::UnheardReader),
-        LeaderNeverChecksQuorum | QuorumContactNeverExpires => Some(TimedScenario::Unheard),
+        PendingReadKeepsLeader => Some(TimedScenario::UnreachableLeaderWithRead),
+        LeaderNeverChecksQuorum | QuorumContactNeverExpires => {
+            Some(TimedScenario::UnreachableLeader)
+        }
         VotesDespiteLiveLeader => Some(TimedScenario::Deaf),
         StepDownNotBelieved => Some(TimedScenario::StepsDown),
         HeartbeatAnswerWaitsForDisk => Some(TimedScenario::SlowDisks),

@@ -554,9 +554,9 @@ export default {
     'Comprobación de progreso: se visita cada estado dentro de los límites, y desde cada uno el comprobador busca una ejecución sin fallos que comprometa una entrada nueva. Encuentra un estado desde el que no hay ninguna.',
   'explore.method-timed':
     'Simulación con reloj: los servidores siguen un reloj, con temporizadores aleatorios y varias semillas. De otras ejecuciones no se afirma nada.',
-  'explore.scenario-unheard':
+  'explore.scenario-unreachable-leader':
     'Se elige un líder; después no recibe los mensajes de los demás servidores.',
-  'explore.scenario-unheard-reader':
+  'explore.scenario-unreachable-leader-with-read':
     'Un líder con una lectura pendiente no recibe los mensajes de los demás servidores.',
   'explore.scenario-outdated':
     'Quedan dos servidores: uno en un mandato posterior, el otro con el log más largo.',
