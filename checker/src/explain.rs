@@ -1,4 +1,4 @@
-//! The counterexample printer: a trace as a story for a reader who is new to this Raft, with the process
+//! The counterexample printer: a trace explained to a reader who is new to this Raft, with the process
 //! of each step, the messages sent, and the changes. Plain text of about 100 columns.
 //!
 //! `words` describes messages, entries and actions, `changes` the changes of a step, and `finale` draws
@@ -20,33 +20,33 @@ use model::system::{Process, Scope, System, scope::BoundValue};
 /// The maximum width of a line.
 const WIDTH: usize = 98;
 
-/// The story of a trace.
+/// The explanation of a trace.
 pub fn explain(trace: &Trace) -> String {
-    let mut story = Explanation::default();
-    introduce(trace, &mut story);
+    let mut explanation = Explanation::default();
+    introduce(trace, &mut explanation);
     let mut before = trace.start();
     for (index, step) in trace.steps.iter().enumerate() {
         let number = format!("{:>3}. ", index + 1);
-        story.paragraph(&number, 5, &describe_action(&step.action, &before));
+        explanation.paragraph(&number, 5, &describe_action(&step.action, &before));
         let process = step.action.process;
         let (old, new) = (&before.processes[process], &step.state.processes[process]);
         for (index, sent) in words::sends(&step.sent).iter().enumerate() {
-            story.detail(if index == 0 { "sends" } else { "" }, sent);
+            explanation.detail(if index == 0 { "sends" } else { "" }, sent);
         }
         let changes = changes::between(old, new);
         for (label, change) in &changes {
-            story.detail(label, change);
+            explanation.detail(label, change);
         }
         if changes.is_empty() && step.sent.is_empty() {
-            story.detail("", "nothing changes");
+            explanation.detail("", "nothing changes");
         }
         before = step.state.clone();
     }
-    finale::tell(trace, &mut story);
-    story.0
+    finale::describe(trace, &mut explanation);
+    explanation.0
 }
 
-fn introduce(trace: &Trace, story: &mut Explanation) {
+fn introduce(trace: &Trace, explanation: &mut Explanation) {
     let scope = &trace.scope;
     let (steps, name) = (counted(trace.steps.len() as u64, "step"), &scope.name);
     let title = match &trace.violation {
@@ -56,19 +56,19 @@ fn introduce(trace: &Trace, story: &mut Explanation) {
         ),
         None => format!("{steps} of \"{name}\""),
     };
-    story.line(&title);
-    story.line(&"=".repeat(title.chars().count()));
-    story.paragraph("", 0, &bounds(scope));
+    explanation.line(&title);
+    explanation.line(&"=".repeat(title.chars().count()));
+    explanation.paragraph("", 0, &bounds(scope));
     if let Some(mutant) = scope.mutant {
         let text = format!(
             "The planted bug: {} ({}).",
             mutant.summary().trim_end_matches('.'),
             mutant.name()
         );
-        story.paragraph("", 0, &text);
+        explanation.paragraph("", 0, &text);
     }
-    story.paragraph("", 0, &opening(&trace.start()));
-    story.line("");
+    explanation.paragraph("", 0, &opening(&trace.start()));
+    explanation.line("");
 }
 
 fn bounds(scope: &Scope) -> String {

@@ -496,7 +496,7 @@ fn needed(steps: &[Candidate]) -> Vec<Action> {
 }
 
 /// Moves each step that only sends to just before the first delivery of its messages, where the model
-/// allows it. A story is easier to follow if few messages are in flight.
+/// allows it. An explanation is easier to follow if few messages are in flight.
 fn postpone_sends(mut trace: Trace) -> Trace {
     for index in (0..trace.steps.len()).rev() {
         let before = match index.checked_sub(1) {

@@ -1,4 +1,4 @@
-//! Traces: from a search to a real run, to a file and back, to a story; and from random walks.
+//! Traces: from a search to a real run, to a file and back, to an explanation; and from random walks.
 
 #![allow(clippy::print_stdout, reason = "a test that tells what it did")]
 
@@ -115,13 +115,13 @@ fn assert_travels(scope: &Scope, symmetry: bool) -> Trace {
     let read = read_jsonl(text.as_bytes()).expect("what was written can be read");
     assert_same(&trace, &read);
     assert_eq!(written(&read), text);
-    let story = explain::explain(&trace);
+    let explanation = explain::explain(&trace);
     if std::env::var("SHOW").is_ok() {
-        println!("{story}");
+        println!("{explanation}");
     }
     let violation = trace.violation.as_ref().expect("a property is violated");
-    assert!(story.contains(&violation.cause.to_string()[..20]));
-    for line in story.lines() {
+    assert!(explanation.contains(&violation.cause.to_string()[..20]));
+    for line in explanation.lines() {
         assert!(line.chars().count() <= 110, "too wide: {line}");
     }
     trace

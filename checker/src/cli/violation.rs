@@ -1,5 +1,5 @@
-//! Reports a violation, or a state without progress: a story on the screen, and the same run in a file
-//! for programs.
+//! Reports a violation, or a state without progress: an explanation on the screen, and the same run in a
+//! file for programs.
 
 use crate::{
     engine::Disagreement,

@@ -1,4 +1,4 @@
-//! The end of a story: the violated property, and all servers side by side with the relevant parts
+//! The end of an explanation: the violated property, and all servers side by side with the relevant parts
 //! marked.
 
 use super::{Explanation, changes, words};
@@ -9,12 +9,12 @@ use model::{
 };
 
 /// Describes the end of a trace.
-pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
+pub(super) fn describe(trace: &Trace, explanation: &mut Explanation) {
     let end = &trace.end();
-    story.line("");
+    explanation.line("");
     let marks = match &trace.violation {
         Some(violation) => {
-            story.paragraph(
+            explanation.paragraph(
                 "",
                 0,
                 &format!("{} is violated: {}.", violation.property, violation.cause),
@@ -22,27 +22,27 @@ pub(super) fn tell(trace: &Trace, story: &mut Explanation) {
             Marks::new(trace, violation, end)
         }
         None => {
-            story.line("No property is violated.");
+            explanation.line("No property is violated.");
             Marks::default()
         }
     };
-    story.line("");
+    explanation.line("");
     let servers: Vec<&Server> = end.processes.iter().filter_map(Process::server).collect();
     for line in states(&servers, &marks) {
-        story.line(&line);
+        explanation.line(&line);
     }
     let rows = logs(&servers, end);
     if rows.iter().any(|row| !row.entries.is_empty()) {
-        story.line("");
+        explanation.line("");
         for line in grid(&rows, &marks) {
-            story.line(&line);
+            explanation.line(&line);
         }
     }
     if !end.history.operations.is_empty() {
-        story.line("");
-        story.line("  operations, as observed by the clients");
+        explanation.line("");
+        explanation.line("  operations, as observed by the clients");
         for operation in linearizability::describe(&end.history.operations) {
-            story.paragraph("  ", 6, &operation);
+            explanation.paragraph("  ", 6, &operation);
         }
     }
 }
