@@ -2,12 +2,12 @@
 //! the `.jsonl` files beside it contain the resulting steps of the core.
 //!
 //! The tests execute each tour again, and the files must equal the result byte by byte;
-//! `UPDATE_GOLDENFILES=1` writes them. The claims of the cards must hold, every card must have a text in
-//! both languages, and the parts that it points at must exist. `docs/tours.md` describes how to write a
-//! tour.
+//! `UPDATE_GOLDENFILES=1` writes them. The assertions of the cards must hold, every card must have a text
+//! in both languages, and the parts that it points at must exist. `docs/tours.md` describes how to write
+//! a tour.
 
-#[path = "tours/claims.rs"]
-mod claims;
+#[path = "tours/assertions.rs"]
+mod assertions;
 #[path = "tours/script.rs"]
 mod script;
 
@@ -76,7 +76,7 @@ fn check(name: &str) -> Result<()> {
             let title = part.title.as_ref().context("a part has no title")?;
             title.check("the title of a part")?;
         }
-        claims::check(part, &trace).with_context(|| format!("part {}", part.trace))?;
+        assertions::check(part, &trace).with_context(|| format!("part {}", part.trace))?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub(crate) struct Card {
     /// The elements to highlight: processes, or messages as in `deliver`.
     #[serde(default)]
     pub(crate) look: Vec<String>,
-    /// The claims that must hold after it.
+    /// The assertions that must hold after it.
     #[serde(default)]
     pub(crate) shows: Vec<String>,
     /// The sources: `raft 5.2`, `thesis 6.3`.

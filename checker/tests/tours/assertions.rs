@@ -1,6 +1,6 @@
-//! Checks whether the claims of a tour's cards hold, and whether the cards contain them in their texts.
+//! Checks whether the assertions of a tour's cards hold, and whether every card has its texts.
 //!
-//! A claim is a line of words: `server 1 leader`, `server 2 log 1 2 4` (the terms of its entries),
+//! An assertion is a line of words: `server 1 leader`, `server 2 log 1 2 4` (the terms of its entries),
 //! `server 1 commit 2`, `committed 3` (by some leader, ever), `witness leader elected`, `property Leader
 //! Completeness`, `nothing changes`. The checks use the same lines of the trace as the page.
 
@@ -12,11 +12,11 @@ use serde_json::Value;
 /// Checks every card of a part.
 pub(crate) fn check(part: &Part, trace: &Trace) -> Result<()> {
     let mut done = 0;
-    for (place, card) in part.cards.iter().enumerate() {
-        let told = || format!("card {place} ({:?})", card.events);
+    for (index, card) in part.cards.iter().enumerate() {
+        let told = || format!("card {index} ({:?})", card.events);
         ensure!(
-            (place == 0) == card.events.is_empty(),
-            "card {place}: something happens on every card but the first"
+            (index == 0) == card.events.is_empty(),
+            "card {index}: something happens on every card but the first"
         );
         let before = done;
         done += card.events.len();
@@ -29,9 +29,13 @@ pub(crate) fn check(part: &Part, trace: &Trace) -> Result<()> {
         for look in &card.look {
             scene.exists(look).with_context(told)?;
         }
-        for claim in &card.shows {
-            let holds = scene.holds(claim).with_context(told)?;
-            ensure!(holds, "{}: it is not so that {claim}", told());
+        for assertion in &card.shows {
+            let holds = scene.holds(assertion).with_context(told)?;
+            ensure!(
+                holds,
+                "{}: the assertion does not hold: {assertion}",
+                told()
+            );
         }
     }
     ensure!(
@@ -98,8 +102,8 @@ impl Scene<'_> {
         Ok(serde_json::to_value(ProcessSnapshot::from_process(found))?)
     }
 
-    fn holds(&self, claim: &str) -> Result<bool> {
-        let words: Vec<&str> = claim.split_whitespace().collect();
+    fn holds(&self, assertion: &str) -> Result<bool> {
+        let words: Vec<&str> = assertion.split_whitespace().collect();
         match words.as_slice() {
             ["nothing", "changes"] => self.nothing_changes(),
             ["property", property @ ..] => {
@@ -126,7 +130,7 @@ impl Scene<'_> {
                 let state = self.process(&format!("{kind} {id}"))?;
                 process_holds(&state, rest)
             }
-            _ => bail!("{claim:?} is no claim"),
+            _ => bail!("{assertion:?} is no assertion"),
         }
     }
 
@@ -143,9 +147,9 @@ impl Scene<'_> {
     }
 }
 
-fn process_holds(state: &Value, claim: &[&str]) -> Result<bool> {
+fn process_holds(state: &Value, assertion: &[&str]) -> Result<bool> {
     let running = &state["running"];
-    Ok(match claim {
+    Ok(match assertion {
         ["down"] => running.is_null() && state["kind"] == "server",
         ["idle"] => state["idle"] == true,
         ["waiting"] => state["idle"] == false,
@@ -173,7 +177,7 @@ fn process_holds(state: &Value, claim: &[&str]) -> Result<bool> {
         ["next", follower, index] => {
             follower_of(running, follower)?["next_index"] == index.parse::<u64>()?
         }
-        _ => bail!("{:?} is no claim about a process", claim.join(" ")),
+        _ => bail!("{:?} is no assertion about a process", assertion.join(" ")),
     })
 }
 
