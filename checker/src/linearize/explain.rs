@@ -139,9 +139,9 @@ fn without(operations: &[Operation], first: usize, count: usize) -> Vec<Operatio
     let mut definite = 0;
     let mut weaker = Vec::with_capacity(operations.len());
     for operation in operations {
-        let place = definite;
+        let index = definite;
         definite += usize::from(is_firm(operation));
-        if is_firm(operation) && (first..first + count).contains(&place) {
+        if is_firm(operation) && (first..first + count).contains(&index) {
             weaker.extend(optional(operation));
         } else {
             weaker.push(operation.clone());
@@ -157,7 +157,7 @@ fn describe(all: usize, core: &[Operation], found: &SearchResult) -> Explanation
     let mut state = KeyState::default();
     let start = state.describe(&values);
     let mut order = Vec::new();
-    for operation in found.longest.iter().map(|place| &core[*place]) {
+    for operation in found.longest.iter().map(|index| &core[*index]) {
         let step = ObjectStep::from_operation(operation, &mut values);
         state = state.after(&step, &mut values).unwrap_or(state);
         order.push((operation.clone(), state.describe(&values)));
@@ -215,14 +215,14 @@ impl fmt::Display for Explanation {
         }
         match self.others {
             0 => {}
-            1 => writeln!(f, "  With or without the other operation on this key.")?,
+            1 => writeln!(f, "  Regardless of the other operation on this key.")?,
             others => writeln!(
                 f,
-                "  With or without any of the other {others} on this key."
+                "  Regardless of the other {others} operations on this key."
             )?,
         }
         writeln!(f, "  The order that gets furthest:")?;
-        writeln!(f, "    At first {}.", self.start)?;
+        writeln!(f, "    Initially {}.", self.start)?;
         for (operation, then) in &self.order {
             writeln!(
                 f,
@@ -231,7 +231,7 @@ impl fmt::Display for Explanation {
                 operation.call
             )?;
         }
-        writeln!(f, "  Next would have to come:")?;
+        writeln!(f, "  The next operation would have to be:")?;
         for (operation, why) in &self.blocked {
             writeln!(
                 f,

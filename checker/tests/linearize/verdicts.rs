@@ -267,7 +267,7 @@ fn explanation_names_the_operations_that_contradict_and_no_others() {
         "1. put \"b\": done, version 4",
         "2. get: found \"a\", version 3",
         "but the key holds \"b\", version 4",
-        "any of the other 191",
+        "Regardless of the other 191 operations",
         "history:3",
     ] {
         assert!(told.contains(words), "{words}:\n{told}");
