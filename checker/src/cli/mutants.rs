@@ -121,7 +121,13 @@ fn table(hunted: &[(CatalogEntry, Hunt)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header([
-        "mutant", "verdict", "violates", "scope", "steps", "states", "time",
+        "planted bug",
+        "verdict",
+        "violates",
+        "scope",
+        "steps",
+        "states",
+        "time",
     ]);
     for (entry, hunt) in hunted {
         let (verdict, steps) = match &hunt.end {
