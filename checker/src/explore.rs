@@ -280,7 +280,7 @@ impl Explore {
     }
 
     /// The walk along a path. Fails at the first step that is impossible.
-    fn walk(&self, world: World, path: &[Key]) -> Result<Walk, Box<Astray>> {
+    fn walk(&self, world: World, path: &[Key]) -> Result<Walk, Box<InvalidPath>> {
         let name = world.name();
         let known = self.cache.take(&name, path);
         let mut walk = known.unwrap_or_else(|| Walk::new(Arc::new(world)));
@@ -291,7 +291,7 @@ impl Explore {
                     key: key.to_string(),
                     refusal,
                 };
-                return Err(Box::new(Astray { error, walk, name }));
+                return Err(Box::new(InvalidPath { error, walk, name }));
             }
         }
         Ok(walk)
@@ -299,7 +299,7 @@ impl Explore {
 }
 
 /// A path with an impossible step, and the walk up to that step.
-struct Astray {
+struct InvalidPath {
     error: BadRequest,
     walk: Walk,
     name: String,
@@ -431,8 +431,8 @@ async fn walk_along(State(explore): State<Arc<Explore>>, body: Bytes) -> Result<
                 explore.cache.keep(&name, walk);
                 Ok(answer)
             }
-            Err(astray) => {
-                let Astray { error, walk, name } = *astray;
+            Err(invalid) => {
+                let InvalidPath { error, walk, name } = *invalid;
                 let mut shown = view::walk(&walk, asked.from);
                 shown["good"] = walk.steps.len().into();
                 explore.cache.keep(&name, walk);
@@ -492,22 +492,22 @@ async fn job_events(
     let received: u64 = received
         .and_then(|id| id.to_str().ok()?.parse().ok())
         .unwrap_or(0);
-    let said = listening.said.borrow().clone();
-    if said.is_done && said.number <= received {
+    let latest = listening.latest.borrow().clone();
+    if latest.is_done && latest.number <= received {
         // The client has received all events. The status 204 stops its reconnection attempts.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let events = stream::unfold(Some((listening, received)), |listening| async move {
         let (mut listening, received) = listening?;
         loop {
-            listening.said.changed().await.ok()?;
-            let said = listening.said.borrow_and_update().clone();
-            if said.number > received {
+            listening.latest.changed().await.ok()?;
+            let latest = listening.latest.borrow_and_update().clone();
+            if latest.number > received {
                 let event = Event::default()
-                    .id(said.number.to_string())
-                    .event(said.event)
-                    .data(said.data.to_string());
-                let rest = (!said.is_done).then_some((listening, said.number));
+                    .id(latest.number.to_string())
+                    .event(latest.event)
+                    .data(latest.data.to_string());
+                let rest = (!latest.is_done).then_some((listening, latest.number));
                 return Some((Ok::<_, Infallible>(event), rest));
             }
         }
@@ -628,8 +628,8 @@ fn read_path(path: &[String]) -> Result<Vec<Key>, Problem> {
             limit: MAX_STEPS,
         }));
     }
-    let keys = path.iter().enumerate().map(|(place, text)| {
-        let step = place + 1;
+    let keys = path.iter().enumerate().map(|(index, text)| {
+        let step = index + 1;
         text.parse()
             .map_err(|error| Problem::bad(BadRequest::MalformedStep { step, error }))
     });

@@ -495,8 +495,8 @@ fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System
     let target = target.canonical();
     let transitions = step_guard::transitions(scope.clone());
     let mut states = vec![(transitions.start().canonical(), 0)];
-    let mut places: FxHashMap<System, usize> = FxHashMap::default();
-    places.insert(states[0].0.clone(), 0);
+    let mut indices: FxHashMap<System, usize> = FxHashMap::default();
+    indices.insert(states[0].0.clone(), 0);
     let mut next = 0;
     while next < states.len() && !interrupt.load(Ordering::Relaxed) {
         let system = states[next].0.clone();
@@ -514,8 +514,8 @@ fn path_to(scope: &Scope, target: &System, interrupt: &AtomicBool) -> Vec<System
                 continue;
             };
             let found = found.canonical();
-            if found.violation.is_none() && !places.contains_key(&found) {
-                places.insert(found.clone(), states.len());
+            if found.violation.is_none() && !indices.contains_key(&found) {
+                indices.insert(found.clone(), states.len());
                 states.push((found, next));
             }
         }

@@ -137,7 +137,7 @@ fn generator(seed: u64) -> ChaCha8Rng {
 struct Walk {
     real: TransitionSystem,
     dice: Dice,
-    temper: Temper,
+    weights: StepWeights,
     system: System,
     /// Messages sent and not delivered since.
     fresh: Vec<Envelope>,
@@ -147,8 +147,8 @@ struct Walk {
     witnesses: Witnesses,
 }
 
-/// The probabilities of a walk.
-struct Temper {
+/// The probabilities of deliveries in a walk, and the weights of all other steps.
+struct StepWeights {
     /// The probability of a delivery, in sixteenths. Otherwise a process has an event of its own.
     deliveries: u64,
     /// The probability that a delivery is of any message ever sent, in sixteenths; otherwise it is of a
@@ -170,7 +170,7 @@ struct Temper {
 impl Walk {
     fn new(scope: &Scope, seed: u64) -> Self {
         let mut dice = Dice(generator(seed));
-        let temper = Temper {
+        let weights = StepWeights {
             deliveries: dice.one_of(&[8, 12, 14]),
             late: dice.one_of(&[0, 1, 4]),
             lost: dice.one_of(&[0, 1, 4]),
@@ -186,7 +186,7 @@ impl Walk {
             system: real.start(),
             real,
             dice,
-            temper,
+            weights,
             fresh: Vec::new(),
             sent: Vec::new(),
             actions: Vec::new(),
@@ -208,14 +208,14 @@ impl Walk {
 
     /// Draws an action that may be possible next.
     fn draw(&mut self) -> Option<Action> {
-        if self.dice.chance(self.temper.deliveries) {
+        if self.dice.chance(self.weights.deliveries) {
             return self.draw_delivery();
         }
         let process = self.dice.below(self.system.processes.len());
         let events = self.real.local_events(&self.system.processes[process]);
         let weights: Vec<u64> = events
             .iter()
-            .map(|event| self.temper.weight(event))
+            .map(|event| self.weights.weight(event))
             .collect();
         let mut rest = self.dice.below(weights.iter().sum::<u64>() as usize) as u64;
         for (local, weight) in events.into_iter().zip(weights) {
@@ -228,7 +228,7 @@ impl Walk {
     }
 
     fn draw_delivery(&mut self) -> Option<Action> {
-        let late = self.fresh.is_empty() || self.dice.chance(self.temper.late);
+        let late = self.fresh.is_empty() || self.dice.chance(self.weights.late);
         let envelope = if late {
             let index = self.dice.below(self.sent.len());
             self.sent.get(index)?.clone()
@@ -236,7 +236,7 @@ impl Walk {
             let index = self.dice.below(self.fresh.len());
             self.fresh.swap_remove(index)
         };
-        if !late && self.dice.chance(self.temper.lost) {
+        if !late && self.dice.chance(self.weights.lost) {
             return None;
         }
         let addresses = self.system.processes.iter();
@@ -288,7 +288,7 @@ impl Walk {
     }
 }
 
-impl Temper {
+impl StepWeights {
     fn weight(&self, event: &Local) -> u64 {
         match event {
             Local::ElectionTimeout => self.elections,

@@ -46,16 +46,16 @@ fn quiet_processes(scope: &Scope, reduction: Reduction, history: bool) -> BTreeS
     );
     let mut systems = BTreeSet::new();
     let mut seen = HashSet::new();
-    let places = explored
+    let process_count = explored
         .tables
         .system(&explored.states.key(0))
         .processes
         .len();
-    for place in 0..explored.states.len() {
+    for index in 0..explored.states.len() {
         // Messages are not compared.
-        let key = explored.states.key(place);
+        let key = explored.states.key(index);
         let compared = (
-            key[..places].to_vec(),
+            key[..process_count].to_vec(),
             key.last().copied().filter(|_| history),
         );
         if !seen.insert(compared) {
@@ -89,7 +89,7 @@ fn least_named(system: &System, history: bool) -> Vec<String> {
         }
         parts
     });
-    described.min().expect("the identity is a renaming")
+    described.min().expect("the identity is a permutation")
 }
 
 fn without_hint(process: &Process) -> String {

@@ -87,8 +87,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 || args.mutant.is_some()
                 || !args.bounds.arguments().is_empty();
             let greeting = if is_asked {
-                let place = fragment(name, &args.bounds, args.mutant);
-                format!("Exploring {name} at http://{address}/{place}")
+                let fragment = fragment(name, &args.bounds, args.mutant);
+                format!("Exploring {name} at http://{address}/{fragment}")
             } else {
                 format!("Explore at http://{address}/")
             };

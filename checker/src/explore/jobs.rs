@@ -157,7 +157,7 @@ struct All {
 pub(super) struct Job {
     progress: SearchProgress,
     is_stopped: AtomicBool,
-    said: watch::Sender<Said>,
+    latest: watch::Sender<LatestEvent>,
     listeners: Mutex<Listeners>,
 }
 
@@ -168,7 +168,7 @@ struct Listeners {
 
 /// The last event of a job, which is sufficient for a listener that starts at any time.
 #[derive(Clone, Default)]
-pub(super) struct Said {
+pub(super) struct LatestEvent {
     /// The number of events so far.
     pub(super) number: u64,
     /// The type of the last event.
@@ -188,7 +188,7 @@ impl Jobs {
     /// Starts a job and returns its number.
     pub(super) fn start(&self, task: Task) -> Result<u64, Problem> {
         let mut all = self.all.lock();
-        let is_running = |job: &Arc<Job>| !job.said.borrow().is_done;
+        let is_running = |job: &Arc<Job>| !job.latest.borrow().is_done;
         let searches = all.jobs.values().filter(|job| is_running(job)).count();
         if searches >= MAX_RUNNING {
             return Err(Problem::new(
@@ -208,7 +208,7 @@ impl Jobs {
         let job = Arc::new(Job {
             progress: SearchProgress::default(),
             is_stopped: AtomicBool::new(false),
-            said: watch::channel(Said::default()).0,
+            latest: watch::channel(LatestEvent::default()).0,
             listeners: Mutex::new(Listeners {
                 count: 0,
                 since: Instant::now(),
@@ -256,20 +256,20 @@ impl Job {
     /// Subscribes to the events of the job, beginning with the last one.
     pub(super) fn listen(self: &Arc<Self>) -> Listening {
         self.listeners.lock().count += 1;
-        let mut said = self.said.subscribe();
-        said.mark_changed();
+        let mut latest = self.latest.subscribe();
+        latest.mark_changed();
         Listening {
             job: Arc::clone(self),
-            said,
+            latest,
         }
     }
 
     fn emit(&self, event: &'static str, data: Value) {
-        self.said.send_modify(|said| {
-            said.number += 1;
-            said.event = event;
-            said.data = Arc::new(data);
-            said.is_done = event == "done";
+        self.latest.send_modify(|latest| {
+            latest.number += 1;
+            latest.event = event;
+            latest.data = Arc::new(data);
+            latest.is_done = event == "done";
         });
     }
 
@@ -500,7 +500,7 @@ fn searchable(world: &World) -> Scope {
 /// A listener of a job.
 pub(super) struct Listening {
     job: Arc<Job>,
-    pub(super) said: watch::Receiver<Said>,
+    pub(super) latest: watch::Receiver<LatestEvent>,
 }
 
 impl Drop for Listening {

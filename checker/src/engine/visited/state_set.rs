@@ -74,7 +74,7 @@ impl<const S: usize> ExploredSet<S> {
     }
 
     /// The shard of the state at a position in level order, and its position in the shard.
-    fn place(&self, position: usize) -> (usize, usize) {
+    fn location(&self, position: usize) -> (usize, usize) {
         let number = self
             .segments
             .partition_point(|segment| segment.end <= position);
@@ -97,12 +97,12 @@ impl<const S: usize> StateSet for ExploredSet<S> {
     }
 
     fn key(&self, position: usize) -> Vec<u32> {
-        let (shard, position) = self.place(position);
+        let (shard, position) = self.location(position);
         self.unpacked(shard, position)
     }
 
     fn path(&self, position: usize) -> Vec<Vec<u32>> {
-        let (shard, position) = self.place(position);
+        let (shard, position) = self.location(position);
         self.path_to(number_of(shard, position))
     }
 
