@@ -28,7 +28,7 @@ export const tests = {
   label_of_a_kind_not_known_is_its_name(equal) {
     equal(label({ TimeoutNowRequest: { term: 4 } }), 'Timeout Now Request t4');
   },
-  steps_are_told_as_in_the_checkers_stories(equal) {
+  steps_are_described_as_in_the_checkers_explanations(equal) {
     const timeline = new Timeline(run());
     equal(tell(timeline, 1), {
       what: 'server 1 times out and becomes a candidate in term 2',
