@@ -28,6 +28,8 @@ use std::{
 
 /// The processor time that one step may take: at least a thousand times as much as any step needs.
 const LIMIT: Duration = Duration::from_secs(2);
+/// The same for a recorded step of a real server.
+const RECORDED_LIMIT: Duration = Duration::from_secs(60);
 /// The exit code: a violation.
 const EXIT_CODE: u8 = 1;
 /// The interval between two looks at the running steps.
@@ -40,8 +42,8 @@ const MEMORY_PERCENT: u64 = 80;
 pub struct Settings {
     /// Whether the report is a JSON object.
     pub json: bool,
-    /// If the program holds more bytes than this, a step may only take the time between two looks. The
-    /// default is a share of the memory that is available at the first step.
+    /// If the program holds more bytes than this, a step may take less time. The default is a share of the
+    /// memory that is available at the first step.
     pub max_memory: Option<u64>,
 }
 
@@ -76,6 +78,18 @@ enum Step {
         event: Option<Event>,
         place: Option<FileLine>,
     },
+}
+
+impl Step {
+    /// The processor time that the step may take, and that it may take if the program holds much memory. The
+    /// kernel may search for free memory within a step. A recorded step may install a snapshot of many
+    /// megabytes.
+    fn limits(&self) -> (Duration, Duration) {
+        match self {
+            Self::Modeled { .. } => (LIMIT, 4 * POLL),
+            Self::Recorded { .. } => (RECORDED_LIMIT, LIMIT),
+        }
+    }
 }
 
 /// The transition system of a scope. The guard watches each of its steps.
@@ -206,7 +220,8 @@ impl Guard {
             };
             let since = *current.since.get_or_insert(now);
             let took = now.saturating_sub(since);
-            if took > LIMIT || (took > POLL && is_large()) {
+            let (limit, limit_if_large) = current.step.limits();
+            if took > limit || (took > limit_if_large && is_large()) {
                 // The lock is held: the step cannot be replaced by the next one of this thread.
                 report(&current.step, took, settings);
             }
