@@ -336,6 +336,7 @@ impl Replay {
             self.check_end(track, place)?;
         }
         self.tally.run(track, &header, !is_first);
+        self.cluster.start(id);
         self.servers[track].start(header, place, &mut self.cluster)
     }
 

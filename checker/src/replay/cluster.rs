@@ -80,6 +80,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Notes the start of a server.
+    pub(super) fn start(&mut self, server: NodeId) {
+        self.evaluations.start(server);
+    }
+
     /// Checks a server where its run or its trace ends: its whole log and store.
     pub(super) fn check_end(&mut self, server: &Server) -> Result<(), Violation> {
         let Some(raft) = server.raft() else {

@@ -26,8 +26,11 @@ use std::{borrow::Cow, collections::VecDeque};
 
 /// The check of one step.
 pub(super) struct StepCheck {
-    /// The logs of the copies begin after this entry, or later.
+    /// The log of the copy of the server begins after this entry, or later.
     base: LogIndex,
+    /// The same for the disk. It differs while an installed snapshot is pending: memory begins after an entry
+    /// that the disk may not have.
+    disk_base: usize,
     before: Running,
     incoming: Incoming,
     /// The disk, with the writes that the step reports as durable.
@@ -54,14 +57,21 @@ impl StepCheck {
         history: &impl ClusterHistory,
     ) -> Self {
         let base = before.base(event);
+        let last = |log: &[Prefix]| base.checked_sub(1).and_then(|last| log.get(last).copied());
+        let disk_base = if last(before.log) == last(&before.disk.log) {
+            base
+        } else {
+            0
+        };
         Self {
             base: LogIndex::new(base as u64),
+            disk_base,
             before: Running {
                 raft: refinement::suffix(before.raft, LogIndex::new(base as u64)),
                 unsynced: Vec::new(),
             },
             incoming: event.map_or(Incoming::Nothing, Incoming::new),
-            disk: durable(before.disk, base, history),
+            disk: durable(before.disk, disk_base, history),
             persisted: Vec::new(),
             actions: Vec::new(),
             verdict: Ok(()),
@@ -70,10 +80,7 @@ impl StepCheck {
 
     /// Checks a write that becomes durable. `disk` already has it.
     pub(super) fn sync(&mut self, write: WriteId, disk: &Disk, history: &impl ClusterHistory) {
-        let before = std::mem::replace(
-            &mut self.disk,
-            durable(disk, self.base.get() as usize, history),
-        );
+        let before = std::mem::replace(&mut self.disk, durable(disk, self.disk_base, history));
         let raft = &self.before.raft;
         let checked = refinement::check_sync(raft, &before, &self.disk, &mut self.actions);
         if self.verdict.is_ok() {
