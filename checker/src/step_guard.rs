@@ -87,7 +87,7 @@ impl Step {
     fn limits(&self) -> (Duration, Duration) {
         match self {
             Self::Modeled { .. } => (LIMIT, 4 * POLL),
-            Self::Recorded { .. } => (RECORDED_LIMIT, LIMIT),
+            Self::Recorded { .. } => (RECORDED_LIMIT, 5 * LIMIT),
         }
     }
 }

@@ -42,7 +42,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     if let Some(file) = &args.trace {
         violation::try_file(file)?;
     }
-    let mut out = io::stdout().lock();
     let interrupt = Interrupt::install()?;
     let limits = Limits {
         threads: args.threads.map_or(1, usize::from),
@@ -68,6 +67,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             break;
         }
     }
+    // The guard of steps writes to the output, so no step runs while it is locked.
+    let mut out = io::stdout().lock();
     let mut is_lost = false;
     if let [(entry, hunt)] = hunted.as_mut_slice()
         && let HuntEnd::Found {

@@ -86,8 +86,8 @@ impl Answered<'_> {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let protocol = Protocol::raft();
-    let mut out = io::stdout().lock();
     if args.solvers.is_empty() {
+        let mut out = io::stdout().lock();
         write!(out, "{}", protocol.proof())?;
         out.flush()?;
         return Ok(Exit::Passed);
@@ -111,6 +111,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(error) => return Ok(no_claim(error)),
     };
     let exit = exit(&answered);
+    // The guard of steps writes to the output, so no step runs while it is locked.
+    let mut out = io::stdout().lock();
     if args.json {
         report::json(&mut out, &answered, exit, started.elapsed())?;
     } else {
