@@ -202,6 +202,11 @@ impl<'ast> Visit<'ast> for Parts {
             Item::Fn(item) => &item.attrs,
             Item::Impl(item) => &item.attrs,
             Item::Mod(item) => &item.attrs,
+            // The definition of a macro stands for the code of each of its uses, texts included.
+            Item::Macro(definition) if definition.ident.is_some() => {
+                self.exclude(item);
+                return;
+            }
             _ => return visit::visit_item(self, item),
         };
         if is_of_other_build(attributes) {
@@ -443,6 +448,7 @@ mod tests {
     fn texts_encodings_and_tests_are_excluded() {
         let text = "impl fmt::Display for A { fn fmt() { a() } }
             impl From<A> for B { fn from() { b() } }
+            macro_rules! number { () => { fn d() { d() } } }
             #[cfg(test)] mod tests { fn c() { c() } }
             #[cfg(feature = \"mutants\")] mod planted;
             #[cfg(feature = \"system\")] mod system;
@@ -451,6 +457,7 @@ mod tests {
         assert!(source.is_excluded(&region_of(text, "{ a() }")));
         assert!(!source.is_excluded(&region_of(text, "{ b() }")));
         assert!(source.is_excluded(&region_of(text, "{ c() }")));
+        assert!(source.is_excluded(&region_of(text, "{ d() }")));
         assert_eq!(source.excluded_modules, ["planted"]);
     }
 
