@@ -9,7 +9,7 @@ use model::{
     Message,
     system::{
         Action, ActionKind, Budget, Limit, Local, LocalStep, Process, Properties, Scope, System,
-        TransitionSystem,
+        TransitionSystem, Witness,
         refinement::ground::GroundStep,
         spec::{
             Evaluator, Protocol, Universe,
@@ -54,6 +54,7 @@ fn scopes() -> Vec<Scope> {
     quorum.reduction.merge_syncs = false;
     let mut pipelining = split.clone();
     (pipelining.window, pipelining.batch) = (2, 1);
+    pipelining.budget.entries = 2;
     let mut snapshots = pipelining.clone();
     snapshots.name = "snapshots".into();
     snapshots.budget.snapshots = Limit::Any;
@@ -121,7 +122,7 @@ fn actions_are_those_of_the_abstract_protocol() {
 fn formulas_permit_the_actions_of_real_steps() {
     let evaluator = Evaluator::new(&Protocol::raft(), Universe::new(3, 3, 4, 1));
     let mut taken: BTreeMap<ActionKind, usize> = BTreeMap::new();
-    let (mut compared, mut with_snapshot, mut installed) = (0, 0, 0);
+    let (mut compared, mut pipelined, mut with_snapshot, mut installed) = (0, 0, 0, 0);
     for scope in scopes() {
         // Few runs create a snapshot, and fewer install one.
         let runs = if scope.name == "snapshots" { 400 } else { 60 };
@@ -141,6 +142,7 @@ fn formulas_permit_the_actions_of_real_steps() {
                 step.next
             );
             compared += 1;
+            pipelined += usize::from(step.witnesses.contains(Witness::Pipelined));
             let has_snapshot = |process: &Process| {
                 process
                     .server()
@@ -158,6 +160,10 @@ fn formulas_permit_the_actions_of_real_steps() {
         });
     }
     assert!(compared > 1_000, "{compared} steps");
+    assert!(
+        pipelined > 5,
+        "{pipelined} steps with several requests in flight"
+    );
     assert!(with_snapshot > 100, "{with_snapshot} steps with a snapshot");
     assert!(installed > 5, "{installed} installed snapshots");
     for kind in ActionKind::ALL {
