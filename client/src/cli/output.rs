@@ -385,7 +385,7 @@ mod tests {
         assert!(
             reply(None)
                 .age()
-                .is_some_and(|age| age.ends_with("up to 9"))
+                .is_some_and(|age| age.ends_with("up to entry 9"))
         );
         assert!(value(None).age().is_none());
     }
