@@ -4,6 +4,8 @@
 //! formulas executes the same steps.
 
 mod mutants;
+#[path = "../random/mod.rs"]
+mod random;
 
 use model::{
     Message,
@@ -18,21 +20,8 @@ use model::{
         },
     },
 };
+use random::Random;
 use std::{collections::BTreeMap, mem::discriminant};
-
-/// Random numbers from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let bound = u64::try_from(bound).expect("it fits");
-        usize::try_from((mixed ^ (mixed >> 31)) % bound).expect("it is less than the bound")
-    }
-}
 
 /// Scopes whose logs fit a small universe: few terms and few entries.
 fn scopes() -> Vec<Scope> {

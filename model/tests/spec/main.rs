@@ -1,24 +1,13 @@
 //! The abstract Raft: its explicit form, its wrong variants, and its text.
 
 mod mutations;
+#[path = "../random/mod.rs"]
+mod random;
 mod reachable;
 mod text;
 
 use model::system::spec::{Evaluator, Facts, signature::Relation};
-
-/// Random numbers from a seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        let bound = u64::try_from(bound).expect("it fits");
-        usize::try_from((mixed ^ (mixed >> 31)) % bound).expect("it is less than the bound")
-    }
-}
+use random::Random;
 
 /// The actions by index, each as often as random runs take it. Terms are few, so the actions that use
 /// them up are rare.
