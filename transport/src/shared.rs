@@ -266,7 +266,7 @@ impl Shared {
         self.counters.drop(cause, datagrams, about);
     }
 
-    /// Sends queued batches, until the socket accepts no more for now.
+    /// Sends queued batches until the send buffer of the socket is full.
     pub(crate) fn flush(&self) {
         for _ in 0..FLUSH {
             let Some(batch) = lock(&self.backlog.queue).pop() else {

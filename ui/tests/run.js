@@ -1,5 +1,5 @@
 // Runs the tests of every module, in the browser itself. `window.results` is `{passed, failed}` when
-// they are done, and the page lists them. Not embedded: served by whoever tests.
+// they are done, and the page lists them. It is not embedded in the program: the test runner serves it.
 
 import { present } from './present.js';
 

@@ -2,7 +2,8 @@
 //! evaluation of the committed entries (`model::system::properties::reference`).
 //!
 //! To compare a whole store costs as much as its size. So the store of a server is compared after as many
-//! commits as it has pairs, and where a run ends: the work stays linear in the length of the traces.
+//! commits as it has pairs, and where a run ends. The work is linear in the length of the traces, except for
+//! a run that ends before it applies again all entries of the run before: its evaluation begins at the first.
 
 use super::prefixes::{Prefix, Prefixes};
 use model::{
