@@ -640,6 +640,7 @@ impl Scope {
                 budget: Budget {
                     entries: 2,
                     crashes: Limit::Any,
+                    proxy_crashes: Limit::Any,
                     ..Budget::default()
                 },
                 plans: vec![vec![increment()]],
@@ -655,10 +656,11 @@ impl Scope {
                     LeaderCrashed,
                     VoteSurvivedCrash,
                     UnsyncedWriteLost,
+                    ProxyCrashed,
                 ],
                 ..clients(
                     "fail-over-crashes",
-                    "servers crash any number of times during a client's write: exactly-once",
+                    "servers and the proxy crash any number of times during a client's write: exactly-once",
                 )
             },
             Self {

@@ -659,7 +659,7 @@ export default {
   'explore.scope-fail-over-retries':
     'el líder cambia, el proxy se reinicia y un reintento se convierte en otra entrada: exactamente una vez',
   'explore.scope-fail-over-crashes':
-    'los servidores se caen cualquier número de veces durante una escritura de un cliente: exactamente una vez',
+    'los servidores y el proxy se caen cualquier número de veces durante una escritura de un cliente: exactamente una vez',
   'explore.scope-client-reads':
     'un cliente lee a través de un proxy después de escribir, y el líder cambia: linealizable',
   'explore.scope-store':
