@@ -19,7 +19,9 @@ use model::{
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{
+    fs::File,
     io::{self, Write},
+    os::fd::AsFd,
     process,
     sync::{Arc, OnceLock},
     thread,
@@ -267,15 +269,10 @@ fn report(step: &Step, took: Duration, settings: Settings) -> ! {
         seconds: took.as_secs_f64(),
         exit_code: EXIT_CODE,
     };
-    let mut out = io::stdout().lock();
-    // The program ends in any case.
-    let _ = if settings.json {
-        serde_json::to_writer(&mut out, &report)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out))
+    let text = if settings.json {
+        serde_json::to_string(&report).unwrap_or_default()
     } else {
-        writeln!(
-            out,
+        format!(
             "violated: a step does not end.\n  process: {}\n  event: {}{}\n  It had used {:.1} s of processor time, and the memory of the program was {}. \
              The program ends here, because a step cannot be stopped. It makes no claim about other steps.",
             report.process,
@@ -288,8 +285,16 @@ fn report(step: &Step, took: Duration, settings: Settings) -> ! {
                 .map_or_else(|| "unknown".into(), |bytes| format!("{} MiB", bytes >> 20)),
         )
     };
-    let _ = out.flush();
+    // The program ends in any case.
+    let _ = print(&text);
     process::exit(EXIT_CODE.into())
+}
+
+/// Prints a line without the lock of standard output: the thread that takes the endless step may hold it, as
+/// it does when a command prints a counterexample.
+fn print(line: &str) -> io::Result<()> {
+    let out = io::stdout().as_fd().try_clone_to_owned()?;
+    File::from(out).write_all(format!("{line}\n").as_bytes())
 }
 
 #[cfg(test)]

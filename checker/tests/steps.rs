@@ -8,8 +8,10 @@ use checker::{
 };
 use model::system::{Action, Cause, Flaw, Local, Property, Scope};
 use std::{
-    env,
-    process::{Command, Output},
+    env, io,
+    process::{self, Command, Output},
+    thread,
+    time::Duration,
 };
 
 /// Set in the child process of a test: the reader of the model that takes the endless step.
@@ -61,6 +63,11 @@ fn take_endless_step(reader: &str) {
                 (system, _) = next.expect("the action is enabled");
             }
         }
+        // A command that prints a counterexample takes its steps with the output locked.
+        "transitions with locked output" => {
+            let _out = io::stdout().lock();
+            take_endless_step("transitions");
+        }
         _ => unreachable!("no reader {reader}"),
     }
 }
@@ -95,11 +102,22 @@ fn endless_step_is_a_violation_with_its_process_and_event() {
             // Any program holds more.
             max_memory: Some(1),
         });
+        // A guard that waits for something ends with another code instead of a test that never ends.
+        thread::spawn(|| {
+            thread::sleep(Duration::from_secs(120));
+            process::exit(99);
+        });
         take_endless_step(&reader);
         unreachable!("the step never ends");
     }
     let name = "endless_step_is_a_violation_with_its_process_and_event";
-    for reader in ["search", "stateright", "trace", "transitions"] {
+    for reader in [
+        "search",
+        "stateright",
+        "trace",
+        "transitions",
+        "transitions with locked output",
+    ] {
         let text = ended(name, reader);
         assert_eq!(text.status.code(), Some(1), "{reader}: {text:?}");
         let text = String::from_utf8_lossy(&text.stdout).into_owned();

@@ -67,7 +67,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
             break;
         }
     }
-    // The guard of steps writes to the output, so no step runs while it is locked.
     let mut out = io::stdout().lock();
     let mut is_lost = false;
     if let [(entry, hunt)] = hunted.as_mut_slice()

@@ -111,7 +111,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(error) => return Ok(no_claim(error)),
     };
     let exit = exit(&answered);
-    // The guard of steps writes to the output, so no step runs while it is locked.
     let mut out = io::stdout().lock();
     if args.json {
         report::json(&mut out, &answered, exit, started.elapsed())?;
