@@ -16,10 +16,22 @@ use std::{
 const POLL: Duration = Duration::from_millis(100);
 /// The interval of progress lines if there is no terminal, as in CI.
 const LOG_EVERY: Duration = Duration::from_secs(10);
+/// The time after which the progress of a search also names the option that skips the search.
+const HINT_AFTER: Duration = Duration::from_secs(3);
 
 /// Runs a search, shows its progress on standard error, and forwards stop signals to it.
 pub(crate) fn watch<T>(
     name: &str,
+    interrupt: &Interrupt,
+    search: impl FnOnce(&SearchProgress) -> T,
+) -> T {
+    watch_with_hint(name, "", interrupt, search)
+}
+
+/// The same as [`watch`]. If the search takes longer than three seconds, its progress ends with the hint.
+pub(crate) fn watch_with_hint<T>(
+    name: &str,
+    hint: &str,
     interrupt: &Interrupt,
     search: impl FnOnce(&SearchProgress) -> T,
 ) -> T {
@@ -31,7 +43,7 @@ pub(crate) fn watch<T>(
                 progress.interrupt.store(true, Ordering::Relaxed);
             }
         },
-        |elapsed| line(&progress, elapsed),
+        |elapsed| with_hint(line(&progress, elapsed), hint, elapsed),
         || search(&progress),
     )
 }
@@ -113,10 +125,27 @@ fn line(progress: &SearchProgress, elapsed: Duration) -> String {
     )
 }
 
+fn with_hint(line: String, hint: &str, elapsed: Duration) -> String {
+    if hint.is_empty() || elapsed < HINT_AFTER {
+        line
+    } else {
+        format!("{line} · {hint}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn long_search_shows_its_hint() {
+        let shown = |hint, elapsed| with_hint("5 states".to_owned(), hint, elapsed);
+        let before = HINT_AFTER - Duration::from_nanos(1);
+        assert_eq!(shown("skip it", before), "5 states");
+        assert_eq!(shown("skip it", HINT_AFTER), "5 states · skip it");
+        assert_eq!(shown("", HINT_AFTER), "5 states");
+    }
 
     #[test]
     fn progress_without_a_terminal_is_printed_as_lines() {

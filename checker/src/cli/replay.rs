@@ -318,9 +318,12 @@ fn search(coverage: &Coverage, interrupt: &Interrupt) -> Searched {
         max_memory: machine::available_bytes().map(|bytes| bytes / 10 * 8),
         symmetry: true,
     };
-    let explored = progress_bar::watch("search", interrupt, |progress| {
-        engine::check(&scope, &limits, progress)
-    });
+    let explored = progress_bar::watch_with_hint(
+        "search of the run's beginning",
+        "--no-search skips this search",
+        interrupt,
+        |progress| engine::check(&scope, &limits, progress),
+    );
     Searched::Ended(Box::new(explored.report))
 }
 
