@@ -437,3 +437,104 @@ fn excerpt(value: &Value) -> String {
         Some((end, _)) => format!("{}...", &text[..end]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        digest_chain::DigestChain,
+        replay::{Source, cluster::Cluster, format::Line},
+    };
+    use model::{Config, Entry, HardState, Payload, Term};
+    use serde_json::json;
+    use std::io::Cursor;
+
+    const STEPS: u64 = 4;
+
+    fn entry(term: u64) -> Entry {
+        Entry {
+            term: Term::new(term),
+            payload: Payload::Noop,
+        }
+    }
+
+    /// The trace of a server that starts with two entries and takes steps without effects.
+    fn lines() -> Vec<Line> {
+        let id = NodeId::new(1);
+        let durable = Durable {
+            hard_state: HardState {
+                current_term: Term::new(2),
+                voted_for: None,
+            },
+            log: vec![entry(1), entry(1)],
+            ..Durable::default()
+        };
+        let mut config = json!(Config::production([1, 2, 3].map(NodeId::new).into()));
+        config.as_object_mut().expect("settings").remove("mutant");
+        let header = json!({
+            "trace": "stateraft-node",
+            "version": 3,
+            "node": id,
+            "boot": "0000000000000001",
+            "config": config,
+            "durable": durable,
+        });
+        let effects = json!({ "write": null, "sends": [], "timers": [] });
+        let steps = (1..=STEPS).map(
+            |step| json!({ "step": step, "event": Event::HeartbeatTimeout, "effects": effects }),
+        );
+        let mut chain = DigestChain::default();
+        let text: String = std::iter::once(header)
+            .chain(steps)
+            .map(|line| chain.close(line.to_string()) + "\n")
+            .collect();
+        let mut source = Source::new("node-1", Cursor::new(text.into_bytes()));
+        let mut lines = Vec::new();
+        while let Some(line) = source.next_line().expect("a trace") {
+            lines.push(line);
+        }
+        lines
+    }
+
+    /// The number of steps without an error, and whether the check where the trace ends finds one. If
+    /// `alters`, the first entry in memory then differs from the writes.
+    fn replayed(alters: bool) -> (u64, bool) {
+        let place = FileLine {
+            file: "node-1".into(),
+            line: 1,
+        };
+        let mut cluster = Cluster::new();
+        let mut server = Server::new(NodeId::new(1), false);
+        let mut accepted = 0;
+        for line in lines() {
+            match line {
+                Line::Header(header) => {
+                    let started = server.start(*header, &place, &mut cluster);
+                    assert!(started.is_ok());
+                    if alters {
+                        let other = cluster.intern(EMPTY, &[entry(2)]).expect("another term");
+                        server.log[0] = other[0];
+                    }
+                }
+                Line::Step(step) => match server.step(*step, &place, &mut cluster) {
+                    Ok(_) => accepted += 1,
+                    Err(Rejection::Violation { violation, .. }) => {
+                        let cause = Cause::LogDiffersFromWrites { server: server.id };
+                        assert_eq!(*violation.cause, cause);
+                        break;
+                    }
+                    Err(rejection) => panic!("{rejection}"),
+                },
+            }
+        }
+        (accepted, cluster.check_end(&server).is_err())
+    }
+
+    /// The entry is not the last one, which each step compares. The whole log is compared after as many steps as
+    /// it has entries, and where the trace ends.
+    #[test]
+    fn memory_that_differs_from_the_writes_is_found() {
+        assert_eq!(replayed(false), (STEPS, false));
+        assert_eq!(replayed(true), (1, true));
+    }
+}
