@@ -188,6 +188,18 @@ pub fn check_progress(
     report(&search, states_checked, verdict)
 }
 
+/// Whether the visited states have at most this many distinct combinations of processes and history,
+/// without the messages in flight. The check searches once from each combination, so this number decides
+/// about its time.
+pub fn has_at_most_combinations(explored: &Explored, limit: usize) -> bool {
+    let mut distinct: FxHashSet<Box<[u32]>> = FxHashSet::default();
+    (0..explored.states.len()).all(|position| {
+        let key = explored.states.key(position);
+        distinct.insert(explored.tables.without_messages(&key).into());
+        distinct.len() <= limit
+    })
+}
+
 fn extension(scope: &Scope, granted_terms: u64) -> Scope {
     Scope {
         terms: scope.terms + granted_terms,

@@ -2,7 +2,9 @@
 
 use checker::{
     engine::{Explored, Limits, SearchOutcome, SearchProgress, check},
-    progress::{NoProgressClaim, ProgressReport, ProgressVerdict, check_progress},
+    progress::{
+        NoProgressClaim, ProgressReport, ProgressVerdict, check_progress, has_at_most_combinations,
+    },
     step_guard,
 };
 use model::{
@@ -76,6 +78,20 @@ fn assert_stuck_by(mutant: Mutant, scope: &Scope, steps: usize) {
         }
         other => panic!("not stuck: {other:?}"),
     }
+}
+
+#[test]
+fn combinations_are_counted_without_messages() {
+    let entries = Budget {
+        entries: 1,
+        ..Budget::default()
+    };
+    let explored = explore(&named("split-entries", 3, 1, entries));
+    let states = explored.states.len();
+    let limits: Vec<usize> = (0..states).collect();
+    let count = limits.partition_point(|limit| !has_at_most_combinations(&explored, *limit));
+    // Some states differ only in their messages.
+    assert!(0 < count && count < states, "{count} of {states}");
 }
 
 #[test]

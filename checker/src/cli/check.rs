@@ -14,7 +14,7 @@ use crate::{
     certificate,
     engine::{self, Explored, Limits, SearchOutcome, SearchProgress},
     machine,
-    progress::{ProgressReport, ProgressVerdict, check_progress},
+    progress::{ProgressReport, ProgressVerdict, check_progress, has_at_most_combinations},
     stateright_engine::{self, Order},
     step_guard,
 };
@@ -33,9 +33,12 @@ use std::{
 
 /// The default memory limit, in percent of the memory available to this process.
 const MEMORY_PERCENT: u64 = 80;
-/// The maximum number of states of a scope for which progress is checked by default. That check takes
-/// about 0.2 ms per state: about ten seconds for this number.
-const MAX_PROGRESS_STATES: u64 = 50_000;
+/// The maximum number of states of a scope for which progress is checked by default: the combinations of
+/// processes are counted in them.
+const MAX_PROGRESS_STATES: u64 = 2_000_000;
+/// The maximum number of these combinations. The check takes about 50 µs per combination: five seconds for this
+/// number.
+const MAX_PROGRESS_COMBINATIONS: usize = 100_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -68,7 +71,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = selection::mutants(), hide_possible_values = true)]
     mutant: Option<Mutant>,
     /// Check that a new entry can still be committed from every reachable state, regardless of state
-    /// count [default: in exhausted scopes of up to 50,000 states]
+    /// count [default: in exhausted scopes of up to 2,000,000 states and 100,000 combinations of
+    /// processes]
     #[arg(long)]
     progress: bool,
     /// Check only the safety properties
@@ -181,7 +185,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
                 verdict.recheck = Some(result);
                 verdict.outcome = explored.report.outcome.clone();
             }
-            if args.checks_progress(&verdict) {
+            if args.checks_progress(&verdict, |limit| has_at_most_combinations(&explored, limit)) {
                 verdict.progress = Some(progress_of(&verdict.scope, &explored, &interrupt));
             }
             if let Some(file) = &args.certificate {
@@ -253,11 +257,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
-    /// Whether progress is checked after this verdict.
-    fn checks_progress(&self, verdict: &Verdict) -> bool {
-        // A single server gets no verdict, so progress is checked only on request.
-        let is_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
-        let is_asked = self.progress || (is_small && !self.no_progress);
+    /// Whether progress is checked after this verdict. `has_at_most` counts the combinations of processes.
+    fn checks_progress(&self, verdict: &Verdict, has_at_most: impl FnOnce(usize) -> bool) -> bool {
         let is_over = match verdict.outcome {
             SearchOutcome::Exhausted => true,
             // The search for a planted bug continues. A stuck state is stuck regardless of the
@@ -265,7 +266,10 @@ impl Args {
             SearchOutcome::Truncated(engine::StopCause::Obligation) => self.mutant.is_some(),
             SearchOutcome::Truncated(_) | SearchOutcome::Violated { .. } => false,
         };
-        is_asked && is_over
+        // A single server gets no verdict, so progress is checked only on request.
+        let may_be_small = verdict.states <= MAX_PROGRESS_STATES && verdict.scope.servers > 1;
+        let is_small = || may_be_small && has_at_most(MAX_PROGRESS_COMBINATIONS);
+        is_over && (self.progress || (!self.no_progress && is_small()))
     }
 
     /// The obligations that no scope checked, and the actions of the abstract Raft that no scope takes. Empty

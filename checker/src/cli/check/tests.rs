@@ -273,17 +273,22 @@ fn progress_is_checked_in_small_exhausted_scopes_and_where_asked() {
         exhausted(MAX_PROGRESS_STATES),
         exhausted(MAX_PROGRESS_STATES + 1),
     );
-    assert!(args(&[]).checks_progress(&small));
-    assert!(!args(&[]).checks_progress(&large));
-    assert!(args(&["--progress"]).checks_progress(&large));
-    assert!(!args(&["--no-progress"]).checks_progress(&small));
+    let (few, many) = (
+        |limit| limit >= MAX_PROGRESS_COMBINATIONS,
+        |limit| limit > MAX_PROGRESS_COMBINATIONS,
+    );
+    assert!(args(&[]).checks_progress(&small, few));
+    assert!(!args(&[]).checks_progress(&small, many));
+    assert!(!args(&[]).checks_progress(&large, few));
+    assert!(args(&["--progress"]).checks_progress(&large, many));
+    assert!(!args(&["--no-progress"]).checks_progress(&small, few));
     let mut alone = exhausted(1);
     alone.scope.servers = 1;
-    assert!(!args(&[]).checks_progress(&alone));
+    assert!(!args(&[]).checks_progress(&alone, few));
     let truncated = SearchOutcome::Truncated(engine::StopCause::MaxStates);
     for outcome in [truncated, violated()] {
         let ended = verdict(outcome, Witnesses::default());
-        assert!(!args(&["--progress"]).checks_progress(&ended));
+        assert!(!args(&["--progress"]).checks_progress(&ended, few));
         let table = verdict::table(&[ended], &["reads".into()]).to_string();
         assert_eq!(table.matches("not checked").count(), 2, "{table}");
     }
