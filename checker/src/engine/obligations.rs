@@ -15,6 +15,8 @@
 mod checked;
 mod claims;
 mod merged_writes;
+mod pending;
+mod revealed;
 
 use super::{
     permutations::SlotPermutations,

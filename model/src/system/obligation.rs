@@ -8,7 +8,7 @@
 mod merged_writes;
 mod messages;
 
-pub use merged_writes::MergedStep;
+pub use merged_writes::{MergedStep, PendingEvent};
 pub use messages::{LeaderLog, ObservedResponse, says_no_more};
 
 use super::{

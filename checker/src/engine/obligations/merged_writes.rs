@@ -1,50 +1,60 @@
 //! Merged writes: while one is pending, the process must behave as if the write were lost or durable.
 //!
 //! These checks need the complete tables, so they run at the end of the search.
+//!
+//! Many merged steps lead to the same process with the same write pending. They differ in the process
+//! before the step and in its cause. So the steps are grouped, and the events of a pending process are
+//! compared once for all of its steps (`pending`). Each condition that depends on the cause is checked
+//! for each step.
 
 use super::{
-    ObligationChecks, ProcessNode,
-    checked::Checked,
-    claims::{Claim, NO_LOG},
+    ObligationChecks, ProcessNode, checked::Checked, pending::PendingChecks, revealed::Revealed,
 };
 use crate::engine::tables::OWN;
 use crate::explain::words;
-use model::{
-    Envelope, Message,
-    system::{
-        Local, Obligation, Process,
-        obligation::{LeaderLog, MergedStep},
-    },
+use model::system::{
+    Obligation, Process,
+    obligation::{LeaderLog, MergedStep},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-/// The cause of a pending write.
-struct WriteCause {
-    from: u8,
-    message: u32,
-    /// The part of the leader's log that the message reveals.
-    log: Option<LeaderLog>,
-    local: Local,
+/// The merged steps of a process.
+pub(super) struct MergedNode {
+    pub(super) node: usize,
+    /// The senders and messages of the deliveries to the process.
+    pub(super) delivered: BTreeSet<(u8, u32)>,
+    /// The messages that the process can send without a write.
+    pub(super) sendable: OnceLock<FxHashSet<(usize, u32)>>,
+    steps: Vec<(WriteCause, MergedStep)>,
 }
 
-/// A message that a process sends while a merged write is pending, and the message that it sends without
-/// the write. They must have equal effects on the sender of the request that caused the write, from then
-/// on.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Revealed {
-    node: u32,
-    from: u8,
-    request: u32,
-    one: Message,
-    other: Message,
+/// The cause of a pending write.
+pub(super) struct WriteCause {
+    pub(super) from: u8,
+    pub(super) message: u32,
+    /// The part of the leader's log that the message reveals.
+    pub(super) log: Option<LeaderLog>,
 }
+
+/// A merged step. The order of the fields sorts the steps by their durable process and then by their
+/// pending process.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct StepKey {
+    merged: usize,
+    pending: usize,
+    /// The position in the list of processes with merged steps, and among the steps of that process.
+    position: (usize, usize),
+}
+
+/// The checks of some merged steps, each with its position, and the messages that they reveal.
+type StepChecks = (Vec<((usize, usize), Checked)>, BTreeSet<Revealed>);
 
 impl ObligationChecks<'_> {
     /// Checks the obligations that need the complete tables.
@@ -54,31 +64,21 @@ impl ObligationChecks<'_> {
         let merged: Vec<usize> = nodes
             .filter(|node| !self.nodes[*node].merged.is_empty())
             .collect();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut checked = Checked::default();
-            let mut revealed = FxHashSet::default();
-            while let Some(node) = merged.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if self.is_interrupted() {
-                    break;
-                }
-                self.check_merged(*node, &mut checked, &mut revealed);
-            }
-            (checked, revealed)
-        };
-        let found: Vec<(Checked, FxHashSet<Revealed>)> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-            let mut found = vec![work()];
-            for other in others {
-                // A panic is a fault of the checker, so there must be no verdict.
-                found.push(other.join().unwrap_or_else(|_| std::process::abort()));
-            }
-            found
-        });
-        let mut revealed = FxHashSet::default();
-        for (checked, more) in found {
-            self.checked.add(checked);
+        let found = self.in_parallel(threads, &merged, |node| self.merged_steps(*node));
+        let keys = grouped(&found);
+        let groups: Vec<&[StepKey]> = keys
+            .chunk_by(|one, other| one.merged == other.merged)
+            .collect();
+        let checks = self.in_parallel(threads, &groups, |group| self.check_group(&found, group));
+        let (mut steps, mut revealed) = (Vec::new(), BTreeSet::new());
+        for (checked, more) in checks {
+            steps.extend(checked);
             revealed.extend(more);
+        }
+        // The first failure is then the same for any number of threads.
+        steps.sort_unstable_by_key(|(position, _)| *position);
+        for (_, checked) in steps {
+            self.checked.add(checked);
         }
         if !revealed.is_empty() {
             self.claim_revealed(&revealed);
@@ -86,208 +86,104 @@ impl ObligationChecks<'_> {
         self.examine_open();
     }
 
-    /// Claims that pairs of messages have equal effects on the sender of a request, once it is sent.
-    fn claim_revealed(&mut self, revealed: &FxHashSet<Revealed>) {
-        let tables = self.tables;
-        let delivered = tables.delivered_since(0);
-        // The original request of each trimmed request.
-        let mut complete: FxHashMap<u32, Vec<u32>> = FxHashMap::default();
-        // By the request, the process after sending it, the receiver's process index, and the sender's.
-        let mut senders: FxHashMap<u32, FxHashSet<(u32, u8, u8)>> = FxHashMap::default();
-        for (process, sender, message) in delivered {
-            let delivery = tables.delivery(process, sender, message);
-            if delivery.trimmed != message {
-                complete.entry(delivery.trimmed).or_default().push(message);
-            }
-            let steps = delivery.steps.iter().map(|step| (step.next, &step.sends));
-            for (next, sends) in steps.chain([(process, &delivery.eager)]) {
-                let own = tables.index_of(&tables.process(next)) as u8;
-                for (to, channel) in sends {
-                    for sent in tables.messages(*channel).iter() {
-                        if tables.is_leaders_request(*sent) {
-                            let known = senders.entry(*sent).or_default();
-                            known.insert((next, *to as u8, own));
-                        }
-                    }
-                }
-            }
-        }
-        for one in revealed {
-            let receiver = tables.index_of(&self.nodes[one.node as usize].process);
-            let pair = [&one.one, &one.other].map(|message| tables.message_id(message.clone()));
-            let mut sources = BTreeSet::new();
-            let mut open = vec![one.request];
-            while let Some(request) = open.pop() {
-                if sources.insert(request) {
-                    open.extend(complete.get(&request).into_iter().flatten());
-                }
-            }
-            let before = self.open.len();
-            for permutation in 0..self.permutations.count() {
-                let back = self.permutations.inverse(permutation);
-                let at = |index: usize| self.permutations.image(back, index) as u8;
-                let ends = (at(receiver), at(one.from.into()));
-                for source in &sources {
-                    let source = tables.permuted_message(*source, back);
-                    let known = senders.get(&source).into_iter().flatten();
-                    for (next, to, _) in known.filter(|(_, to, own)| (*to, *own) == ends) {
-                        let (first, named) = tables.first_of(*next);
-                        let Some(node) = self.numbers.get(&first) else {
-                            continue;
-                        };
-                        let inverse = self.permutations.inverse(named as usize);
-                        let [one, other] = pair.map(|message| {
-                            let message = tables.permuted_message(message, back);
-                            tables.permuted_message(message, inverse)
-                        });
-                        let claim = Claim::Equal {
-                            of: Obligation::MergedSyncs,
-                            from: self.permutations.image(inverse, (*to).into()) as u8,
-                            one,
-                            other,
-                            log: NO_LOG,
-                        };
-                        self.open.push((*node, claim));
-                    }
-                }
-            }
-            let is_sent = self.open.len() > before;
-            let sent = is_sent.then_some(());
-            let sent = sent.ok_or_else(|| "the search knows no sender of the request".into());
-            let state = Arc::clone(&self.nodes[one.node as usize].process);
-            let event = || words::message(&tables.message(one.request));
-            self.note(Obligation::MergedSyncs, &state, event, sent);
-        }
-    }
-
-    /// Checks all merged steps of a process, with each event that may occur before the sync.
-    fn check_merged(&self, node: usize, checked: &mut Checked, revealed: &mut FxHashSet<Revealed>) {
-        let ProcessNode {
-            process: state,
-            merged,
-            ..
-        } = &self.nodes[node];
-        let mut sendable = None;
-        for &(from, message) in merged {
-            for local in self.tables.locals(state, from.into(), message) {
-                let Some(step) = self.obligations.merged_step(state, &local) else {
-                    continue;
+    /// The results for all items, in their order. An interrupt leaves the last items out.
+    fn in_parallel<I: Sync, T: Send>(
+        &self,
+        threads: usize,
+        items: &[I],
+        result: impl Fn(&I) -> T + Sync,
+    ) -> Vec<T> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut results = Vec::new();
+            while !self.is_interrupted() {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(item) = items.get(number) else {
+                    break;
                 };
-                let cause = self.cause(state, from, message, &local);
-                let lost = self.obligations.is_lost_without_trace(&step);
-                let event = || words::event(&local);
-                checked.record(Obligation::MergedSyncs, state, event, lost);
-                self.examine_pending(node, &cause, &step.pending, checked);
-                self.check_pending(node, &step, &cause, &mut sendable, checked, revealed);
+                results.push((number, result(item)));
             }
+            results
+        };
+        let mut results = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut results = work();
+            for other in others {
+                // A panic is a fault of the checker, so there must be no verdict.
+                results.extend(other.join().unwrap_or_else(|_| std::process::abort()));
+            }
+            results
+        });
+        results.sort_unstable_by_key(|(number, _)| *number);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Finds all merged steps of a process.
+    fn merged_steps(&self, node: usize) -> MergedNode {
+        let process_node = &self.nodes[node];
+        let state = &process_node.process;
+        let mut steps = Vec::new();
+        for &(from, message) in &process_node.merged {
+            for local in self.tables.locals(state, from.into(), message) {
+                if let Some(step) = self.obligations.merged_step(state, &local) {
+                    steps.push((self.cause(state, from, message), step));
+                }
+            }
+        }
+        MergedNode {
+            node,
+            delivered: self.delivered_under(process_node, &process_node.permutations),
+            sendable: OnceLock::new(),
+            steps,
         }
     }
 
-    /// Checks each event that may occur while a merged write is pending.
-    fn check_pending(
-        &self,
-        node: usize,
-        step: &MergedStep,
-        cause: &WriteCause,
-        sendable: &mut Option<FxHashSet<(usize, u32)>>,
-        checked: &mut Checked,
-        revealed: &mut FxHashSet<Revealed>,
-    ) {
-        for (from, message, local) in self.events_at(node, step) {
-            if self.excludes(cause, from, message) {
-                continue;
+    /// Checks all merged steps that lead to one durable process.
+    fn check_group(&self, found: &[MergedNode], group: &[StepKey]) -> StepChecks {
+        let mut checks = (Vec::new(), BTreeSet::new());
+        let mut durable_steps = FxHashMap::default();
+        let step_at = |key: &StepKey| {
+            let node = &found[key.position.0];
+            let (cause, step) = &node.steps[key.position.1];
+            (node, cause, step)
+        };
+        let delivered = self.delivered_at(&step_at(&group[0]).2.merged);
+        for keys in group.chunk_by(|one, other| one.pending == other.pending) {
+            let (_, _, first) = step_at(&keys[0]);
+            let mut pending = PendingChecks::new(self, first, &delivered, &mut durable_steps);
+            for key in keys {
+                let (node, cause, step) = step_at(key);
+                let mut checked = Checked::default();
+                let lost = self.obligations.is_lost_without_trace(step);
+                let event = || words::event(&step.cause);
+                checked.record(Obligation::MergedSyncs, &step.before, event, lost);
+                pending.examine_claims(node, cause, &mut checked);
+                pending.check_events(node, cause, step, &mut checked, &mut checks.1);
+                checks.0.push((key.position, checked));
             }
-            let without = |sent: &Envelope| {
-                let known = sendable.get_or_insert_with(|| self.sendable(node));
-                let message = self.tables.find_message(&sent.message);
-                let index = self.tables.layout().index_of(sent.to);
-                matches!((index, message), (Some(index), Some(message))
-                    if known.contains(&(index, message)))
-            };
-            let is_equal = |sent: &Envelope, other: &Envelope| {
-                revealed.insert(Revealed {
-                    node: node as u32,
-                    from: cause.from,
-                    request: cause.message,
-                    one: sent.message.clone(),
-                    other: other.message.clone(),
-                });
-            };
-            let verdict = self
-                .obligations
-                .reveals_nothing(step, &local, without, is_equal);
-            let event = || {
-                let (event, cause) = (words::event(&local), words::event(&cause.local));
-                format!("{event} after {cause}")
-            };
-            checked.record(Obligation::MergedSyncs, &step.pending, event, verdict);
         }
+        checks
     }
 
-    /// Checks the claims of a process while a merged write is pending.
-    fn examine_pending(
-        &self,
-        node: usize,
-        cause: &WriteCause,
-        pending: &Process,
-        checked: &mut Checked,
-    ) {
-        for &claim in &self.nodes[node].claims {
-            let (from, message) = claim.message();
-            // The claim knows the leader's log where the process agreed with it. The message alone shows
-            // less, and the process does not agree with it any more once the write replaced these entries.
-            let is_excluded = self.excludes(cause, from, message)
-                || self.is_contradicted(claim, (cause.from, cause.message));
-            if is_excluded {
-                continue;
-            }
-            let (obligation, envelope, verdict) = self.check_claim(pending, claim);
-            let event = || words::received(&envelope);
-            checked.record(obligation, pending, event, verdict);
-        }
-    }
-
-    fn cause(&self, receiver: &Process, from: u8, message: u32, local: &Local) -> WriteCause {
+    fn cause(&self, receiver: &Process, from: u8, message: u32) -> WriteCause {
         let log = match message {
             OWN => None,
             _ => LeaderLog::shown_to(receiver, &self.tables.message(message)),
         };
-        WriteCause {
-            from,
-            message,
-            log,
-            local: local.clone(),
-        }
+        WriteCause { from, message, log }
     }
 
-    /// Whether no run has both this cause and this message.
-    fn excludes(&self, cause: &WriteCause, from: u8, message: u32) -> bool {
-        message != OWN
-            && cause.log.as_ref().is_some_and(|log| {
-                log.is_contradicted_by(&self.tables.message(message), from == cause.from)
-            })
-    }
-
-    /// The events of a process with a pending write: those of the process without the step, and those with
-    /// the write durable. With the sender's process index and the message, or [`OWN`].
-    fn events_at(&self, node: usize, step: &MergedStep) -> Vec<(u8, u32, Local)> {
+    /// The senders and messages of all deliveries to a process with its write durable.
+    fn delivered_at(&self, merged: &Process) -> BTreeSet<(u8, u32)> {
         let tables = self.tables;
-        let node = &self.nodes[node];
-        let mut events = self.delivered_under(node, &node.permutations);
-        if let Some(merged) = tables.find_process(&step.merged) {
+        let node = tables.find_process(merged).and_then(|merged| {
             let (first, _) = tables.first_of(merged);
-            if let Some(number) = self.numbers.get(&first) {
-                let permutations = tables.permutations_to(first, merged);
-                events.extend(self.delivered_under(&self.nodes[*number as usize], &permutations));
-            }
-        }
-        let own = tables.transitions().local_events(&step.pending).into_iter();
-        let own = own.map(|local| (0, OWN, local));
-        let delivered = events.into_iter().flat_map(|(from, message)| {
-            let locals = tables.locals(&step.pending, from.into(), message);
-            locals.into_iter().map(move |local| (from, message, local))
+            let number = self.numbers.get(&first)?;
+            Some((*number, tables.permutations_to(first, merged)))
         });
-        own.chain(delivered).collect()
+        node.map_or_else(BTreeSet::new, |(number, permutations)| {
+            self.delivered_under(&self.nodes[number as usize], &permutations)
+        })
     }
 
     /// The senders and messages of all deliveries to a process, under each of the permutations.
@@ -305,7 +201,7 @@ impl ObligationChecks<'_> {
     }
 
     /// The messages that a process can send without a write: the receiver's process index and the message.
-    fn sendable(&self, node: usize) -> FxHashSet<(usize, u32)> {
+    pub(super) fn sendable(&self, node: usize) -> FxHashSet<(usize, u32)> {
         let (node, tables) = (&self.nodes[node], self.tables);
         let disk = |process: &Process| process.server().map(|server| server.disk.clone());
         let before = disk(&node.process);
@@ -335,4 +231,25 @@ impl ObligationChecks<'_> {
         }
         sendable
     }
+}
+
+/// The keys of all merged steps, in order.
+fn grouped(found: &[MergedNode]) -> Vec<StepKey> {
+    let mut numbers: FxHashMap<&Process, usize> = FxHashMap::default();
+    let mut number_of = |process| {
+        let next = numbers.len();
+        *numbers.entry(process).or_insert(next)
+    };
+    let mut keys = Vec::new();
+    for (node, merged_node) in found.iter().enumerate() {
+        for (number, (_, step)) in merged_node.steps.iter().enumerate() {
+            keys.push(StepKey {
+                merged: number_of(&step.merged),
+                pending: number_of(&step.pending),
+                position: (node, number),
+            });
+        }
+    }
+    keys.sort_unstable();
+    keys
 }

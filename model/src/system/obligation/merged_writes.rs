@@ -6,12 +6,12 @@ use crate::{
     Address, AppendEntriesRequest, AppendOutcome, Envelope, Flow, LogIndex, Message, Role,
     raft::Progress,
     system::{
-        process::{Local, Process},
+        process::{Local, LocalStep, Process},
         properties::history::Observation,
         relevance::refusal_term,
     },
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
 
 /// A step whose write was merged.
 #[derive(Clone, Debug)]
@@ -19,17 +19,17 @@ pub struct MergedStep {
     /// The event.
     pub cause: Local,
     /// The process before the step.
-    pub before: Process,
+    pub before: Arc<Process>,
     /// The process with its write pending.
-    pub pending: Process,
+    pub pending: Arc<Process>,
     /// The process with its write durable.
-    pub merged: Process,
+    pub merged: Arc<Process>,
     /// The observations of the step and of the merged syncs.
     observed: Observed,
 }
 
 /// The observations of steps, in two orders of the same events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Observed {
     /// With a late sync.
     late: Vec<Observation>,
@@ -37,9 +37,31 @@ struct Observed {
     early: Vec<Observation>,
 }
 
+/// An event while a write is pending, compared with the same event once the write is durable. It does not
+/// depend on the step that made the write.
+#[derive(Clone, Debug)]
+pub struct PendingEvent {
+    local: Local,
+    /// The messages that the event sends while the write is pending.
+    sent: Vec<Envelope>,
+    /// The messages that explain these in scopes without crashes: those of the event once the write is
+    /// durable.
+    sent_early: Vec<Envelope>,
+    /// The comparison of the two orders of the event and the sync; `None` if the event only sends.
+    orders: Option<Checked<Orders>>,
+}
+
+/// The two orders of an event and a sync, which lead to the same process.
+#[derive(Clone, Debug)]
+struct Orders {
+    observed: Observed,
+    /// Whether only the order with a late sync violates a property.
+    violates: bool,
+}
+
 impl Obligations {
     /// The step with its write pending and with its write merged. Returns `None` if no write was merged.
-    pub fn merged_step(&self, before: &Process, local: &Local) -> Option<MergedStep> {
+    pub fn merged_step(&self, before: &Arc<Process>, local: &Local) -> Option<MergedStep> {
         if !self.scope().reduction.merge_syncs || *local == Local::Crash {
             return None;
         }
@@ -50,9 +72,9 @@ impl Obligations {
         let merged = self.reduced.local_step(before, local)?;
         (merged.next != pending.next).then(|| MergedStep {
             cause: local.clone(),
-            before: before.clone(),
-            pending: pending.next,
-            merged: merged.next,
+            before: Arc::clone(before),
+            pending: Arc::new(pending.next),
+            merged: Arc::new(merged.next),
             observed: Observed {
                 late: pending.observed,
                 early: merged.observed,
@@ -71,13 +93,78 @@ impl Obligations {
         }
         // The sync may cause another write: a candidate without peers becomes leader when its vote is
         // durable.
-        let mut synced = step.pending.clone();
-        while synced != step.merged {
+        let mut synced = Process::clone(&step.pending);
+        while synced != *step.merged {
             let sync = self.plain.local_step(&synced, &Local::Sync);
             let sync = sync.ok_or("the late sync leads to another process")?;
             synced = sync.next;
         }
         Ok(())
+    }
+
+    /// The step of an event once the write is durable.
+    pub fn durable_step(&self, merged: &Process, local: &Local) -> Option<LocalStep> {
+        self.plain.local_step(merged, local)
+    }
+
+    /// An event while a write is pending. `early` returns the step of the same event once the write is
+    /// durable ([`Self::durable_step`]). Returns `None` if the event has no effect, or is the sync itself
+    /// or a crash: then it reveals nothing.
+    pub fn pending_event<'s>(
+        &self,
+        pending: &Process,
+        local: &Local,
+        early: impl FnOnce() -> Option<&'s LocalStep>,
+    ) -> Option<PendingEvent> {
+        if matches!(local, Local::Sync | Local::Crash) || self.is_ignored(pending, local) {
+            return None;
+        }
+        let late = self.plain.local_step(pending, local)?;
+        let only_sends =
+            late.next == *pending && late.observed.is_empty() && late.violation.is_none();
+        if only_sends && late.sent.is_empty() {
+            return None;
+        }
+        let never_crashes = self.scope().budget.crashes.is_never();
+        let early = (!only_sends || never_crashes).then(early).flatten();
+        let explains = early.filter(|_| never_crashes);
+        Some(PendingEvent {
+            local: local.clone(),
+            sent_early: explains.map_or_else(Vec::new, |early| early.sent.clone()),
+            sent: late.sent.clone(),
+            orders: (!only_sends).then(|| self.compare_orders(pending, late, early)),
+        })
+    }
+
+    /// Compares an event followed by the sync with the sync followed by the event.
+    ///
+    /// # Errors
+    /// The difference, if the two lead to different processes.
+    fn compare_orders(
+        &self,
+        pending: &Process,
+        late: LocalStep,
+        early: Option<&LocalStep>,
+    ) -> Checked<Orders> {
+        let early = early.ok_or("the event cannot happen once the write is durable")?;
+        let synced = self.synced(late.next, unsynced(pending));
+        if synced.process != early.next {
+            let differs = match (raft_of(&synced.process), raft_of(&early.next)) {
+                (Some(late), Some(early)) => difference(late, early),
+                _ => "the server",
+            };
+            return Err(format!(
+                "the order of the event and the sync matters: {differs} differs"
+            ));
+        }
+        let is_violated_late = synced.violates || late.violation.is_some();
+        Ok(Orders {
+            observed: Observed {
+                late: late.observed.into_iter().chain(synced.observed).collect(),
+                early: early.observed.clone(),
+            },
+            violates: is_violated_late && early.violation.is_none(),
+        })
     }
 
     /// Requires that an event while the merged write is pending reveals no information about the write.
@@ -90,49 +177,29 @@ impl Obligations {
     pub fn reveals_nothing(
         &self,
         step: &MergedStep,
-        local: &Local,
+        event: &PendingEvent,
         mut without: impl FnMut(&Envelope) -> bool,
         mut is_equal: impl FnMut(&Envelope, &Envelope),
     ) -> Checked {
-        if matches!(local, Local::Sync | Local::Crash) || self.is_ignored(&step.pending, local) {
-            return Ok(());
+        if !event.sent.is_empty() {
+            self.is_explained(step, event, &mut without, &mut is_equal)?;
         }
-        let Some(late) = self.plain.local_step(&step.pending, local) else {
+        let Some(orders) = &event.orders else {
             return Ok(());
         };
-        if !late.sent.is_empty() {
-            self.is_explained(step, local, &late.sent, &mut without, &mut is_equal)?;
-        }
-        if late.next == step.pending && late.observed.is_empty() && late.violation.is_none() {
-            return Ok(());
-        }
-        let Some(early) = self.plain.local_step(&step.merged, local) else {
-            return Err("the event cannot happen once the write is durable".into());
+        let Orders { observed, violates } = orders.as_ref().map_err(Clone::clone)?;
+        let sorted = |first: &[Observation], then: &[Observation]| {
+            let mut all = [first, then].concat();
+            all.sort_unstable();
+            all
         };
-        let synced = self.synced(&late.next, unsynced(&step.pending));
-        if synced.process != early.next {
-            let differs = match (raft_of(&synced.process), raft_of(&early.next)) {
-                (Some(late), Some(early)) => difference(late, early),
-                _ => "the server",
-            };
-            return Err(format!(
-                "the order of the event and the sync matters: {differs} differs"
-            ));
-        }
-        let Observed {
-            late: mut seen_late,
-            early: mut seen_early,
-        } = step.observed.clone();
-        seen_late.extend(late.observed.into_iter().chain(synced.observed));
-        seen_early.extend(early.observed);
-        seen_late.sort_unstable();
-        seen_early.sort_unstable();
-        if seen_late != seen_early {
+        let late = sorted(&step.observed.late, &observed.late);
+        if late != sorted(&step.observed.early, &observed.early) {
             return Err(
                 "the recorded observations depend on the order of the event and the sync".into(),
             );
         }
-        if (synced.violates || late.violation.is_some()) && early.violation.is_none() {
+        if *violates {
             return Err("the event violates a property only while the write is pending".into());
         }
         Ok(())
@@ -143,19 +210,14 @@ impl Obligations {
     fn is_explained(
         &self,
         step: &MergedStep,
-        local: &Local,
-        sent: &[Envelope],
+        event: &PendingEvent,
         without: &mut impl FnMut(&Envelope) -> bool,
         is_equal: &mut impl FnMut(&Envelope, &Envelope),
     ) -> Checked {
-        let never = self.plain.local_step(&step.before, local);
+        let never = self.plain.local_step(&step.before, &event.local);
         let never = never.filter(|never| disk_of(&never.next) == disk_of(&step.before));
         let never = never.map_or_else(Vec::new, |never| never.sent);
-        let never_crashes = self.scope().budget.crashes.is_never();
-        let early = never_crashes.then(|| self.plain.local_step(&step.merged, local));
-        let early = early.flatten();
-        let early = early.map_or_else(Vec::new, |early| early.sent);
-        for sent in sent {
+        for sent in &event.sent {
             // Any message with the same term has the effect of the refusal.
             let is_refusal_with_its_term = |other: &Envelope| {
                 other.to == sent.to
@@ -163,9 +225,9 @@ impl Obligations {
                     && refusal_term(&sent.message) == Some(other.message.sender_term())
             };
             let is_explained = never.contains(sent)
-                || early.contains(sent)
+                || event.sent_early.contains(sent)
                 || never.iter().any(is_refusal_with_its_term)
-                || is_old_refusal(local, sent)
+                || is_old_refusal(&event.local, sent)
                 || self.answers_heartbeat(step, sent)
                 || (!is_acknowledgement(&sent.message) && without(sent));
             if is_explained {
@@ -301,9 +363,9 @@ impl Obligations {
     }
 
     /// The process after its first `writes` are durable.
-    fn synced(&self, process: &Process, writes: usize) -> Synced {
+    fn synced(&self, process: Process, writes: usize) -> Synced {
         let mut synced = Synced {
-            process: process.clone(),
+            process,
             observed: Vec::new(),
             violates: false,
         };
