@@ -61,13 +61,63 @@ struct Guard {
 struct Slot {
     /// The thread's number in the operating system.
     thread: u64,
-    current: Mutex<Option<Current>>,
+    current: Mutex<Current>,
 }
 
+/// The last step of a thread. It is kept after its end: the next step often has the same process, and a
+/// comparison costs less than a copy.
+#[derive(Default)]
 struct Current {
-    step: Step,
+    step: Option<Step>,
+    is_running: bool,
     /// The processor time of the thread at the first look.
     since: Option<Duration>,
+}
+
+impl Current {
+    fn enter(&mut self, step: Step) {
+        self.step = Some(step);
+        self.is_running = true;
+        self.since = None;
+    }
+
+    /// As [`Self::enter`], but copies only the parts that differ from those of the last step.
+    fn enter_modeled(&mut self, process: &Process, local: &Local) {
+        let Some(Step::Modeled {
+            process: last,
+            local: last_local,
+        }) = &mut self.step
+        else {
+            return self.enter(Step::Modeled {
+                process: process.clone(),
+                local: local.clone(),
+            });
+        };
+        if last != process {
+            last.clone_from(process);
+        }
+        if last_local != local {
+            last_local.clone_from(local);
+        }
+        self.is_running = true;
+        self.since = None;
+    }
+
+    fn leave(&mut self) {
+        self.is_running = false;
+        // The event of a recorded step may hold a snapshot of many megabytes.
+        if matches!(self.step, Some(Step::Recorded { .. })) {
+            self.step = None;
+        }
+    }
+
+    /// The running step, and the processor time since the first look at it. `now` is the processor time
+    /// of the thread.
+    fn running(&mut self, now: Duration) -> Option<(&Step, Duration)> {
+        let step = self.step.as_ref().filter(|_| self.is_running)?;
+        let since = *self.since.get_or_insert(now);
+        Some((step, now.saturating_sub(since)))
+    }
 }
 
 #[expect(clippy::large_enum_variant, reason = "most steps are modeled")]
@@ -97,10 +147,7 @@ impl Step {
 /// The transition system of a scope. The guard watches each of its steps.
 pub fn transitions(scope: Scope) -> TransitionSystem {
     let enter = |process: &Process, local: &Local| {
-        enter(Step::Modeled {
-            process: process.clone(),
-            local: local.clone(),
-        });
+        with_slot(|slot| slot.current.lock().enter_modeled(process, local));
     };
     #[expect(clippy::disallowed_methods, reason = "the steps are watched")]
     TransitionSystem::with_hooks(scope, StepHooks { enter, leave })
@@ -149,12 +196,12 @@ pub(crate) fn step(
 
 /// Must be called before a thread takes a step that may not end.
 fn enter(step: Step) {
-    with_slot(|slot| *slot.current.lock() = Some(Current { step, since: None }));
+    with_slot(|slot| slot.current.lock().enter(step));
 }
 
 /// Must be called after the step.
 fn leave() {
-    with_slot(|slot| *slot.current.lock() = None);
+    with_slot(|slot| slot.current.lock().leave());
 }
 
 /// Changes the settings.
@@ -216,16 +263,14 @@ impl Guard {
         };
         for slot in &*self.slots.lock() {
             let mut current = slot.current.lock();
-            let (Some(current), Some(now)) = (&mut *current, machine::thread_cpu_time(slot.thread))
-            else {
+            let now = machine::thread_cpu_time(slot.thread);
+            let Some((step, took)) = now.and_then(|now| current.running(now)) else {
                 continue;
             };
-            let since = *current.since.get_or_insert(now);
-            let took = now.saturating_sub(since);
-            let (limit, limit_if_large) = current.step.limits();
+            let (limit, limit_if_large) = step.limits();
             if took > limit || (took > limit_if_large && is_large()) {
                 // The lock is held: the step cannot be replaced by the next one of this thread.
-                report(&current.step, took, settings);
+                report(step, took, settings);
             }
         }
     }
@@ -337,6 +382,50 @@ mod tests {
         assert_eq!(report["process"], "server 2");
         assert_eq!(report["event"], "its heartbeat timeout");
         assert_eq!(report["line"], "node-2.jsonl:17");
+    }
+
+    /// The last step is kept after its end, but it does not run, and a repeated step starts anew.
+    #[test]
+    fn step_runs_from_its_start_to_its_end() {
+        let [first, second] = [0, 1].map(|index| {
+            let scope = Scope::catalog().swap_remove(0);
+            transitions(scope).start().processes[index].clone()
+        });
+        let seconds = Duration::from_secs;
+        let observed = |current: &mut Current, now| {
+            current
+                .running(seconds(now))
+                .map(|(step, took)| match step {
+                    Step::Modeled { process, local } => (process.clone(), local.clone(), took),
+                    Step::Recorded { .. } => panic!("no recorded step started"),
+                })
+        };
+        let (timeout, crash) = (Local::ElectionTimeout, Local::Crash);
+        let expected = |process: &Process, local: &Local, took| {
+            Some((process.clone(), local.clone(), seconds(took)))
+        };
+        let mut current = Current::default();
+        assert_eq!(observed(&mut current, 1), None);
+        current.enter_modeled(&first, &timeout);
+        assert_eq!(observed(&mut current, 2), expected(&first, &timeout, 0));
+        assert_eq!(observed(&mut current, 5), expected(&first, &timeout, 3));
+        current.leave();
+        assert_eq!(observed(&mut current, 6), None);
+        current.enter_modeled(&first, &timeout);
+        assert_eq!(observed(&mut current, 7), expected(&first, &timeout, 0));
+        current.leave();
+        current.enter_modeled(&first, &crash);
+        assert_eq!(observed(&mut current, 8), expected(&first, &crash, 0));
+        current.leave();
+        current.enter_modeled(&second, &crash);
+        assert_eq!(observed(&mut current, 9), expected(&second, &crash, 0));
+        current.enter(Step::Recorded {
+            server: NodeId::new(1),
+            event: None,
+            place: None,
+        });
+        current.leave();
+        assert!(current.step.is_none(), "a recorded step is not kept");
     }
 
     #[test]
