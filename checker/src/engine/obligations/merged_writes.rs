@@ -60,23 +60,12 @@ impl ObligationChecks<'_> {
     /// Checks the obligations that need the complete tables.
     pub(crate) fn finish(&mut self, threads: usize) {
         self.advance();
-        let nodes = 0..self.nodes.len();
-        let merged: Vec<usize> = nodes
-            .filter(|node| !self.nodes[*node].merged.is_empty())
-            .collect();
-        let found = self.in_parallel(threads, &merged, |node| self.merged_steps(*node));
+        let found = self.all_merged_steps(threads);
         let keys = grouped(&found);
         let groups: Vec<&[StepKey]> = keys
             .chunk_by(|one, other| one.merged == other.merged)
             .collect();
-        let checks = self.in_parallel(threads, &groups, |group| self.check_group(&found, group));
-        let (mut steps, mut revealed) = (Vec::new(), BTreeSet::new());
-        for (checked, more) in checks {
-            steps.extend(checked);
-            revealed.extend(more);
-        }
-        // The first failure is then the same for any number of threads.
-        steps.sort_unstable_by_key(|(position, _)| *position);
+        let (steps, revealed) = self.check_groups(threads, &found, &groups);
         for (_, checked) in steps {
             self.checked.add(checked);
         }
@@ -84,6 +73,33 @@ impl ObligationChecks<'_> {
             self.claim_revealed(&revealed);
         }
         self.examine_open();
+    }
+
+    fn all_merged_steps(&self, threads: usize) -> Vec<MergedNode> {
+        let nodes = 0..self.nodes.len();
+        let merged: Vec<usize> = nodes
+            .filter(|node| !self.nodes[*node].merged.is_empty())
+            .collect();
+        self.in_parallel(threads, &merged, |node| self.merged_steps(*node))
+    }
+
+    /// Checks groups of merged steps. Returns the checks in the order of the steps, so that the first
+    /// failure is the same for any number of threads and any groups.
+    fn check_groups(
+        &self,
+        threads: usize,
+        found: &[MergedNode],
+        groups: &[&[StepKey]],
+    ) -> StepChecks {
+        let (mut steps, mut revealed) = (Vec::new(), BTreeSet::new());
+        for (checked, more) in
+            self.in_parallel(threads, groups, |group| self.check_group(found, group))
+        {
+            steps.extend(checked);
+            revealed.extend(more);
+        }
+        steps.sort_unstable_by_key(|(position, _)| *position);
+        (steps, revealed)
     }
 
     /// The results for all items, in their order. An interrupt leaves the last items out.
@@ -252,4 +268,99 @@ fn grouped(found: &[MergedNode]) -> Vec<StepKey> {
     }
     keys.sort_unstable();
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Limits, SearchProgress, check};
+    use model::system::{Budget, Flaw, Limit, Reduction, Scope};
+    use std::sync::atomic::AtomicBool;
+
+    fn scope(name: &str, terms: u64, budget: Budget) -> Scope {
+        let mut scopes = Scope::catalog().into_iter();
+        let base = scopes.find(|scope| scope.name == name);
+        Scope {
+            terms,
+            budget,
+            ..base.expect("the scope is in the catalog")
+        }
+    }
+
+    /// Each merged step has the same checks, failures and revealed messages in its group as alone.
+    /// Returns the numbers of steps, groups and failures.
+    #[track_caller]
+    fn compare_groups_with_single_steps(scope: &Scope) -> (usize, usize, usize) {
+        let limits = Limits {
+            threads: 1,
+            max_states: Some(400_000),
+            max_memory: None,
+            symmetry: true,
+        };
+        let tables = check(scope, &limits, &SearchProgress::default()).tables;
+        let interrupt = AtomicBool::new(false);
+        let mut checks = ObligationChecks::new(&tables, &interrupt);
+        checks.advance();
+        let found = checks.all_merged_steps(1);
+        let keys = grouped(&found);
+        let groups: Vec<&[StepKey]> = keys
+            .chunk_by(|one, other| one.merged == other.merged)
+            .collect();
+        let alone: Vec<&[StepKey]> = keys.chunks(1).collect();
+        let (steps, revealed) = checks.check_groups(2, &found, &groups);
+        let (single_steps, revealed_alone) = checks.check_groups(1, &found, &alone);
+        assert_eq!(steps.len(), keys.len(), "a step was not checked");
+        for (grouped, single) in steps.iter().zip(&single_steps) {
+            assert_eq!(grouped, single);
+        }
+        assert!(revealed == revealed_alone, "other messages are revealed");
+        let pending = keys.chunk_by(|one, other| one.pending == other.pending);
+        let failures = steps.iter().map(|(_, checked)| checked.unmet.len()).sum();
+        (keys.len(), pending.count(), failures)
+    }
+
+    /// Every condition that depends on the cause is checked for each step of a group.
+    #[test]
+    fn groups_check_each_step() {
+        let entries = Budget {
+            entries: 1,
+            ..Budget::default()
+        };
+        for scope in [
+            scope("older-term", 2, Budget::default()),
+            scope("replication", 2, entries),
+        ] {
+            let (steps, groups, failures) = compare_groups_with_single_steps(&scope);
+            assert!(groups < steps, "{}: {groups} of {steps}", scope.name);
+            assert_eq!(failures, 0, "{}", scope.name);
+        }
+    }
+
+    /// The failures of wrong reductions are those of each single step.
+    #[test]
+    fn groups_report_the_failures_of_each_step() {
+        let crash = Budget {
+            entries: 1,
+            crashes: Limit::at_most(1),
+            ..Budget::default()
+        };
+        let snapshot = Budget {
+            snapshots: Limit::at_most(1),
+            ..Budget::default()
+        };
+        for scope in [
+            Scope {
+                flaw: Some(Flaw::MergesWritesOfLeaders),
+                ..scope("crashes", 1, crash)
+            },
+            Scope {
+                reduction: Reduction::ALL,
+                ..scope("snapshots", 1, snapshot)
+            },
+        ] {
+            let (steps, groups, failures) = compare_groups_with_single_steps(&scope);
+            assert!(groups < steps, "{}: {groups} of {steps}", scope.name);
+            assert!(failures > 0, "{}", scope.name);
+        }
+    }
 }

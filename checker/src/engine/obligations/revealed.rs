@@ -12,7 +12,7 @@ use std::{collections::BTreeSet, sync::Arc};
 /// A message that a process sends while a merged write is pending, and the message that it sends without
 /// the write. They must have equal effects on the sender of the request that caused the write, from then
 /// on.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Revealed {
     pub(super) node: u32,
     pub(super) from: u8,
