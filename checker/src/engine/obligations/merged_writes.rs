@@ -8,14 +8,14 @@
 //! for each step.
 
 use super::{
-    ObligationChecks, ProcessNode, checked::Checked, pending::PendingChecks, revealed::Revealed,
+    ObligationChecks, ProcessNode,
+    checked::Checked,
+    pending::{MergedNode, PendingChecks, WriteCause},
+    revealed::Revealed,
 };
 use crate::engine::tables::OWN;
 use crate::explain::words;
-use model::system::{
-    Obligation, Process,
-    obligation::{LeaderLog, MergedStep},
-};
+use model::system::{Obligation, Process, obligation::LeaderLog};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::{
     collections::BTreeSet,
@@ -24,24 +24,6 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-
-/// The merged steps of a process.
-pub(super) struct MergedNode {
-    pub(super) node: usize,
-    /// The senders and messages of the deliveries to the process.
-    pub(super) delivered: BTreeSet<(u8, u32)>,
-    /// The messages that the process can send without a write.
-    pub(super) sendable: OnceLock<FxHashSet<(usize, u32)>>,
-    steps: Vec<(WriteCause, MergedStep)>,
-}
-
-/// The cause of a pending write.
-pub(super) struct WriteCause {
-    pub(super) from: u8,
-    pub(super) message: u32,
-    /// The part of the leader's log that the message reveals.
-    pub(super) log: Option<LeaderLog>,
-}
 
 /// A merged step. The order of the fields sorts the steps by their durable process and then by their
 /// pending process.

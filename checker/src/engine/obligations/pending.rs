@@ -1,22 +1,34 @@
 //! The checks of the steps that lead to one process with a pending write.
 
-use super::{
-    ObligationChecks,
-    checked::Checked,
-    claims::Claim,
-    merged_writes::{MergedNode, WriteCause},
-    revealed::Revealed,
-};
+use super::{ObligationChecks, checked::Checked, claims::Claim, revealed::Revealed};
 use crate::{engine::tables::OWN, explain::words};
 use model::{
     Envelope,
     system::{
         Local, LocalStep, Obligation, Process,
-        obligation::{MergedStep, PendingEvent},
+        obligation::{LeaderLog, MergedStep, PendingEvent},
     },
 };
-use rustc_hash::FxHashMap;
-use std::collections::BTreeSet;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::{collections::BTreeSet, sync::OnceLock};
+
+/// The merged steps of a process.
+pub(super) struct MergedNode {
+    pub(super) node: usize,
+    /// The senders and messages of the deliveries to the process.
+    pub(super) delivered: BTreeSet<(u8, u32)>,
+    /// The messages that the process can send without a write.
+    pub(super) sendable: OnceLock<FxHashSet<(usize, u32)>>,
+    pub(super) steps: Vec<(WriteCause, MergedStep)>,
+}
+
+/// The cause of a pending write.
+pub(super) struct WriteCause {
+    pub(super) from: u8,
+    pub(super) message: u32,
+    /// The part of the leader's log that the message reveals.
+    pub(super) log: Option<LeaderLog>,
+}
 
 /// The steps of a process with its write durable, by the event.
 pub(super) type DurableSteps = FxHashMap<Local, Option<LocalStep>>;
