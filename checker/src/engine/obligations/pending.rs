@@ -3,7 +3,7 @@
 use super::{ObligationChecks, checked::Checked, claims::Claim, revealed::Revealed};
 use crate::{engine::tables::OWN, explain::words};
 use model::{
-    Envelope,
+    Envelope, Message,
     system::{
         Local, LocalStep, Obligation, Process,
         obligation::{LeaderLog, MergedStep, PendingEvent},
@@ -81,17 +81,17 @@ impl<'a> PendingChecks<'a> {
     ) {
         let (checks, pending) = (self.checks, self.pending);
         for &claim in &checks.nodes[node.node].claims {
-            let verdict = self.claims.entry(claim);
-            let verdict = verdict.or_insert_with(|| checks.check_claim(pending, claim));
-            let (obligation, envelope, verdict) = &*verdict;
-            let (from, _) = claim.message();
+            let (from, message) = claim.message();
             // The claim knows the leader's log where the process agreed with it. The message alone shows
             // less, and the process does not agree with it any more once the write replaced these entries.
-            let is_excluded = excludes(cause, from, envelope)
+            let is_excluded = excludes(cause, from, &checks.tables.message(message))
                 || checks.is_contradicted(claim, (cause.from, cause.message));
             if is_excluded {
                 continue;
             }
+            let verdict = self.claims.entry(claim);
+            let verdict = verdict.or_insert_with(|| checks.check_claim(pending, claim));
+            let (obligation, envelope, verdict) = &*verdict;
             let event = || words::received(envelope);
             checked.record(*obligation, pending, event, verdict.clone());
         }
@@ -131,7 +131,7 @@ impl<'a> PendingChecks<'a> {
                 events.or_insert_with(|| known_events(checks, self.pending, from, message));
             for KnownEvent { local, compared } in events {
                 if matches!(local, Local::Deliver { envelope, .. }
-                    if excludes(cause, from, envelope))
+                    if excludes(cause, from, &envelope.message))
                 {
                     continue;
                 }
@@ -187,7 +187,7 @@ fn known_events(
 }
 
 /// Whether no run has both this cause and this message.
-fn excludes(cause: &WriteCause, from: u8, envelope: &Envelope) -> bool {
+fn excludes(cause: &WriteCause, from: u8, message: &Message) -> bool {
     let log = cause.log.as_ref();
-    log.is_some_and(|log| log.is_contradicted_by(&envelope.message, from == cause.from))
+    log.is_some_and(|log| log.is_contradicted_by(message, from == cause.from))
 }
