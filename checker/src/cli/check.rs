@@ -33,11 +33,11 @@ use std::{
 
 /// The default memory limit, in percent of the memory available to this process.
 const MEMORY_PERCENT: u64 = 80;
-/// The maximum number of states of a scope for which progress is checked by default: the combinations of
-/// processes are counted in them.
+/// The maximum number of states of a scope for which progress is checked by default. In larger scopes the
+/// combinations are not counted.
 const MAX_PROGRESS_STATES: u64 = 2_000_000;
-/// The maximum number of these combinations. The check takes about 50 µs per combination: 1.5 s for this
-/// number.
+/// The maximum number of combinations. The check takes about 50 µs for each with three servers, and up to
+/// 1.5 ms with five.
 const MAX_PROGRESS_COMBINATIONS: usize = 30_000;
 
 #[derive(Debug, clap::Args)]
