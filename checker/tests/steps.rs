@@ -102,7 +102,8 @@ fn endless_step_is_a_violation_with_its_process_and_event() {
             // Any program holds more.
             max_memory: Some(1),
         });
-        // A guard that waits for something ends with another code instead of a test that never ends.
+        // Only a guard that waits for something lets this time pass: the test then fails, instead of running
+        // until the memory is full. A guard that works ends the process long before.
         thread::spawn(|| {
             thread::sleep(Duration::from_secs(120));
             process::exit(99);

@@ -106,7 +106,7 @@ fn snapshot_that_replaces_a_longer_log_is_accepted() {
         let mut nodes =
             [1, 2, 3].map(|id| Node::start(NodeId::new(id), &config, Durable::default()));
         let third = NodeId::new(3);
-        // Server 1 leads term 1, and nobody receives its entries.
+        // Server 1 leads term 1, and no other server receives its entries.
         let sends = candidate(&mut nodes[0]);
         let votes = |envelope: &Envelope| envelope.to == Address::Node(third);
         let (request, _): (Vec<_>, Vec<_>) = sends.into_iter().partition(votes);
