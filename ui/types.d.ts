@@ -25,6 +25,9 @@ type Disk = {
   log?: Entry[];
 };
 
+/** A leader's transfer of its leadership; `is_requested` is whether it has sent TimeoutNow. */
+type Transfer = { target: number; is_requested: boolean };
+
 type Follower = { id: number; next_index: number; match_index: number };
 
 /** The part of a server's state that a crash loses. */
@@ -44,6 +47,8 @@ type Running = {
   unsynced?: unknown[];
   followers?: Follower[];
   reads?: unknown[];
+  /** Of a leader: its leadership transfer in progress. */
+  transfer?: Transfer | null;
   store?: { key: Bytes; value: Bytes; version: number }[];
 };
 
@@ -100,6 +105,7 @@ type StepEvent = {
   ask?: number | null;
   client?: number;
   id?: number;
+  target?: number;
 };
 
 type Header = {

@@ -24,7 +24,7 @@ use std::{
 /// The first bytes of every certificate.
 const MAGIC: &[u8; 8] = b"RAFTCERT";
 /// The version of the format.
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 
 /// A summary of a written certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,6 +282,7 @@ fn head(scope: &Scope, symmetry: bool, states: u64) -> anyhow::Result<Vec<u8>> {
         limit(budget.snapshots),
         limit(budget.client_crashes),
         limit(budget.proxy_crashes),
+        limit(budget.transfers),
     ]);
     head.push(u8::try_from(*attempts)?);
     head.extend(u16::try_from(*batch)?.to_le_bytes());

@@ -9,7 +9,9 @@ mod finale;
 pub(crate) mod words;
 
 pub use words::describe_action;
-pub(crate) use words::{crashes, message, received, restarts, takes_snapshot, timer_fires};
+pub(crate) use words::{
+    crashes, message, received, restarts, takes_snapshot, timer_fires, transfers,
+};
 
 use crate::{
     plural::{bounded, counted, list},
@@ -84,6 +86,7 @@ fn bounds(scope: &Scope) -> String {
         (budget.snapshots.into(), "snapshot"),
         (budget.client_crashes.into(), "client crash"),
         (budget.proxy_crashes.into(), "proxy crash"),
+        (budget.transfers.into(), "leadership transfer"),
     ];
     parts.extend(
         counts

@@ -475,6 +475,7 @@ fn may_vote(voter: &Raft, candidate: &Raft) -> bool {
         term: candidate.current_term(),
         last_log_index: last.index,
         last_log_term: last.term,
+        leadership_transfer: false,
     };
     voter.id() == candidate.id() || may_grant(voter, candidate.id(), &request)
 }

@@ -297,6 +297,7 @@ impl StepWeights {
             Local::ClientTimeout | Local::ProxyTimeout { .. } => 1,
             Local::Sync | Local::Restart => self.syncs,
             Local::Compact => self.snapshots,
+            Local::TransferLeadership(_) => self.snapshots,
             Local::Crash => self.crashes,
             Local::Deliver { .. } => 0,
         }

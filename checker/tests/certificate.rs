@@ -75,7 +75,7 @@ struct Parts {
 impl Parts {
     fn new(bytes: &[u8]) -> Self {
         let number = |at: usize| u32::from_le_bytes(bytes[at..][..4].try_into().unwrap()) as usize;
-        let plans = 37 + usize::from(bytes[36]);
+        let plans = 38 + usize::from(bytes[37]);
         let count = plans + 4 + number(plans);
         let mut at = count + 8 + 32;
         let mut states = Vec::new();
@@ -239,9 +239,9 @@ fn certificate_of_each_kind_of_scope_is_verified() {
 fn header_is_what_the_document_draws() {
     let drawn = [
         b"RAFTCERT".as_slice(),
-        &[6, 0],
+        &[7, 0],
         &[2, 1, 0, 0],
-        &[1, 0, 0, 0],
+        &[1, 0, 0, 0, 0],
         &[1],
         &[64, 0],
         &[0, 0],
@@ -340,9 +340,9 @@ fn certificate_of_another_shape_is_rejected() {
 
 #[test]
 fn certificate_for_larger_bounds_is_rejected() {
-    // Terms, entries and crashes: the states of smaller bounds are not closed under the steps of larger
+    // Terms, entries, crashes and transfers: the states of smaller bounds are not closed under the steps of larger
     // bounds.
-    for (place, more) in [(11, 2), (12, 1), (14, 2)] {
+    for (place, more) in [(11, 2), (12, 1), (14, 2), (18, 1)] {
         let mut parts = Parts::new(&SMALL);
         parts.head[place] = more;
         assert_rejected(&parts.forge(), "has a successor that is not in the file");
@@ -422,15 +422,15 @@ fn bad_headers_are_named() {
     assert_rejected(&change(8, 1), "version");
     assert_rejected(&change(10, 9), "servers 9 is out of range");
     assert_rejected(&change(11, 0), "terms 0 is out of range");
-    assert_rejected(&change(26, 1), "trailing bytes 16777216 is out of range");
-    assert_rejected(&change(27, 9), "sessions 9 is out of range");
-    assert_rejected(&change(31, 0xff), "state quota 4278190080 is out of range");
-    assert_rejected(&change(32, 0xff), "what servers do");
-    assert_rejected(&change(33, 0xff), "switches");
-    assert_rejected(&change(34, 0xff), "reductions");
-    assert_rejected(&change(35, 1), "mutant");
-    assert_rejected(&change(37, 0xff), "name");
-    assert_rejected(&change(45, 0xff), "plans");
+    assert_rejected(&change(27, 1), "trailing bytes 16777216 is out of range");
+    assert_rejected(&change(28, 9), "sessions 9 is out of range");
+    assert_rejected(&change(32, 0xff), "state quota 4278190080 is out of range");
+    assert_rejected(&change(33, 0xff), "what servers do");
+    assert_rejected(&change(34, 0xff), "switches");
+    assert_rejected(&change(35, 0xff), "reductions");
+    assert_rejected(&change(36, 1), "mutant");
+    assert_rejected(&change(38, 0xff), "name");
+    assert_rejected(&change(46, 0xff), "plans");
     assert_rejected(&[], "magic");
 }
 

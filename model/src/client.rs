@@ -58,7 +58,7 @@
 
 use crate::{
     Address, ClientId, ClientRequest, Envelope, Message, NodeId, RequestId, SessionId,
-    message::{FoundStale, RequestBody, ResponseBody},
+    message::{FoundStale, NotTransferred, RequestBody, ResponseBody},
     mutant::planted,
     store::{Answer, Found, LimitError, Operation, Query},
 };
@@ -129,6 +129,8 @@ pub enum Invocation {
     StaleRead(Query),
     /// Closes the session, if one is open.
     CloseSession,
+    /// Transfers the leadership to this server.
+    TransferLeadership(NodeId),
 }
 
 impl Invocation {
@@ -140,7 +142,7 @@ impl Invocation {
             // Executed by the test
             // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Self::Read(query) | Self::StaleRead(query) => query.check_limits(),
-            Self::CloseSession => Ok(()),
+            Self::CloseSession | Self::TransferLeadership(_) => Ok(()),
         }
     }
 }
@@ -169,6 +171,8 @@ pub enum Done {
     FoundStale(FoundStale),
     /// The session is closed, or none was open. All earlier writes of this client are settled.
     SessionClosed,
+    /// The target of the leadership transfer leads.
+    Leads,
 }
 
 /// The reason why an operation had no effect and never will.
@@ -178,8 +182,8 @@ pub enum NotDone {
     NoSession,
     /// All sessions of the store are in use, so no copy of the write was or will be applied.
     SessionsInUse,
-    /// A linearizable read, or the closing of a session, received no answer. Neither changes any
-    /// pair.
+    /// A linearizable read, the closing of a session, or a leadership transfer received no answer.
+    /// None changes any pair. The transfer may still take place.
     NoLeader,
     /// A stale read received no answer.
     NoServer,
@@ -198,6 +202,8 @@ pub enum NotDone {
         /// The leader, as far as the server knows.
         hint: Option<NodeId>,
     },
+    /// The target of a leadership transfer does not lead.
+    NotTransferred(NotTransferred),
 }
 
 /// The cause, and an action that may help. The text does not state that nothing was done; the caller adds this.
@@ -227,6 +233,12 @@ impl fmt::Display for NotDone {
             Self::NotLeader { hint: Some(leader) } => {
                 write!(f, "this server does not lead: execute it at server {leader}")
             }
+            Self::NotTransferred(NotTransferred::NoVoter) => {
+                f.write_str("the cluster has no such server: give the id of another of its servers")
+            }
+            Self::NotTransferred(NotTransferred::Aborted) => f.write_str(
+                "the server did not take over in time, and the leader still leads: check that the server runs and is reachable",
+            ),
             Self::NotLeader { hint: None } => {
                 f.write_str("this server does not lead, and knows no leader: try again in a moment")
             }
@@ -320,6 +332,8 @@ pub(crate) enum Task {
     Read { query: Query },
     /// Reads the applied state of any one server.
     StaleRead { query: Query },
+    /// Transfers the leadership.
+    TransferLeadership { target: NodeId },
 }
 
 impl Session {
@@ -419,6 +433,10 @@ impl Client {
             // Executed by the test
             // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Invocation::StaleRead(query) => self.begin(Task::StaleRead { query }),
+            // Executed by the test `lib::client::tests::transfer_ends_with_the_answer_of_a_leader`.
+            Invocation::TransferLeadership(target) => {
+                self.begin(Task::TransferLeadership { target })
+            }
         }
     }
 
@@ -529,6 +547,16 @@ impl Client {
             ResponseBody::FoundStale(found) if matches!(in_flight.task, Task::StaleRead { .. }) => {
                 self.finish(Outcome::Done(Done::FoundStale(found)))
             }
+            // Executed by the test `lib::client::tests::transfer_ends_with_the_answer_of_a_leader`.
+            ResponseBody::Leads if matches!(in_flight.task, Task::TransferLeadership { .. }) => {
+                self.finish(Outcome::Done(Done::Leads))
+            }
+            // Executed by the test `lib::client::tests::transfer_ends_with_the_answer_of_a_leader`.
+            ResponseBody::NotTransferred(reason)
+                if matches!(in_flight.task, Task::TransferLeadership { .. }) =>
+            {
+                self.finish(Outcome::NotDone(NotDone::NotTransferred(reason)))
+            }
             // Every server refuses every copy of this request.
             // Executed by the test
             // `lib::client::tests::operation_outside_of_the_limits_is_refused_at_once_and_never_sent`.
@@ -539,7 +567,10 @@ impl Client {
             // answers a linearizable read.
             // Executed by the test
             // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
-            ResponseBody::Found(_) | ResponseBody::FoundStale(_) => Effects::default(),
+            ResponseBody::Found(_)
+            | ResponseBody::FoundStale(_)
+            | ResponseBody::Leads
+            | ResponseBody::NotTransferred(_) => Effects::default(),
             // A proxy never sends this, so the refused copy was not forwarded.
             // Executed by the test
             // `lib::client::tests::in_process::server_that_does_not_lead_did_nothing`.
@@ -712,7 +743,9 @@ impl Client {
                 }
                 Outcome::Unknown(Unknown::NotConfirmed)
             }
-            Task::Read { .. } | Task::CloseSession { .. } => Outcome::NotDone(NotDone::NoLeader),
+            Task::Read { .. } | Task::CloseSession { .. } | Task::TransferLeadership { .. } => {
+                Outcome::NotDone(NotDone::NoLeader)
+            }
             // Executed by the test
             // `lib::client::tests::stale_read_takes_stale_answers_and_only_a_stale_read_does`.
             Task::StaleRead { .. } => Outcome::NotDone(NotDone::NoServer),
@@ -763,6 +796,10 @@ impl Task {
             Self::StaleRead { query } => RequestBody::StaleRead {
                 query: query.clone(),
             },
+            // Executed by the test `lib::client::tests::transfer_ends_with_the_answer_of_a_leader`.
+            Self::TransferLeadership { target } => {
+                RequestBody::TransferLeadership { target: *target }
+            }
         }
     }
 }

@@ -40,7 +40,7 @@ pub use log::{Entry, Log};
 pub use message::{
     AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, ClientRequest, ClientResponse,
     Envelope, FoundStale, InstallSnapshotRequest, InstallSnapshotResponse, Message, PreVoteRequest,
-    PreVoteResponse, RequestVoteRequest, RequestVoteResponse,
+    PreVoteResponse, RequestVoteRequest, RequestVoteResponse, TimeoutNowRequest,
 };
 pub use raft::{Durable, Effects, Event, Flow, HardState, Raft, Role, Timer, Write};
 pub use snapshot::Snapshot;

@@ -1,7 +1,8 @@
 //! The messages between servers, proxies and clients.
 //!
-//! Four server messages come from Raft Figure 2, two from PreVote (thesis §9.6) and two from
-//! snapshots (Raft §7, Figure 13). One more admits servers ([`crate::admission`]). `Deviation:`
+//! Four server messages come from Raft Figure 2, two from PreVote (thesis §9.6), two from snapshots
+//! (Raft §7, Figure 13) and one from leadership transfer (thesis §3.10). One more admits servers
+//! ([`crate::admission`]). `Deviation:`
 //! marks each departure from the source: the envelope carries the sender; `leader_commit` is
 //! clipped; the response to AppendEntries carries an outcome in place of a boolean, with the
 //! conflict hint of §5.3; and AppendEntries and its response carry the number of a read round
@@ -51,6 +52,8 @@ pub enum Message {
     InstallSnapshotResponse(InstallSnapshotResponse),
     /// Servers exchange the identities of their disks ([`crate::admission`]). The core ignores it.
     Identity(IdentityMessage),
+    /// A leader asks a server to start an election at once.
+    TimeoutNowRequest(TimeoutNowRequest),
 }
 
 impl Message {
@@ -104,6 +107,7 @@ impl Message {
             Self::AppendEntriesResponse(response) => response.term,
             Self::InstallSnapshotRequest(request) => request.term,
             Self::InstallSnapshotResponse(response) => response.term,
+            Self::TimeoutNowRequest(request) => request.term,
             Self::ClientRequest(_) | Self::ClientResponse(_) | Self::Identity(_) => Term::ZERO,
         }
     }
@@ -152,6 +156,10 @@ pub struct RequestVoteRequest {
     pub last_log_index: LogIndex,
     /// Term of the candidate's last log entry.
     pub last_log_term: Term,
+    /// Whether the leader told the candidate to start this election. A voter then does not stick to
+    /// that leader (thesis §4.2.3: "I have permission to disrupt the leader").
+    #[serde(default)]
+    pub leadership_transfer: bool,
 }
 
 /// Raft Figure 2, RequestVote results.
@@ -260,6 +268,14 @@ pub struct InstallSnapshotResponse {
     pub match_index: LogIndex,
 }
 
+/// TimeoutNow arguments (thesis §3.10): the receiver starts an election at once, as if its election
+/// timeout had elapsed. It has no response: the new leader's requests show the success.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TimeoutNowRequest {
+    /// The leader's term.
+    pub term: Term,
+}
+
 /// A request of a client, possibly forwarded by a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClientRequest {
@@ -308,6 +324,13 @@ pub enum RequestBody {
         /// The session.
         session: SessionId,
     },
+    /// Asks that this server lead. The driver of the leader transfers the leadership
+    /// ([`crate::Event::TransferLeadership`]) and then has the core answer. A copy that arrives late
+    /// may start another transfer.
+    TransferLeadership {
+        /// The server that should lead.
+        target: NodeId,
+    },
 }
 
 impl RequestBody {
@@ -318,7 +341,7 @@ impl RequestBody {
             | Self::Write { .. }
             | Self::CloseSession { .. }
             | Self::RenewSession { .. } => true,
-            Self::Read { .. } | Self::StaleRead { .. } => false,
+            Self::Read { .. } | Self::StaleRead { .. } | Self::TransferLeadership { .. } => false,
         }
     }
 
@@ -329,6 +352,7 @@ impl RequestBody {
             Self::OpenSession => RequestKind::OpenSession,
             Self::CloseSession { .. } => RequestKind::CloseSession,
             Self::RenewSession { .. } => RequestKind::RenewSession,
+            Self::TransferLeadership { .. } => RequestKind::TransferLeadership,
             Self::Read { query } | Self::StaleRead { query } => match query {
                 Query::Get { .. } => RequestKind::Get,
                 Query::Scan { .. } => RequestKind::Scan,
@@ -347,7 +371,10 @@ impl RequestBody {
     /// The first limit that is exceeded.
     pub fn check_limits(&self) -> Result<(), LimitError> {
         match self {
-            Self::OpenSession | Self::CloseSession { .. } | Self::RenewSession { .. } => Ok(()),
+            Self::OpenSession
+            | Self::CloseSession { .. }
+            | Self::RenewSession { .. }
+            | Self::TransferLeadership { .. } => Ok(()),
             Self::Write { operation, .. } => operation.check_limits(),
             // Executed by the test
             // `clients::reads::request_outside_of_the_limits_is_refused_by_every_server`.
@@ -368,6 +395,7 @@ pub enum RequestKind {
     OpenSession,
     CloseSession,
     RenewSession,
+    TransferLeadership,
 }
 
 impl RequestKind {
@@ -420,6 +448,19 @@ pub enum ResponseBody {
     /// request, and another copy may still take effect. From a proxy, about a write: it forwarded
     /// no copy.
     Overloaded,
+    /// The target of the requested leadership transfer leads.
+    Leads,
+    /// The target of the requested leadership transfer does not lead. The leader answers.
+    NotTransferred(NotTransferred),
+}
+
+/// The reason why a leadership transfer did not take place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NotTransferred {
+    /// The target is not a voter.
+    NoVoter,
+    /// The target did not take over in time, or the leader cannot transfer its leadership now.
+    Aborted,
 }
 
 impl ResponseBody {
@@ -507,6 +548,11 @@ mod tests {
             );
             assert_eq!(body.is_command(), !is_read, "{body:?}");
         }
+        // Neither an entry of the log nor a query.
+        let target = NodeId::new(1);
+        let transfer = RequestBody::TransferLeadership { target };
+        assert_eq!(transfer.kind(), RequestKind::TransferLeadership);
+        assert!(!transfer.is_command() && !transfer.kind().is_read());
     }
 
     #[test]

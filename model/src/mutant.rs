@@ -413,5 +413,19 @@ mod catalog {
         StaleLeaderNotAnswered = "stale-leader-not-answered", seen in "";
         /// A leader ignores the newer term in a response to AppendEntries.
         NewerTermInAckIgnored = "newer-term-in-ack-ignored", seen in "";
+        /// A leader sends TimeoutNow before the target has the whole log.
+        TransfersToLaggingServer = "transfers-to-lagging-server", seen in "";
+        /// A leader accepts writes while it transfers its leadership.
+        WritesAcceptedDuringTransfer = "writes-accepted-during-transfer", seen in "";
+        /// The target of a transfer leads at once, without an election.
+        TransferTargetLeadsAtOnce = "transfer-target-leads-at-once", seen in "";
+        /// The target of a transfer starts an election in the term of its leader.
+        TransferKeepsTerm = "transfer-keeps-term", seen in "";
+        /// The target of a transfer counts the vote of its leader without asking for it.
+        TransferCountsLeadersVote = "transfer-counts-leaders-vote", seen in "";
+        /// A voter does not compare its log with the log of a transfer's target.
+        TransferVoteSkipsLog = "transfer-vote-skips-log", seen in "";
+        /// A voter that has voted votes for the target of a transfer, too.
+        TransferVoteGivenTwice = "transfer-vote-given-twice", seen in "";
     }
 }

@@ -331,7 +331,10 @@ impl Proxy {
             // `lib::proxy::tests::stale_and_linearizable_answers_are_never_mixed_up`.
             ResponseBody::FoundStale(_) => {}
             // The response to any attempt answers the request.
-            body @ (ResponseBody::Applied(_) | ResponseBody::Found(_)) => {
+            body @ (ResponseBody::Applied(_)
+            | ResponseBody::Found(_)
+            | ResponseBody::Leads
+            | ResponseBody::NotTransferred(_)) => {
                 let is_kept = !planted!(self.config, ProxyForgetsLeader);
                 self.leader = is_kept.then_some(from);
                 if matches!(body, ResponseBody::Applied(_)) {

@@ -26,6 +26,7 @@
 //! * `vote`: who gets a vote, and how votes are counted (§5.2, §5.4.1)
 //! * `quorum`: PreVote, CheckQuorum and leader stickiness (thesis §4.2.3, §6.2, §9.6)
 //! * `replication`: log replication and the commit rule (§5.3, §5.4.2)
+//! * `transfer`: leadership transfer (thesis §3.10)
 //! * `requests`: client requests (§8, thesis §6.3, §6.4)
 //! * `snapshots`: log compaction (§7)
 //! * `durability`: writes, and the messages that wait for them
@@ -33,7 +34,7 @@
 //! * `planted`: the longer parts of planted bugs, in checker builds only
 //!
 //! # Omissions
-//! Leader leases, leadership transfer and membership changes.
+//! Leader leases and membership changes.
 
 mod durability;
 mod election;
@@ -44,6 +45,7 @@ mod quorum;
 mod replication;
 mod requests;
 mod snapshots;
+mod transfer;
 mod vote;
 
 pub use durability::{Durable, HardState, Write};
@@ -88,6 +90,9 @@ pub enum Event {
     Persisted(WriteId),
     /// The driver requests log compaction: the log is long enough for a snapshot.
     Compact,
+    /// The driver requests that this leader hands its leadership over to another server. Any other
+    /// server ignores it, and so does a leader whose earlier transfer is in progress.
+    TransferLeadership(NodeId),
 }
 
 /// The work that a step leaves to the driver. See the module's contract.
@@ -105,8 +110,8 @@ pub struct Effects {
 /// a follower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Timer {
-    /// The election timeout: fires after a randomized time without a leader (§5.2). A leader
-    /// ignores it.
+    /// The election timeout: fires after a randomized time without a leader (§5.2). A leader aborts
+    /// its leadership transfer, and otherwise ignores it.
     Election,
     /// Fires at a fixed interval. A leader sends heartbeats; a candidate retries its unanswered
     /// vote requests (§5.1). A follower ignores it.
@@ -156,6 +161,8 @@ pub struct Candidate {
     pub votes: BTreeSet<NodeId>,
     /// The write that makes the candidate's own vote durable.
     pub vote_write: WriteId,
+    /// Whether the leader of the previous term told this server to start the election.
+    pub leadership_transfer: bool,
     /// Votes counted twice, if that bug is planted.
     #[cfg(feature = "mutants")]
     pub repeated_votes: usize,
@@ -179,6 +186,17 @@ pub struct Leader {
     /// The servers that responded since the quorum timer was armed; empty without
     /// [`Config::check_quorum`].
     pub recently_active: BTreeSet<NodeId>,
+    /// The leadership transfer in progress.
+    pub transfer: Option<Transfer>,
+}
+
+/// A leadership transfer in progress (thesis §3.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Transfer {
+    /// The server that should lead next (etcd: `leadTransferee`).
+    pub target: NodeId,
+    /// Whether TimeoutNow was sent. From then on, heartbeats repeat it.
+    pub is_requested: bool,
 }
 
 /// The replication progress of a follower, as its leader knows it (etcd: `Progress`).
@@ -314,7 +332,9 @@ impl Raft {
             }
             Event::Persisted(write) => self.persisted(write, &mut buffer),
             Event::Compact => self.compact(&mut buffer),
+            Event::TransferLeadership(target) => self.transfer_leadership(target, &mut buffer),
         }
+        self.advance_transfer(&mut buffer);
         self.take_effects(buffer)
     }
 
@@ -420,6 +440,13 @@ impl Raft {
                     }
                     Message::InstallSnapshotResponse(response) => {
                         self.handle_install_snapshot_response(from, &response, buffer);
+                    }
+                    Message::TimeoutNowRequest(request) => {
+                        #[cfg(feature = "mutants")]
+                        if self.obey_planted_transfer(from, &request, buffer) {
+                            return;
+                        }
+                        self.handle_timeout_now_request(&request, buffer);
                     }
                     // Servers send no client messages to each other, and `admission` in the driver
                     // decides which senders' messages arrive here. A misrouted message, executed by

@@ -510,7 +510,7 @@ impl Invocation {
     fn not_done(&self) -> NotDone {
         match self {
             Self::Write(_) | Self::WriteAfterIdle(_) => NotDone::NoSession,
-            Self::Read(_) | Self::CloseSession => NotDone::NoLeader,
+            Self::Read(_) | Self::CloseSession | Self::TransferLeadership(_) => NotDone::NoLeader,
             Self::StaleRead(_) => NotDone::NoServer,
         }
     }

@@ -17,7 +17,7 @@ use core::fmt;
 /// The first bytes of every datagram.
 pub const MAGIC: [u8; 4] = *b"SRFT";
 /// The version of the format. Datagrams of other versions are refused.
-pub const VERSION: u8 = 4;
+pub const VERSION: u8 = 5;
 /// The size of the header in bytes.
 pub const HEADER: usize = 46;
 /// The size of the authentication tag that follows a sealed body, in bytes.

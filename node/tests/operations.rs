@@ -391,7 +391,7 @@ async fn trace_replays_step_for_step() {
     for line in text.lines() {
         let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
         if line["trace"] == "stateraft-node" {
-            assert_eq!((&line["version"], &line["node"]), (&3.into(), &1.into()));
+            assert_eq!((&line["version"], &line["node"]), (&4.into(), &1.into()));
             assert_eq!(line["boot"].as_str().unwrap().len(), 16);
             let config: ModelConfig = serde_json::from_value(line["config"].take()).unwrap();
             let durable: Durable = serde_json::from_value(line["durable"].take()).unwrap();

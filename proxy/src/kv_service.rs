@@ -36,9 +36,11 @@ const LIMITS: Limits = Limits {
 /// The machine-readable code of a reason. A violated limit has its own codes.
 pub(crate) fn code(reason: NotDone) -> &'static str {
     match reason {
-        NotDone::NoLeader | NotDone::NoServer | NotDone::NoSession | NotDone::NotLeader { .. } => {
-            "unavailable"
-        }
+        NotDone::NoLeader
+        | NotDone::NoServer
+        | NotDone::NoSession
+        | NotDone::NotLeader { .. }
+        | NotDone::NotTransferred(_) => "unavailable",
         NotDone::SessionsInUse => "sessions_in_use",
         NotDone::QueueFull | NotDone::Overloaded => "overloaded",
         NotDone::ShuttingDown => "shutting_down",

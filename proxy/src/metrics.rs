@@ -43,7 +43,7 @@ impl Verb {
                 Operation::Delete { .. } => Self::Delete,
                 Operation::Increment { .. } => Self::Increment,
             },
-            Invocation::CloseSession => return None,
+            Invocation::CloseSession | Invocation::TransferLeadership(_) => return None,
         })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The names of the kinds, by index.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "get",
     "scan",
     "put",
@@ -21,7 +21,23 @@ const KINDS: [&str; 8] = [
     "open_session",
     "close_session",
     "renew_session",
+    "transfer_leadership",
 ];
+
+/// The index of a kind in [`KINDS`].
+const fn index_of(kind: RequestKind) -> usize {
+    match kind {
+        RequestKind::Get => 0,
+        RequestKind::Scan => 1,
+        RequestKind::Put => 2,
+        RequestKind::Delete => 3,
+        RequestKind::Increment => 4,
+        RequestKind::OpenSession => 5,
+        RequestKind::CloseSession => 6,
+        RequestKind::RenewSession => 7,
+        RequestKind::TransferLeadership => 8,
+    }
+}
 
 /// The number of buckets per power of two of microseconds: the error of a latency is at most 1/16.
 const STEPS: u32 = 16;
@@ -49,17 +65,18 @@ impl Throughput {
 
     /// Counts a response from a server.
     pub(crate) fn answered(&self, kind: RequestKind, took: Duration) {
-        self.answered[kind as usize].fetch_add(1, Relaxed);
-        if kind.is_read() {
-            self.reads.add(took);
-        } else {
-            self.writes.add(took);
+        self.answered[index_of(kind)].fetch_add(1, Relaxed);
+        match kind {
+            // Its duration is that of an election, and no latency of the store.
+            RequestKind::TransferLeadership => {}
+            _ if kind.is_read() => self.reads.add(took),
+            _ => self.writes.add(took),
         }
     }
 
     /// Counts a request that the proxy gave up.
     pub(crate) fn unavailable(&self, kind: RequestKind) {
-        self.unavailable[kind as usize].fetch_add(1, Relaxed);
+        self.unavailable[index_of(kind)].fetch_add(1, Relaxed);
     }
 
     /// Returns the sample in the format of `docs/http.md`, and resets the counters. `at` is the time in
@@ -139,6 +156,19 @@ fn least(bucket: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_has_its_name() {
+        let load = Throughput::new();
+        load.unavailable(RequestKind::Get);
+        load.answered(RequestKind::TransferLeadership, Duration::from_secs(1));
+        let sample = load.take(0, Duration::from_secs(1), 0);
+        let operations = &sample["operations"];
+        assert_eq!(operations["get"]["unavailable"], 1, "{sample}");
+        assert_eq!(operations["transfer_leadership"]["answered"], 1, "{sample}");
+        // An election is no write.
+        assert!(sample["writes_us"].is_null(), "{sample}");
+    }
 
     #[test]
     fn buckets_follow_one_another_without_gap() {

@@ -2,6 +2,7 @@
 
 import { matches } from '/ui/js/explore/action-filter.js';
 import { groupsOf } from '/ui/js/explore/action-groups.js';
+import { sentenceOf, wordsOf } from '/ui/js/explore/actions.js';
 import { loadStrings, setLanguage } from '/ui/js/i18n.js';
 import { Timeline } from '/ui/js/timeline.js';
 import { run } from './samples.js';
@@ -55,6 +56,22 @@ export const tests = {
   allowed_actions_precede_forbidden_ones(equal) {
     const all = [action('1e', 'timeout', { allowed: false }), action('1h', 'heartbeat')];
     equal(keysOf(groupsOf(names, all, all, false)[0].plain), ['1h', '1e']);
+  },
+  async transfer_names_its_target(equal) {
+    await setLanguage('en');
+    await loadStrings('shell', 'stage', 'explore');
+    const timeline = new Timeline(run());
+    const transfer = action('1l2', 'transfer');
+    const abort = action('1e', 'abort-transfer');
+    equal(
+      [transfer, abort].map((one) => wordsOf(one, timeline).says),
+      ['Transfer leadership to S2', 'Abort the transfer'],
+    );
+    const view = { at: timeline.at(0), timeline, list: null, selected: null };
+    equal(
+      sentenceOf(transfer, view),
+      'Server 1 starts to transfer its leadership to server 2: it refuses requests, brings the log of server 2 up to date and then sends TimeoutNow.',
+    );
   },
   async search_finds_all_words_of_a_query_in_any_order(equal) {
     await setLanguage('en');

@@ -1,7 +1,17 @@
 import { loadStrings, setLanguage } from '/ui/js/i18n.js';
-import { changes, command, event, label, short, tell, text } from '/ui/js/describe.js';
+import {
+  changes,
+  command,
+  event,
+  family,
+  label,
+  sentence,
+  short,
+  tell,
+  text,
+} from '/ui/js/describe.js';
 import { Timeline } from '/ui/js/timeline.js';
-import { append, ask, run, vote } from './samples.js';
+import { append, ask, run, server, vote } from './samples.js';
 
 const bytes = (/** @type {string} */ text) => [...new TextEncoder().encode(text)];
 
@@ -26,7 +36,7 @@ export const tests = {
     );
   },
   label_of_a_kind_not_known_is_its_name(equal) {
-    equal(label({ TimeoutNowRequest: { term: 4 } }), 'Timeout Now Request t4');
+    equal(label({ ReadIndexRequest: { term: 4 } }), 'Read Index Request t4');
   },
   steps_are_described_as_in_the_checkers_explanations(equal) {
     const timeline = new Timeline(run());
@@ -45,6 +55,39 @@ export const tests = {
       'server 2 receives RequestVote (term 2, empty log) from server 1',
     );
     equal(tell(timeline, 6).what, 'server 2 crashes and loses everything that is not on its disk');
+  },
+  transfer_is_described_from_its_start_to_its_end(equal) {
+    /** @param {Partial<Running>} more */
+    const leader = (more) => server(1, { role: 'leader', leader: 1, ...more });
+    const waiting = leader({ transfer: { target: 2, is_requested: false } });
+    const sent = leader({ transfer: { target: 2, is_requested: true } });
+    const start = { process: 'server 1', event: { TransferLeadership: 2 }, state: waiting };
+    equal(event(start, leader({})), 'server 1 starts to transfer its leadership to server 2');
+    equal(changes(leader({}), waiting), [
+      { field: 'transfer', was: 'none', is: 'to S2, TimeoutNow not sent yet' },
+    ]);
+    equal(changes(waiting, sent)[0].is, 'to S2, TimeoutNow sent');
+    const timeout = { process: 'server 1', event: 'ElectionTimeout', state: leader({}) };
+    equal(
+      event(timeout, sent),
+      'server 1 aborts its leadership transfer: its election timer fires',
+    );
+    // A server's election timer may fire after the transfer has ended.
+    equal(event(timeout, leader({})), 'server 1 ignores its election timer, because it leads');
+  },
+  messages_of_a_transfer_are_named(equal) {
+    const now = { TimeoutNowRequest: { term: 4 } };
+    equal(
+      [label(now), sentence(now), family(now)],
+      ['TimeoutNow t4', 'TimeoutNow (term 4)', 'vote'],
+    );
+    const asks = {
+      RequestVoteRequest: { ...ask.message.RequestVoteRequest, leadership_transfer: true },
+    };
+    equal(
+      [label(asks), sentence(asks)],
+      ['RequestVote t2 transfer', 'RequestVote (term 2, empty log, for a leadership transfer)'],
+    );
   },
   event_not_known_is_named(equal) {
     equal(event({ process: 'server 1', event: 'TakeSnapshot' }, null), 'server 1: Take Snapshot');

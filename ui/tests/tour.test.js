@@ -12,6 +12,9 @@ export const tests = {
   path_has_a_key_for_each_step(equal) {
     equal(pathOf(new Timeline(run())), ['1e', '2d1', '1d2', 'x3', '1h', '2c']);
     equal(pathOf(new Timeline(run()), 2), ['1e', '2d1']);
+    const data = run();
+    data.steps[1] = { ...data.steps[1], process: 'server 1', event: { TransferLeadership: 2 } };
+    equal(pathOf(new Timeline(data), 2), ['1e', '1l2']);
   },
   path_ends_before_what_has_no_key(equal) {
     const data = run();

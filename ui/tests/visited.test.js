@@ -1,6 +1,8 @@
 // The tree of visited states.
 
+import { loadStrings, setLanguage } from '/ui/js/i18n.js';
 import { Visited, flatten, pathOf } from '/ui/js/explore/visited.js';
+import { server } from './samples.js';
 
 /**
  * Calls a function with a tree of these paths, which is not kept.
@@ -35,6 +37,20 @@ export const tests = {
         ['1e.3d2', 0, 'path here'],
         ['1e.3d2.3c', 0, 'path'],
       ]);
+    });
+  },
+  async transfer_and_its_end_have_their_own_words(equal) {
+    await setLanguage('en');
+    await loadStrings('stage', 'explore');
+    const transfer = { target: 2, is_requested: true };
+    const steps = [
+      { event: { TransferLeadership: 2 }, state: server(1, { role: 'leader', transfer }) },
+      { event: 'ElectionTimeout', state: server(1, { role: 'leader' }) },
+    ].map((step, place) => ({ step: place + 1, process: 'server 1', ...step }));
+    withTree([], (visited) => {
+      visited.add(['1l2', '1e'], steps);
+      const words = flatten(visited.root, ['1l2', '1e'], 0).map(({ node }) => node.words?.words);
+      equal(words, [undefined, 'S1 transfers to S2', 'S1 aborts the transfer']);
     });
   },
   tree_survives_a_reload(equal) {

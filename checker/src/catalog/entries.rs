@@ -5,7 +5,7 @@ use super::{
     scopes::{
         add, alone, clients, delete, elections, end_to_end, fail_over, get, increment, kept, logs,
         mixed_settings, one_by_one, pipelined, put, put_other, quiet, quorum_elections, reads,
-        restarts, scan, sessions, snapshots, split, store, window, without_session,
+        restarts, scan, sessions, snapshots, split, store, transfers, window, without_session,
     },
     script::{CONFIRMED_BEFORE, OUTLIVED, REFUSED, REPLACED},
 };
@@ -29,7 +29,7 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         AcknowledgedWritesKept, CommitIsDurable, CommitsOwnTerm, ElectionSafety, ExactlyOnce,
         Invariants, LeaderAppendOnly, LeaderCompleteness, Linearizability, LogMatching,
         MatchIsDurable, Monotone, OneVotePerTerm, Refinement, StateMachineSafety, TermIsDurable,
-        TermsOrderedInLog,
+        TermsOrderedInLog, TransferTargetIsComplete,
     };
     let (violates, scope) = match mutant {
         VoteNotPersisted | VoteSentBeforeDurable | RejoinsWithWipedDisk => {
@@ -323,6 +323,21 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         StaleLeaderNotAnswered | NewerTermInAckIgnored => {
             (Violates::Progress, alone(2, quiet(logs(3, 0, 0))))
         }
+        TransfersToLaggingServer => (
+            Violates::Property(TransferTargetIsComplete),
+            transfers(1, 0),
+        ),
+        WritesAcceptedDuringTransfer => (
+            Violates::Property(TransferTargetIsComplete),
+            transfers(1, 1),
+        ),
+        TransferTargetLeadsAtOnce | TransferCountsLeadersVote => {
+            (Violates::Property(ElectionSafety), transfers(2, 0))
+        }
+        TransferKeepsTerm | TransferVoteGivenTwice => {
+            (Violates::Property(OneVotePerTerm), transfers(2, 0))
+        }
+        TransferVoteSkipsLog => (Violates::Property(LeaderCompleteness), transfers(2, 1)),
         NoopWaitsForHeartbeat => (Violates::Latency, timed::scope()),
         ClientIdReused => (Violates::Property(Linearizability), restarts(3)),
         SessionResumed | LateResponseForwarded => {
@@ -411,6 +426,8 @@ fn entry(mutant: Mutant) -> CatalogEntry {
         | SnapshotWriteLosesSuffix
         | StaleLeaderNotAnswered
         | SyncCreditsWholeLog
+        | TransferKeepsTerm
+        | TransferVoteGivenTwice
         | VoteForgottenInSameTerm
         | VotesSurviveNextElection => kept(scope),
         _ => scope,

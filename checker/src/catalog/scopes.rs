@@ -195,6 +195,16 @@ pub(super) fn restarts(entries: u8) -> Scope {
     }
 }
 
+/// Leadership transfers, any number of times.
+pub(super) fn transfers(terms: u64, entries: u8) -> Scope {
+    let budget = Budget {
+        entries,
+        transfers: Limit::Any,
+        ..Budget::default()
+    };
+    bounded("transfers", terms, budget)
+}
+
 /// Elections with PreVote and CheckQuorum. A leader's entries reach no other server.
 pub(super) fn quorum_elections(servers: u64, terms: u64) -> Scope {
     Scope {

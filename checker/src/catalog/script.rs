@@ -125,6 +125,7 @@ fn described(message: &Message) -> Option<(MessageKind, u64)> {
         | Message::InstallSnapshotResponse(_)
         | Message::ClientRequest(_)
         | Message::ClientResponse(_)
+        | Message::TimeoutNowRequest(_)
         | Message::Identity(_) => return None,
     };
     Some((kind, term.get()))

@@ -59,6 +59,7 @@ fn bounds(scope: &Scope) -> String {
     let restarts = [
         (budget.client_crashes, "client crash"),
         (budget.proxy_crashes, "proxy crash"),
+        (budget.transfers, "leadership transfer"),
     ];
     let restarts = restarts.into_iter().filter(|(limit, _)| !limit.is_never());
     let mut bounds = vec![

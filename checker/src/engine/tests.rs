@@ -404,6 +404,7 @@ fn weight(system: &System, action: &Action) -> u64 {
         | Local::Invoke
         | Local::Sync
         | Local::Compact
+        | Local::TransferLeadership(_)
         | Local::Restart => 8,
         Local::HeartbeatTimeout => 4,
         Local::ElectionTimeout
@@ -424,6 +425,7 @@ fn term_of(message: &Message) -> Option<Term> {
         Message::AppendEntriesResponse(response) => response.term,
         Message::InstallSnapshotRequest(request) => request.term,
         Message::InstallSnapshotResponse(response) => response.term,
+        Message::TimeoutNowRequest(request) => request.term,
         Message::ClientRequest(_) | Message::ClientResponse(_) | Message::Identity(_) => {
             return None;
         }

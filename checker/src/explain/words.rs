@@ -3,7 +3,7 @@
 use crate::plural::{counted, list};
 use model::{
     Address, AppendEntriesRequest, AppendOutcome, ClientRequest, ClientResponse, Entry, Envelope,
-    Event, LogIndex, Message, Payload, Role, Term,
+    Event, LogIndex, Message, NodeId, Payload, Role, Term,
     message::{RequestBody, ResponseBody},
     store::{Answer, Command, Found, Operation, Page, Query},
     system::{Action, Local, System, properties::linearizability::condition_suffix},
@@ -33,6 +33,9 @@ pub fn describe_action(action: &Action, system: &System) -> String {
             text
         }
         Local::ElectionTimeout => match raft {
+            Some(raft) if matches!(raft.role(), Role::Leader(_)) => {
+                format!("{who} aborts its leadership transfer: its election timer fires")
+            }
             Some(raft) if raft.config().pre_vote => format!(
                 "{who} times out and sends pre-vote requests for term {}",
                 raft.current_term().next()
@@ -58,6 +61,7 @@ pub fn describe_action(action: &Action, system: &System) -> String {
         Local::Read => format!("a client sends {who} a read"),
         Local::Sync => format!("the oldest write of {who} reaches its disk"),
         Local::Compact => takes_snapshot(who),
+        Local::TransferLeadership(target) => transfers(who, *target),
         Local::Crash => match who {
             Address::Node(_) => crashes(who),
             Address::Proxy(_) => {
@@ -86,6 +90,10 @@ pub(crate) fn takes_snapshot(who: Address) -> String {
     format!("{who} takes a snapshot of its applied entries")
 }
 
+pub(crate) fn transfers(who: Address, target: NodeId) -> String {
+    format!("{who} starts to transfer its leadership to server {target}")
+}
+
 pub(crate) fn crashes(who: Address) -> String {
     format!("{who} crashes: its writes that are not on disk are lost")
 }
@@ -106,6 +114,7 @@ pub(crate) fn event(local: &Local) -> String {
         Local::Read => "a read of a client".into(),
         Local::Sync => "the end of its oldest write".into(),
         Local::Compact => "a snapshot that it takes".into(),
+        Local::TransferLeadership(target) => format!("its leadership transfer to server {target}"),
         Local::Crash => "its crash".into(),
         Local::Restart => "its restart".into(),
         Local::Invoke => "its next operation".into(),
@@ -126,6 +135,7 @@ pub(crate) fn recorded_event(event: &Event) -> String {
         Event::ElectionTimeout => self::event(&Local::ElectionTimeout),
         Event::HeartbeatTimeout => self::event(&Local::HeartbeatTimeout),
         Event::QuorumTimeout => self::event(&Local::QuorumTimeout),
+        Event::TransferLeadership(target) => self::event(&Local::TransferLeadership(*target)),
         Event::Requests(requests) | Event::RequestsUnderBackpressure(requests) => {
             counted(requests.len() as u64, "request") + " of clients"
         }
@@ -192,9 +202,14 @@ pub(crate) fn message(message: &Message) -> String {
             )
         }
         Message::RequestVoteRequest(request) => format!(
-            "RequestVote (term {}, {})",
+            "RequestVote (term {}, {}{})",
             request.term,
-            end_of_log(request.last_log_index, request.last_log_term)
+            end_of_log(request.last_log_index, request.last_log_term),
+            if request.leadership_transfer {
+                ", for a leadership transfer"
+            } else {
+                ""
+            }
         ),
         Message::RequestVoteResponse(response) => {
             let verdict = if response.vote_granted {
@@ -251,6 +266,7 @@ pub(crate) fn message(message: &Message) -> String {
         },
         Message::ClientRequest(request) => client_request(request),
         Message::ClientResponse(response) => client_response(response),
+        Message::TimeoutNowRequest(request) => format!("TimeoutNow (term {})", request.term),
         Message::Identity(_) => "a message about disk identities".into(),
     }
 }
@@ -299,6 +315,9 @@ fn client_request(request: &ClientRequest) -> String {
         } => format!("{} as {session}.{sequence}", operation(asked)),
         RequestBody::Read { query: asked } => query(asked),
         RequestBody::StaleRead { query: asked } => format!("{}, possibly stale", query(asked)),
+        RequestBody::TransferLeadership { target } => {
+            format!("transfer the leadership to server {target}")
+        }
     };
     format!(
         "request {} of client {} ({body})",
@@ -381,6 +400,8 @@ fn client_response(response: &ClientResponse) -> String {
         ResponseBody::Unavailable => "unavailable".into(),
         ResponseBody::OutsideLimits(error) => error.to_string(),
         ResponseBody::Overloaded => "overloaded".into(),
+        ResponseBody::Leads => "this server leads".into(),
+        ResponseBody::NotTransferred(_) => "leadership not transferred".into(),
     };
     format!(
         "the response to request {} of client {} ({body})",

@@ -33,6 +33,11 @@ pub(super) enum StepKind {
         /// For a proxy: the server that the driver drew.
         ask: Option<NodeId>,
     },
+    /// A leader starts to transfer its leadership.
+    Transfer {
+        /// The server that should lead next.
+        target: NodeId,
+    },
     /// A proxy's timer for a request fires.
     ProxyTimeout {
         /// The client.
@@ -77,6 +82,7 @@ impl StepKind {
                 found.map(|(_, local)| local.clone())
             }
             Self::ProxyTimeout { client, id, ask } => Some(Local::ProxyTimeout { client, id, ask }),
+            Self::Transfer { target } => Some(Local::TransferLeadership(target)),
             Self::Deliver { .. } => None,
         }
     }
@@ -96,6 +102,7 @@ impl StepKind {
                 id: *id,
                 ask: *ask,
             }),
+            Local::TransferLeadership(target) => Some(Self::Transfer { target: *target }),
             plain => {
                 let found = PLAIN.iter().find(|(_, known)| known == plain);
                 found.map(|(letter, _)| Self::Plain(*letter))
@@ -117,6 +124,7 @@ impl fmt::Display for Key {
                         message,
                         ask: Some(ask),
                     } => write!(f, "d{message}-{ask}"),
+                    StepKind::Transfer { target } => write!(f, "l{target}"),
                     StepKind::ProxyTimeout { client, id, ask } => write!(f, "p{client}-{id}-{ask}"),
                 }
             }
@@ -157,6 +165,9 @@ fn parse(text: &str) -> Option<Key> {
                 ask,
             }
         }
+        'l' => StepKind::Transfer {
+            target: NodeId::new(number(rest)?.into()),
+        },
         'p' => {
             let mut parts = rest.split('-').map(number);
             let mut next = || parts.next().flatten().map(u64::from);
@@ -185,7 +196,17 @@ mod tests {
 
     #[test]
     fn key_is_read_as_it_is_written() {
-        for text in ["1e", "12h", "2d3", "4d7-2", "4p1-101-3", "x5", "3w", "1r"] {
+        for text in [
+            "1e",
+            "12h",
+            "2d3",
+            "4d7-2",
+            "4p1-101-3",
+            "x5",
+            "3w",
+            "1r",
+            "1l3",
+        ] {
             let key: Key = text.parse().expect(text);
             assert_eq!(key.to_string(), text);
         }
@@ -207,6 +228,8 @@ mod tests {
             "0e",
             "x",
             "x0",
+            "1l",
+            "1l-3",
             "1p1-2",
             "1p1-2-3-4",
             "1 e",

@@ -17,6 +17,9 @@ pub(super) fn message(message: &Message) -> String {
             response.next_term,
             granted(response.vote_granted)
         ),
+        Message::RequestVoteRequest(request) if request.leadership_transfer => {
+            format!("RequestVote t{} transfer", request.term)
+        }
         Message::RequestVoteRequest(request) => format!("RequestVote t{}", request.term),
         Message::RequestVoteResponse(response) => {
             format!("vote t{} {}", response.term, granted(response.vote_granted))
@@ -58,6 +61,7 @@ pub(super) fn message(message: &Message) -> String {
                 RequestBody::Write { .. } => "write",
                 RequestBody::Read { .. } => "read",
                 RequestBody::StaleRead { .. } => "stale read",
+                RequestBody::TransferLeadership { .. } => "transfer",
             };
             format!("{what} #{}", request.id)
         }
@@ -71,9 +75,12 @@ pub(super) fn message(message: &Message) -> String {
                 ResponseBody::Unavailable => "unavailable",
                 ResponseBody::OutsideLimits(_) => "outside of the limits",
                 ResponseBody::Overloaded => "overloaded",
+                ResponseBody::Leads => "leads",
+                ResponseBody::NotTransferred(_) => "not transferred",
             };
             format!("{what} #{}", response.id)
         }
+        Message::TimeoutNowRequest(request) => format!("TimeoutNow t{}", request.term),
         Message::Identity(_) => "identity".into(),
     }
 }
@@ -89,10 +96,12 @@ pub(super) fn action(action: &Action, system: &System) -> String {
 }
 
 /// The kind of an action, by which the page groups actions.
-pub(super) const fn kind(local: &Local, is_first: bool) -> &'static str {
+pub(super) const fn kind(local: &Local, is_first: bool, leads: bool) -> &'static str {
     match local {
         Local::Deliver { .. } if is_first => "deliver",
         Local::Deliver { .. } => "again",
+        // Only a leader that transfers its leadership has an armed election timer.
+        Local::ElectionTimeout if leads => "abort-transfer",
         Local::ElectionTimeout => "timeout",
         Local::HeartbeatTimeout => "heartbeat",
         Local::QuorumTimeout => "quorum",
@@ -100,6 +109,7 @@ pub(super) const fn kind(local: &Local, is_first: bool) -> &'static str {
         Local::Read => "read",
         Local::Sync => "sync",
         Local::Compact => "compact",
+        Local::TransferLeadership(_) => "transfer",
         Local::Crash => "crash",
         Local::Restart => "restart",
         Local::Invoke => "invoke",

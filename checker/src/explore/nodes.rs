@@ -221,6 +221,7 @@ enum Happened<'a> {
     HeartbeatTimeout,
     QuorumTimeout,
     Compact,
+    TransferLeadership(NodeId),
     Sync,
 }
 
@@ -260,6 +261,10 @@ fn happened(who: Address, event: &Event) -> (Happened<'_>, String) {
         Event::ElectionTimeout => (
             Happened::ElectionTimeout,
             explain::timer_fires(who, "election"),
+        ),
+        Event::TransferLeadership(target) => (
+            Happened::TransferLeadership(*target),
+            explain::transfers(who, *target),
         ),
         Event::HeartbeatTimeout => (
             Happened::HeartbeatTimeout,
@@ -464,6 +469,8 @@ fn running(raft: &Raft, unsynced: usize) -> Value {
         "writes": [],
         "reads": [],
         "read_round": 0,
+        // A step has only the fields that changed, so the end of a transfer is a null.
+        "transfer": null,
     });
     match raft.role() {
         Role::Follower { leader, .. } => fields["leader"] = json!(leader),
@@ -479,6 +486,7 @@ fn running(raft: &Raft, unsynced: usize) -> Value {
             fields["role"] = "leader".into();
             fields["leader"] = json!(raft.id());
             fields["read_round"] = leader.read_round.into();
+            fields["transfer"] = json!(leader.transfer);
             fields["followers"] = leader
                 .followers
                 .iter()

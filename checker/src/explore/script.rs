@@ -129,6 +129,7 @@ impl Core {
             Local::HeartbeatTimeout => Event::HeartbeatTimeout,
             Local::QuorumTimeout => Event::QuorumTimeout,
             Local::Compact => Event::Compact,
+            Local::TransferLeadership(target) => Event::TransferLeadership(*target),
             Local::Deliver { envelope, .. } => Event::Receive {
                 from: envelope.from,
                 message: envelope.message.clone(),
@@ -338,6 +339,7 @@ impl Writer {
             Local::Deliver { envelope, .. } => self.deliver(envelope)?,
             Local::QuorumTimeout
             | Local::Compact
+            | Local::TransferLeadership(_)
             | Local::ProposeTogether
             | Local::Invoke
             | Local::ClientTimeout

@@ -8,9 +8,11 @@ use super::{
 };
 use crate::trace::{ProcessSnapshot, SCHEMA};
 use model::{
-    Address,
+    Address, Role,
     mutant::Mutant,
-    system::{Property, Violation, Witness, Witnesses, process_address, scope::BoundValue},
+    system::{
+        Process, Property, Violation, Witness, Witnesses, process_address, scope::BoundValue,
+    },
 };
 use serde_json::{Value, json};
 
@@ -121,9 +123,10 @@ fn actions(walk: &Walk) -> Vec<Value> {
             let (process, kind, label) = match action {
                 Some(action) => {
                     let is_first = sent.is_none_or(|sent| sent.delivered().next().is_none());
+                    let process = &system.processes[action.process];
                     (
-                        system.processes[action.process].address(),
-                        labels::kind(&action.local, is_first),
+                        process.address(),
+                        labels::kind(&action.local, is_first, leads(process)),
                         labels::action(action, &system),
                     )
                 }
@@ -149,6 +152,12 @@ fn actions(walk: &Walk) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+/// Whether a process is a running leader.
+fn leads(process: &Process) -> bool {
+    let running = process.server().and_then(|server| server.running.as_ref());
+    running.is_some_and(|running| matches!(running.raft.role(), Role::Leader(_)))
 }
 
 /// Every property that is checked in this world, and whether it held on the whole way to this state.
@@ -217,8 +226,9 @@ fn budgets(walk: &Walk) -> Vec<Value> {
             spent.proxy_crashes.into(),
             of.proxy_crashes.into(),
         ),
+        ("transfers", spent.transfers.into(), of.transfers.into()),
     ];
-    // Most scopes have no such crashes.
+    // Most scopes have no such events.
     let restarts = restarts
         .into_iter()
         .filter(|(_, _, of): &(_, u64, BoundValue)| of.exceeds(0));

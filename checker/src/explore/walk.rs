@@ -202,6 +202,7 @@ impl Walk {
                 snapshots: unexhausted(budget.snapshots),
                 client_crashes: unexhausted(budget.client_crashes),
                 proxy_crashes: unexhausted(budget.proxy_crashes),
+                transfers: unexhausted(budget.transfers),
             },
             ..real.scope().clone()
         });
@@ -606,6 +607,7 @@ impl Walk {
             snapshots,
             client_crashes,
             proxy_crashes,
+            transfers,
         } = self.real.scope().budget;
         let counts = [
             ("entries", after.entries, Limit::at_most(entries)),
@@ -614,6 +616,7 @@ impl Walk {
             ("snapshots", after.snapshots, snapshots),
             ("client-crashes", after.client_crashes, client_crashes),
             ("proxy-crashes", after.proxy_crashes, proxy_crashes),
+            ("transfers", after.transfers, transfers),
         ];
         counts
             .into_iter()

@@ -20,7 +20,7 @@ use std::{io::BufRead, sync::Arc};
 
 /// The name and version of the format.
 const NAME: &str = "stateraft-node";
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 /// The maximum length of a line in bytes. A header contains a whole log.
 const LONGEST_LINE: u64 = 4 << 30;
 

@@ -473,7 +473,7 @@ mod tests {
         config.as_object_mut().expect("settings").remove("mutant");
         let header = json!({
             "trace": "stateraft-node",
-            "version": 3,
+            "version": 4,
             "node": id,
             "boot": "0000000000000001",
             "config": config,

@@ -3,7 +3,7 @@
 
 use model::{
     ClientId, Durable, Entry, EntryId, LogIndex, NodeId, ProxyId, Role, SessionId, Term, Write,
-    raft::{PendingRead, Waiter},
+    raft::{PendingRead, Transfer, Waiter},
     store::{Key, Value},
     system::{Process, System, process::Running},
 };
@@ -72,6 +72,9 @@ pub struct RunningSnapshot {
     pub unsynced: Vec<Write>,
     /// For a leader: the replication progress of the followers.
     pub followers: Vec<FollowerSnapshot>,
+    /// For a leader: the leadership transfer in progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
     /// For a leader: the clients that wait for each entry.
     pub writes: Vec<(LogIndex, Waiter)>,
     /// For a leader: pending reads.
@@ -150,6 +153,7 @@ fn running(running: &Running) -> RunningSnapshot {
         durable_index: raft.durable_index(),
         unsynced: running.unsynced.clone(),
         followers: Vec::new(),
+        transfer: None,
         writes: Vec::new(),
         reads: Vec::new(),
         read_round: 0,
@@ -186,6 +190,7 @@ fn running(running: &Running) -> RunningSnapshot {
                     read_round: progress.read_round,
                 })
                 .collect();
+            snapshot.transfer = leader.transfer;
             snapshot.writes = leader
                 .writes
                 .iter()

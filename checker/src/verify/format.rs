@@ -78,11 +78,11 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     ensure!(magic == *b"RAFTCERT", "magic: not a certificate");
     let version = u16::from_le_bytes(input.fixed("version")?);
     ensure!(
-        version == 6,
-        "version: {version} is unknown, only version 6 is supported"
+        version == 7,
+        "version: {version} is unknown, only version 7 is supported"
     );
     let [servers, terms, entries, reads] = input.fixed("bounds")?;
-    let [crashes, snapshots, client_crashes, proxy_crashes] = input.fixed("bounds")?;
+    let [crashes, snapshots, client_crashes, proxy_crashes, transfers] = input.fixed("bounds")?;
     let [attempts] = input.fixed("bounds")?;
     let batch = u16::from_le_bytes(input.fixed("batch")?);
     let window = u16::from_le_bytes(input.fixed("window")?);
@@ -121,6 +121,7 @@ fn read_bounds(input: &mut Input<impl Read>) -> anyhow::Result<(Scope, bool)> {
     scope.budget.snapshots = limit(snapshots);
     scope.budget.client_crashes = limit(client_crashes);
     scope.budget.proxy_crashes = limit(proxy_crashes);
+    scope.budget.transfers = limit(transfers);
     scope.attempts = attempts.into();
     scope.batch = batch.into();
     scope.window = window.into();
@@ -211,7 +212,7 @@ impl Certificate {
         let yes_no = |flag| if flag { "yes" } else { "no" };
         format!(
             "{}: servers {}, terms {}, entries {}, reads {}, crashes {}, snapshots {}, client crashes {}, \
-             proxy crashes {}, clients {}, \
+             proxy crashes {}, transfers {}, clients {}, \
              attempts {}, \
              batch {}, window {}, trailing bytes {}, sessions {}, state quota {}, writes together {}, pre-vote {}, quorum checked {}, mixed settings {}, \
              appends {}, session {}, leader at the start {}, direct clients {}, operations checked {}, \
@@ -225,6 +226,7 @@ impl Certificate {
             budget.snapshots,
             budget.client_crashes,
             budget.proxy_crashes,
+            budget.transfers,
             scope.plans.len(),
             scope.attempts,
             scope.batch,

@@ -82,6 +82,7 @@ fn differences(scope: &Scope, original: &Scope) -> Vec<String> {
         difference("snapshots", &budget.snapshots, &of.snapshots),
         difference("client crashes", &budget.client_crashes, &of.client_crashes),
         difference("proxy crashes", &budget.proxy_crashes, &of.proxy_crashes),
+        difference("transfers", &budget.transfers, &of.transfers),
         difference("attempts", attempts, &original.attempts),
         difference("batch", batch, &original.batch),
         difference("window", window, &original.window),
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn every_altered_bound_is_named() {
         type Change = fn(&mut Scope);
-        let changes: [(Change, &str); 25] = [
+        let changes: [(Change, &str); 26] = [
             (|scope| scope.servers = 2, "servers 2, in the catalog 3"),
             (|scope| scope.terms = 1, "terms 1, in the catalog 2"),
             (|scope| scope.budget.entries = 1, "entries 1"),
@@ -201,6 +202,7 @@ mod tests {
                 |scope| scope.budget.proxy_crashes = Limit::Any,
                 "proxy crashes any",
             ),
+            (|scope| scope.budget.transfers = Limit::Any, "transfers any"),
             (|scope| scope.attempts = 2, "attempts 2"),
             (|scope| scope.batch = 1, "batch 1, in the catalog 64"),
             (|scope| scope.window = 2, "window 2"),

@@ -17,7 +17,7 @@ fn check_small_scope_is_exhausted() {
         "elections",
         "exhausted",
         // This scope records no operations, so Linearizability is not checked.
-        "16/16",
+        "17/17",
         "not required with these bounds",
     ] {
         assert!(text.contains(word), "{word}: {text}");
@@ -152,7 +152,7 @@ fn check_json_is_one_object_for_each_scope_and_one_for_all() {
     assert_eq!(lines[0]["verdict"], "exhausted");
     assert_eq!(lines[0]["bounds"]["terms"], 1);
     assert_eq!(lines[0]["disabled_features"][0], "pre-vote");
-    assert_eq!(lines[0]["properties"]["hold"], 16);
+    assert_eq!(lines[0]["properties"]["hold"], 17);
     assert_eq!(lines[0]["witnesses"]["required"], false);
     assert_eq!(lines[1]["scope"], "elections-4");
     assert_eq!(lines[2]["type"], "summary");

@@ -125,7 +125,7 @@ fn files_cannot_move_the_cursor_of_the_terminal() {
     for (command, line) in [
         (
             "replay",
-            format!(r#"{{"trace":"stateraft-node{field}","version":3}}"#),
+            format!(r#"{{"trace":"stateraft-node{field}","version":4}}"#),
         ),
         ("replay", format!(r#"{{"schema":"{field}"}}"#)),
         ("linearize", format!(r#"{{"process":1,"{field}":2}}"#)),

@@ -79,7 +79,7 @@ async fn files_that_are_no_traces_are_refused() {
     let (_, read) = app.post("/api/traces", &files(&[("h", node)])).await;
     let why = read["verdict"]["why"].as_str().expect("a reason");
     assert!(
-        why.contains("only stateraft-node version 3 is supported"),
+        why.contains("only stateraft-node version 4 is supported"),
         "{why}"
     );
 }
@@ -87,6 +87,14 @@ async fn files_that_are_no_traces_are_refused() {
 /// Traces of three nodes. One wins an election and replicates its no-op to the other nodes. Before that,
 /// it receives `idle` events without effect.
 fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
+    let first = NodeId::new(1);
+    let mut events = vec![(first, Event::HeartbeatTimeout); idle];
+    events.push((first, Event::ElectionTimeout));
+    traces_of_events(mutant, events)
+}
+
+/// Traces of three nodes. Each event happens when the earlier ones have no more effects.
+fn traces_of_events(mutant: Option<Mutant>, events: Vec<(NodeId, Event)>) -> Vec<(String, String)> {
     let ids: Vec<NodeId> = (1..=3).map(NodeId::new).collect();
     let mut config = Config::production(ids.iter().copied().collect());
     config.pre_vote = false;
@@ -97,7 +105,7 @@ fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
             let durable = Durable::default();
             let header = json!({
                 "trace": "stateraft-node",
-                "version": 3,
+                "version": 4,
                 "node": id,
                 "boot": format!("{:016x}", id.get()),
                 "config": config,
@@ -107,9 +115,9 @@ fn node_traces(mutant: Option<Mutant>, idle: usize) -> Vec<(String, String)> {
             (*id, (raft, format!("{header}\n"), 0))
         })
         .collect();
-    let mut todo: VecDeque<_> = vec![(NodeId::new(1), Event::HeartbeatTimeout); idle].into();
-    todo.push_back((NodeId::new(1), Event::ElectionTimeout));
-    while let Some((id, event)) = todo.pop_front() {
+    let mut events = events.into_iter();
+    let mut todo = VecDeque::new();
+    while let Some((id, event)) = todo.pop_front().or_else(|| events.next()) {
         let (raft, text, step) = files.get_mut(&id).expect("a node");
         *step += 1;
         let effects = raft.step(event.clone());
@@ -237,6 +245,39 @@ fn states(read: &Value) -> BTreeMap<usize, BTreeMap<String, Value>> {
         all.insert(before + step + 1, now.clone());
     }
     all
+}
+
+/// A step contains only the fields that changed, so the page learns of the end of a transfer from a null.
+#[tokio::test]
+async fn leadership_transfer_of_a_node_is_shown_until_its_end() {
+    let (first, second) = (NodeId::new(1), NodeId::new(2));
+    let events = vec![
+        (first, Event::ElectionTimeout),
+        (first, Event::TransferLeadership(second)),
+    ];
+    let traces = traces_of_events(None, events);
+    let files: Vec<_> = traces
+        .iter()
+        .map(|(name, text)| json!({"name": name, "text": text}))
+        .collect();
+    let (_, read) = App::new()
+        .post("/api/traces", &json!({"files": files}))
+        .await;
+    assert_eq!(read["verdict"]["accepted"], true, "{}", read["verdict"]);
+    let steps = states(&read);
+    let mut transfers: Vec<&Value> = steps
+        .values()
+        .map(|all| &all["server 1"]["running"]["transfer"])
+        .collect();
+    transfers.dedup();
+    let requested = json!({"target": 2, "is_requested": true});
+    assert_eq!(transfers, [&Value::Null, &requested, &Value::Null]);
+    let (_, last) = steps.last_key_value().expect("a state");
+    let last = &last["server 2"]["running"];
+    assert_eq!(
+        (&last["role"], &last["term"]),
+        (&json!("leader"), &json!(2))
+    );
 }
 
 #[tokio::test]

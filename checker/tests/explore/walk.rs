@@ -56,6 +56,7 @@ async fn every_action_offered_can_be_taken_and_no_other() {
         ("crashes", "split"),
         ("fail-over", "merged"),
         ("reads", "merged"),
+        ("transfers", "merged"),
     ] {
         let trace = simulate::walk(&scope(name), 5, 24);
         let mut text = Vec::new();
@@ -89,6 +90,45 @@ async fn every_action_offered_can_be_taken_and_no_other() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn transfer_is_offered_with_its_target_and_can_be_aborted() {
+    let app = App::new();
+    let world = world("transfers", json!({}));
+    let start = app.walk(&world, &[]).await;
+    let key_of = |walk: &Value, kind: &str| {
+        let actions = walk["here"]["actions"].as_array().expect("a list");
+        let of_kind = actions.iter().filter(|action| action["kind"] == kind);
+        let keys: Vec<String> = of_kind
+            .map(|action| action["key"].as_str().expect("a key").to_owned())
+            .collect();
+        keys
+    };
+    assert_eq!(key_of(&start, "transfer"), ["1l2", "1l3"]);
+    assert!(key_of(&start, "abort-transfer").is_empty());
+    let moving = app.walk(&world, &path("1l2")).await;
+    let step = &moving["steps"][0];
+    assert_eq!(step["event"], json!({"TransferLeadership": 2}));
+    let waits = json!({"target": 2, "is_requested": false});
+    assert_eq!(step["state"]["running"]["transfer"], waits);
+    assert!(key_of(&moving, "transfer").is_empty());
+    assert_eq!(key_of(&moving, "abort-transfer"), ["1e"]);
+    let budgets = moving["here"]["budgets"].as_array().expect("a list");
+    assert_eq!(
+        budgets.last().expect("a budget"),
+        &json!({"name": "transfers", "used": 0, "of": "any"})
+    );
+    let aborted = app.walk(&world, &path("1l2 1e")).await;
+    assert_eq!(
+        aborted["steps"][1]["witnesses"],
+        json!(["transfer aborted"])
+    );
+    assert_eq!(
+        aborted["steps"][1]["state"]["running"]["transfer"],
+        Value::Null
+    );
+    assert_eq!(key_of(&aborted, "transfer"), ["1l2", "1l3"]);
 }
 
 /// Cached walks do not affect the result.

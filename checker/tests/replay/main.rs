@@ -91,7 +91,7 @@ impl Node {
         }
         let header = json!({
             "trace": "stateraft-node",
-            "version": 3,
+            "version": 4,
             "node": self.id,
             "boot": format!("{:08x}{:08x}", self.id.get(), self.runs),
             "config": config,

@@ -89,6 +89,7 @@ struct Server {
 impl Server {
     fn answer(&mut self, request: &ClientRequest) -> Envelope {
         let body = match request.body.clone() {
+            RequestBody::TransferLeadership { .. } => ResponseBody::Leads,
             RequestBody::OpenSession => self.apply(Command::OpenSession {
                 capacity: 1000,
                 window: 0,

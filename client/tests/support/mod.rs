@@ -115,6 +115,7 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
         (Manner::Confused, RequestBody::Read { .. }) => {
             Some(ResponseBody::Found(Found::Pairs(Page::default())))
         }
+        (_, RequestBody::TransferLeadership { .. }) => Some(ResponseBody::Leads),
         (_, RequestBody::CloseSession { session }) => apply(Command::CloseSession { session }),
         (_, RequestBody::RenewSession { session }) => apply(Command::RenewSession { session }),
         (_, RequestBody::OpenSession) => apply(Command::OpenSession {

@@ -406,6 +406,41 @@ fn stale_read_takes_stale_answers_and_only_a_stale_read_does() {
 }
 
 #[test]
+fn transfer_ends_with_the_answer_of_a_leader() {
+    let target = NodeId::new(3);
+    let transfer = || Event::Invoke(Invocation::TransferLeadership(target));
+    let aborted = NotTransferred::Aborted;
+    for (body, expected) in [
+        (ResponseBody::Leads, Outcome::Done(Done::Leads)),
+        (
+            ResponseBody::NotTransferred(aborted),
+            Outcome::NotDone(NotDone::NotTransferred(aborted)),
+        ),
+    ] {
+        let mut client = with_session(2);
+        let request = RequestBody::TransferLeadership { target };
+        assert_eq!(sent(client.step(transfer())), (1, request.clone()));
+        // Neither a read's result nor a refusal decides.
+        let found = ResponseBody::Found(Found::Value(None));
+        for other in [found, ResponseBody::NotLeader { hint: None }] {
+            assert_eq!(client.step(response(1, other)), Effects::default());
+        }
+        assert_eq!(sent(client.step(Event::Timeout)), (1, request));
+        assert_eq!(outcome(client.step(response(1, body.clone()))), expected);
+        // It answers nothing else.
+        for invocation in [read(), write()] {
+            let mut client = with_session(2);
+            client.step(invocation);
+            assert_eq!(client.step(response(1, body.clone())), Effects::default());
+        }
+    }
+    let mut client = with_session(1);
+    client.step(transfer());
+    let unanswered = Outcome::NotDone(NotDone::NoLeader);
+    assert_eq!(outcome(client.step(Event::Timeout)), unanswered);
+}
+
+#[test]
 fn invoke_while_busy_and_timeout_while_idle_are_ignored() {
     let mut client = with_session(2);
     assert_eq!(client.step(Event::Timeout), Effects::default());
@@ -475,9 +510,10 @@ fn outcome_is_honest_whatever_arrives() {
                         | NotDone::SessionsInUse
                         | NotDone::QueueFull
                         | NotDone::ShuttingDown
-                        | NotDone::NotLeader { .. },
+                        | NotDone::NotLeader { .. }
+                        | NotDone::NotTransferred(_),
                     )
-                    | Outcome::Done(Done::SessionClosed),
+                    | Outcome::Done(Done::SessionClosed | Done::Leads),
                 ) => panic!("no event leads to this outcome"),
                 // Each kind of read accepts only its own kind of result.
                 Some(Outcome::Done(Done::Found(_))) => {

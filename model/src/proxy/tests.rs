@@ -3,7 +3,7 @@ mod end_to_end;
 use super::*;
 use crate::{
     LogIndex,
-    message::FoundStale,
+    message::{FoundStale, NotTransferred},
     store::{Answer, Found, LimitError, Operation, Query},
 };
 use alloc::vec;
@@ -224,6 +224,32 @@ fn overloaded_leader_is_asked_again_when_the_timer_runs_out() {
     let effects = answers(&mut proxy, N1, 1, ResponseBody::Overloaded);
     assert_eq!(effects, responded(1, ResponseBody::Overloaded));
     assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N1), 0));
+}
+
+#[test]
+fn answer_to_a_transfer_is_forwarded() {
+    for body in [
+        ResponseBody::Leads,
+        ResponseBody::NotTransferred(NotTransferred::NoVoter),
+    ] {
+        let mut proxy = proxy(3);
+        let effects = proxy.step(Event::Receive {
+            from: Address::Client(CLIENT),
+            message: Message::ClientRequest(ClientRequest {
+                client: CLIENT,
+                id: RequestId::new(1),
+                body: RequestBody::TransferLeadership { target: N2 },
+            }),
+            random_node: N1,
+        });
+        assert_eq!(effects.sends[0].to, Address::Node(N1));
+        let hint = ResponseBody::NotLeader { hint: Some(N2) };
+        let effects = answers(&mut proxy, N1, 1, hint);
+        assert_eq!(effects.sends[0].to, Address::Node(N2));
+        let effects = answers(&mut proxy, N2, 1, body.clone());
+        assert_eq!(effects, responded(1, body));
+        assert_eq!((proxy.leader(), proxy.in_flight()), (Some(N2), 0));
+    }
 }
 
 /// Refused copies of a write may arrive again, so its outcome is never a definite refusal.

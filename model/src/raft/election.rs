@@ -5,11 +5,12 @@ use super::*;
 use crate::{RequestVoteRequest, mutant::planted};
 
 impl Raft {
-    /// Starts an election after the election timeout, on followers and candidates (§5.2).
+    /// Starts an election after the election timeout, on followers and candidates (§5.2). A leader aborts
+    /// its leadership transfer.
     pub(super) fn election_timeout(&mut self, buffer: &mut StepBuffer) {
         match self.role {
-            // Executed by the test `step::ignored::timer_of_another_role_changes_nothing`.
-            Role::Leader(_) => {}
+            // The transfer took too long, so it is aborted.
+            Role::Leader(ref mut leader) => leader.transfer = None,
             // No majority of its voters includes this server. Executed by the test
             // `paper::elections::server_outside_its_voters_does_not_campaign`.
             _ if !self.is_voter() => {}
@@ -23,13 +24,13 @@ impl Raft {
                 buffer.arm(Timer::Election);
             }
             _ if self.config.pre_vote => self.become_pre_candidate(buffer),
-            _ => self.become_candidate(buffer),
+            _ => self.become_candidate(false, buffer),
         }
     }
 
     /// Starts an election (§5.2): increments the term, votes for itself and requests votes from all
-    /// other servers.
-    pub(super) fn become_candidate(&mut self, buffer: &mut StepBuffer) {
+    /// other servers. `leadership_transfer` is whether the leader told this server to.
+    pub(super) fn become_candidate(&mut self, leadership_transfer: bool, buffer: &mut StepBuffer) {
         if !(planted!(self.config, RetryKeepsTerm) && matches!(self.role, Role::Candidate(_))) {
             self.current_term = self.current_term.next();
         }
@@ -48,6 +49,7 @@ impl Raft {
             // The candidate's own vote counts like any other: once it is durable (`persisted`).
             votes: kept,
             vote_write: self.last_write.next(),
+            leadership_transfer,
             #[cfg(feature = "mutants")]
             repeated_votes: 0,
         });
@@ -77,6 +79,7 @@ impl Raft {
             term: self.current_term,
             last_log_index: last.index,
             last_log_term: last.term,
+            leadership_transfer: candidate.leadership_transfer,
         });
         for id in self.others() {
             if candidate.votes.contains(&id) {

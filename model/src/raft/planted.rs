@@ -2,7 +2,7 @@
 //! rules; this module exists in checker builds only.
 
 use super::*;
-use crate::{AppendEntriesResponse, EntryId, mutant::planted, store::Answer};
+use crate::{AppendEntriesResponse, EntryId, TimeoutNowRequest, mutant::planted, store::Answer};
 
 impl Raft {
     /// The last committed entry, in place of the last entry of the log.
@@ -22,6 +22,39 @@ impl Raft {
         };
         votes.remove(&self.id);
         votes
+    }
+
+    /// Obeys TimeoutNow with one of the planted bugs. Returns whether one is planted.
+    pub(super) fn obey_planted_transfer(
+        &mut self,
+        from: NodeId,
+        request: &TimeoutNowRequest,
+        buffer: &mut StepBuffer,
+    ) -> bool {
+        let obeys = request.term == self.current_term && matches!(self.role, Role::Follower { .. });
+        if !obeys {
+            return false;
+        }
+        if planted!(self.config, TransferTargetLeadsAtOnce) {
+            self.current_term = self.current_term.next();
+            self.voted_for = Some(self.id);
+            buffer.hard_state = true;
+            self.become_leader(buffer);
+            return true;
+        }
+        if planted!(self.config, TransferKeepsTerm) {
+            self.current_term = Term::new(self.current_term.get() - 1);
+            self.become_candidate(true, buffer);
+            return true;
+        }
+        if planted!(self.config, TransferCountsLeadersVote) {
+            self.become_candidate(true, buffer);
+            if let Role::Candidate(candidate) = &mut self.role {
+                candidate.votes.insert(from);
+            }
+            return true;
+        }
+        false
     }
 
     /// Answers the requests of a leader that steps down as if it still led.

@@ -191,7 +191,7 @@ impl Raft {
         if let Role::PreCandidate { votes } = &self.role
             && votes.len() >= self.config.majority()
         {
-            self.become_candidate(buffer);
+            self.become_candidate(false, buffer);
         }
     }
 }

@@ -18,6 +18,7 @@ impl Raft {
                 }
                 buffer.arm(Timer::Heartbeat);
                 self.broadcast(buffer);
+                self.request_timeout_now(buffer);
             }
         }
     }
@@ -70,6 +71,7 @@ impl Raft {
             reads: Vec::new(),
             read_round: 0,
             recently_active: BTreeSet::new(),
+            transfer: None,
         });
         buffer.arm(Timer::Heartbeat);
         if self.config.check_quorum {

@@ -46,6 +46,11 @@ impl Raft {
             return;
         }
         let hint = match self.role {
+            // Requests would delay the transfer. The target will lead next.
+            Role::Leader(Leader {
+                transfer: Some(transfer),
+                ..
+            }) if !planted!(self.config, WritesAcceptedDuringTransfer) => Some(transfer.target),
             Role::Leader(_) => {
                 let mut reads = Vec::new();
                 for (waiter, request) in requests {
@@ -120,6 +125,11 @@ impl Raft {
                         applied_index: self.store.last_applied(),
                     };
                     buffer.respond(waiter, ResponseBody::FoundStale(found));
+                    continue;
+                }
+                // Executed by the test `clients::transfers::answer_names_the_leader`.
+                RequestBody::TransferLeadership { target } => {
+                    buffer.respond(waiter, self.transfer_answer(target));
                     continue;
                 }
                 RequestBody::Read { query } => LeaderRequest::Read(query),

@@ -12,9 +12,10 @@ impl Raft {
         request: &RequestVoteRequest,
         buffer: &mut StepBuffer,
     ) {
-        if request.term > self.current_term && self.sticks_against(from) {
+        let permitted = request.leadership_transfer;
+        if request.term > self.current_term && self.sticks_against(from) && !permitted {
             // Thesis §4.2.3: the request is dropped, as if the network had lost it. A request of the current
-            // or an older term still gets a response.
+            // or an older term still gets a response, and so does the target of a leadership transfer.
             return;
         }
         self.observe_term(request.term, buffer);
@@ -22,11 +23,13 @@ impl Raft {
             term: request.last_log_term,
             index: request.last_log_index,
         });
+        let up_to_date = up_to_date || (permitted && planted!(self.config, TransferVoteSkipsLog));
         // §5.2: at most one vote per term, first come, first served. A retransmitted request from
         // the same candidate gets the same response, because the first response may be lost.
         let free = match self.voted_for {
             None => true,
             Some(_) if planted!(self.config, VotesTwiceInATerm) => true,
+            Some(_) if permitted && planted!(self.config, TransferVoteGivenTwice) => true,
             Some(_) if planted!(self.config, RepeatedVoteRefused) => false,
             Some(candidate) => candidate == from,
         };

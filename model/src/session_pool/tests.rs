@@ -88,6 +88,7 @@ impl Server {
             RequestBody::Read { query } => {
                 ResponseBody::Found(self.store.query(&query, &self.config))
             }
+            RequestBody::TransferLeadership { .. } => ResponseBody::Leads,
             RequestBody::StaleRead { query } => ResponseBody::FoundStale(FoundStale {
                 found: self.store.query(&query, &self.config),
                 applied_index: self.store.last_applied(),

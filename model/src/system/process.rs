@@ -118,6 +118,8 @@ pub enum Local {
     },
     /// The driver decides that the log is long enough for a snapshot.
     Compact,
+    /// The driver requests a leadership transfer to this server.
+    TransferLeadership(NodeId),
 }
 
 /// The result of an event at one process.

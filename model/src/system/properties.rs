@@ -89,6 +89,8 @@ properties! {
     CommitIsDurable = "Commits are durable on a majority";
     /// A leader moves its commit index only to an entry of its own term (Figure 8).
     CommitsOwnTerm = "Leaders commit in their own term";
+    /// A server that a leader asks to start an election has the leader's whole log on its disk.
+    TransferTargetIsComplete = "Transfer targets have the whole log";
     /// The invariants that every server checks after every step, in deployment too.
     Invariants = "Always-on invariants";
     /// Each step of a server is a sequence of actions of the proved abstract Raft, or changes none of its

@@ -138,6 +138,9 @@ impl Relabel for Raft {
                     .iter()
                     .map(|(id, progress)| (names.node(*id), *progress))
                     .collect();
+                if let Some(transfer) = &mut leader.transfer {
+                    transfer.target = names.node(transfer.target);
+                }
                 leader.recently_active = leader
                     .recently_active
                     .iter()
@@ -212,6 +215,7 @@ impl Relabel for Local {
                 id: *id,
                 ask: names.node(*ask),
             },
+            Self::TransferLeadership(target) => Self::TransferLeadership(names.node(*target)),
             other => other.clone(),
         }
     }

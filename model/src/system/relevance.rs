@@ -381,6 +381,7 @@ fn is_dead(receiver: &Process, envelope: &Envelope) -> bool {
                                 _ => true,
                             })
                 }
+                Message::TimeoutNowRequest(request) => request.term < term,
                 Message::InstallSnapshotResponse(response) => {
                     let LogIndex::ZERO = response.match_index else {
                         return is_dead_match(server, role, from, response, term);

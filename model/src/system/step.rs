@@ -123,7 +123,7 @@ pub fn caught<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// The call of a request; `None` if it concerns only a session.
+/// The call of a request; `None` if it concerns no key.
 pub(super) fn call_of(body: &RequestBody) -> Option<Call> {
     match body {
         RequestBody::Write { operation, .. } => Some(Call::Write(operation.clone())),
@@ -132,18 +132,19 @@ pub(super) fn call_of(body: &RequestBody) -> Option<Call> {
         }
         RequestBody::OpenSession
         | RequestBody::CloseSession { .. }
-        | RequestBody::RenewSession { .. } => None,
+        | RequestBody::RenewSession { .. }
+        | RequestBody::TransferLeadership { .. } => None,
     }
 }
 
-/// The call of an operation; `None` if it concerns only the session.
+/// The call of an operation; `None` if it concerns no key.
 pub(super) fn call_of_invocation(invocation: &Invocation) -> Option<Call> {
     match invocation {
         Invocation::Write(operation) | Invocation::WriteAfterIdle(operation) => {
             Some(Call::Write(operation.clone()))
         }
         Invocation::Read(query) | Invocation::StaleRead(query) => Some(Call::Read(query.clone())),
-        Invocation::CloseSession => None,
+        Invocation::CloseSession | Invocation::TransferLeadership(_) => None,
     }
 }
 

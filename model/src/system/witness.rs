@@ -46,6 +46,12 @@ witnesses! {
     WritesTogether = "writes appended together";
     /// A follower appended several entries of one request.
     EntriesTogether = "several entries in one request";
+    /// A server became leader in an election that the earlier leader asked for.
+    LeadershipTransferred = "leadership transferred";
+    /// A leader aborted a leadership transfer.
+    TransferAborted = "transfer aborted";
+    /// A server with a live leader voted for the target of that leader's transfer.
+    VotedDespiteLeader = "vote despite a live leader";
     /// A leader became follower because of a newer term.
     LeaderDeposed = "leader deposed";
     /// An entry was committed.

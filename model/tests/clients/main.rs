@@ -5,6 +5,7 @@
 mod cluster;
 mod reads;
 mod scans;
+mod transfers;
 mod writes;
 
 use cluster::Cluster;

@@ -25,6 +25,7 @@ pub(super) fn event(id: NodeId, event: &Event) -> String {
             .join(", "),
         Event::Persisted(write) => format!("{id:?} has {write:?} on disk"),
         Event::Compact => format!("{id:?} is to take a snapshot"),
+        Event::TransferLeadership(target) => format!("{id:?} is to transfer to {target:?}"),
     }
 }
 
@@ -138,7 +139,11 @@ fn content(message: &Message) -> String {
         }
         Message::RequestVoteRequest(request) => {
             let last = id(request.last_log_index, request.last_log_term);
-            format!("RequestVote {:?} last={last}", request.term)
+            let transfer = match request.leadership_transfer {
+                true => " for a transfer",
+                false => "",
+            };
+            format!("RequestVote {:?} last={last}{transfer}", request.term)
         }
         Message::RequestVoteResponse(response) => {
             let granted = if response.vote_granted {
@@ -188,6 +193,7 @@ fn content(message: &Message) -> String {
             LogIndex::ZERO => format!("Installed {:?} stale term", response.term),
             index => format!("Installed {:?} match={index}", response.term),
         },
+        Message::TimeoutNowRequest(request) => format!("TimeoutNow {:?}", request.term),
         Message::ClientRequest(request) => format!("{:?} {}", request.id, body(&request.body)),
         Message::ClientResponse(response) => {
             format!("{:?} {}", response.id, outcome(&response.body))
@@ -201,6 +207,7 @@ fn body(body: &RequestBody) -> String {
         RequestBody::OpenSession => "open session".into(),
         RequestBody::CloseSession { session } => format!("close session {session:?}"),
         RequestBody::RenewSession { session } => format!("renew session {session:?}"),
+        RequestBody::TransferLeadership { target } => format!("transfer to {target:?}"),
         RequestBody::Write {
             session,
             sequence,
@@ -253,6 +260,8 @@ fn outcome(body: &ResponseBody) -> String {
         ResponseBody::Unavailable => "unavailable".into(),
         ResponseBody::OutsideLimits(error) => error.to_string(),
         ResponseBody::Overloaded => "overloaded".into(),
+        ResponseBody::Leads => "leads".into(),
+        ResponseBody::NotTransferred(reason) => format!("not transferred: {reason:?}"),
     }
 }
 

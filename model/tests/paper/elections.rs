@@ -360,6 +360,7 @@ fn request_vote(term: u64, (last_index, last_term): (u64, u64)) -> Message {
         term: Term::new(term),
         last_log_index: LogIndex::new(last_index),
         last_log_term: Term::new(last_term),
+        leadership_transfer: false,
     })
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod commitment;
 mod elections;
 mod replication;
+mod transfer;
 
 use cluster::{Cluster, disk, entries};
 use model::{AppendEntriesRequest, AppendEntriesResponse, AppendOutcome, LogIndex, Message, Term};

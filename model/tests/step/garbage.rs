@@ -11,7 +11,7 @@ use model::{
     ClientResponse, Durable, Effects, Entry, Event, InstallSnapshotRequest,
     InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, PreVoteRequest, PreVoteResponse,
     ProxyId, RequestId, RequestVoteRequest, RequestVoteResponse, Role, SessionId, Snapshot, Store,
-    Term,
+    Term, TimeoutNowRequest,
     message::{RequestBody, ResponseBody},
     store::{Command, Condition, Operation, Query, Write},
 };
@@ -145,13 +145,17 @@ fn garbage_message() -> impl Strategy<Value = Message> {
         garbage_query().prop_map(|query| RequestBody::StaleRead { query }),
     ];
     prop_oneof![
-        1 => (term(), index(), term()).prop_map(|(term, last_log_index, last_log_term)| {
-            Message::RequestVoteRequest(RequestVoteRequest {
-                term,
-                last_log_index,
-                last_log_term,
-            })
-        }),
+        1 => (term(), index(), term(), any::<bool>()).prop_map(
+            |(term, last_log_index, last_log_term, leadership_transfer)| {
+                Message::RequestVoteRequest(RequestVoteRequest {
+                    term,
+                    last_log_index,
+                    last_log_term,
+                    leadership_transfer,
+                })
+            },
+        ),
+        1 => term().prop_map(|term| Message::TimeoutNowRequest(TimeoutNowRequest { term })),
         3 => (term(), any::<bool>()).prop_map(|(term, vote_granted)| {
             Message::RequestVoteResponse(RequestVoteResponse { term, vote_granted })
         }),
@@ -269,6 +273,7 @@ fn forged_last_term_raises_the_term_by_a_bounded_step() {
                 term,
                 last_log_index: zero,
                 last_log_term: Term::ZERO,
+                leadership_transfer: false,
             }),
             Message::RequestVoteResponse(RequestVoteResponse {
                 term,

@@ -6,6 +6,7 @@ use model::{
     Address, AppendEntriesRequest, ClientId, ClientRequest, ClientResponse, Durable, Effects,
     Event, InstallSnapshotRequest, InstallSnapshotResponse, LogIndex, Message, Payload,
     PreVoteRequest, Raft, RequestId, RequestVoteRequest, Role, Snapshot, Store, Term,
+    TimeoutNowRequest,
     message::{RequestBody, ResponseBody},
 };
 
@@ -78,6 +79,7 @@ fn election_far_ahead_is_ignored() {
         term: Term::LAST,
         last_log_index,
         last_log_term,
+        leadership_transfer: false,
     });
     let pre_vote = Message::PreVoteRequest(PreVoteRequest {
         next_term: Term::LAST,
@@ -164,5 +166,20 @@ fn server_in_the_last_term_does_not_campaign() {
         let disks: Vec<Durable> = vec![disk(u64::MAX, &[1]); 3];
         let cluster = Cluster::recover(disks, |config| config.pre_vote = pre_vote);
         assert_ignored(cluster.raft(1), Event::ElectionTimeout);
+    }
+}
+
+/// A leader asks a follower in its own term. A candidate was asked by a leader of another term, or of none.
+#[test]
+fn timeout_now_concerns_followers() {
+    let leading = leader();
+    let mut campaigning = Cluster::recover(vec![disk(1, &[1]); 3], |_| {});
+    campaigning.timeout(1);
+    for raft in [leading.raft(1), campaigning.raft(1)] {
+        for term in [1, 2, 9] {
+            let term = Term::new(term);
+            let request = Message::TimeoutNowRequest(TimeoutNowRequest { term });
+            assert_ignored(raft, receive(2, request));
+        }
     }
 }

@@ -114,6 +114,7 @@ fn of_term(mut message: Message, current: Term) -> Message {
         Message::AppendEntriesResponse(response) => response.term = current,
         Message::InstallSnapshotRequest(request) => request.term = current,
         Message::InstallSnapshotResponse(response) => response.term = current,
+        Message::TimeoutNowRequest(request) => request.term = current,
         Message::PreVoteRequest(request) => request.next_term = next,
         Message::PreVoteResponse(response) => {
             response.term = current;
@@ -147,11 +148,12 @@ pub(crate) fn run(mut bytes: &[u8]) -> Victim {
             3 => Garbage::Event(Event::Compact),
             4 | 5 => Garbage::Sync(usize::from(kind >> 4) + 1),
             6 => Garbage::CrashAfterWriting(usize::from(kind >> 4)),
+            8 => Garbage::Event(Event::TransferLeadership(from)),
             kind => {
                 // The first byte selects the kind of message: nearly every value should be valid.
                 let mut spelled = bytes.to_vec();
                 if let Some(first) = spelled.first_mut() {
-                    *first %= 10;
+                    *first %= 12;
                 }
                 let Ok((message, rest)) = postcard::take_from_bytes::<Message>(&spelled) else {
                     return victim;

@@ -80,7 +80,7 @@ impl TraceWriter {
         }
         let header = Header {
             trace: "stateraft-node",
-            version: 3,
+            version: 4,
             node,
             boot: format!("{boot:016x}"),
             config,

@@ -6,7 +6,7 @@ use model::{
     InstallSnapshotRequest, InstallSnapshotResponse, LogIndex, Message, NodeId, Payload, ProxyId,
     RequestId, SessionId, Snapshot, Store, Term,
     admission::{DiskId, EntryAt, IdentityMessage, LogAt, Record, Request, Response, Standing},
-    message::{RequestBody, ResponseBody},
+    message::{NotTransferred, RequestBody, ResponseBody},
     store::{Command, Condition, Found, Operation, Query, Versioned, Write},
     wire::{
         Acknowledgement, BootId, ClusterId, Fragment, Frame, Frames, Header, KeyId, Probe,
@@ -32,7 +32,7 @@ fn header_golden() {
         hex(&bytes),
         [
             "53524654",
-            "04",
+            "05",
             "01",
             "75c670d2788c09b5",
             "0c2654236a2e0585",
@@ -107,15 +107,16 @@ fn body_golden() {
     assert_eq!(
         hex(&body),
         [
-            // An envelope of 10 bytes: server 1 to server 300, RequestVote, term 5, 1000, term 4.
+            // An envelope of 11 bytes: server 1 to server 300, RequestVote, term 5, 1000, term 4, no transfer.
             "01",
-            "000a",
+            "000b",
             "0001",
             "00ac02",
             "02",
             "05",
             "e807",
             "04",
+            "00",
             // A fragment: message 0x102, from byte 3 of 10.
             "02",
             "0015",
@@ -230,32 +231,60 @@ fn client_request_golden() {
     );
 }
 
-/// A stale read and its response, beside a linearizable read and its response. Each has its own
-/// kind, so that they cannot be confused.
-#[test]
-fn stale_read_golden() {
-    let (client, proxy) = (
-        Address::Client(ClientId::new(7)),
-        Address::Proxy(ProxyId::new(1)),
-    );
-    let asks = |body| Envelope {
-        from: client,
-        to: proxy,
+const CLIENT: Address = Address::Client(ClientId::new(7));
+const PROXY: Address = Address::Proxy(ProxyId::new(1));
+
+fn asks(body: RequestBody) -> Envelope {
+    Envelope {
+        from: CLIENT,
+        to: PROXY,
         message: Message::ClientRequest(ClientRequest {
             client: ClientId::new(7),
             id: RequestId::new(2),
             body,
         }),
-    };
-    let answers = |body| Envelope {
-        from: proxy,
-        to: client,
+    }
+}
+
+fn answers(body: ResponseBody) -> Envelope {
+    Envelope {
+        from: PROXY,
+        to: CLIENT,
         message: Message::ClientResponse(ClientResponse {
             client: ClientId::new(7),
             id: RequestId::new(2),
             body,
         }),
-    };
+    }
+}
+
+#[test]
+fn transfer_golden() {
+    let target = NodeId::new(3);
+    for (envelope, golden) in [
+        (
+            asks(RequestBody::TransferLeadership { target }),
+            "020701010607020603",
+        ),
+        (answers(ResponseBody::Leads), "0101020707070208"),
+        (
+            answers(ResponseBody::NotTransferred(NotTransferred::NoVoter)),
+            "010102070707020900",
+        ),
+        (
+            answers(ResponseBody::NotTransferred(NotTransferred::Aborted)),
+            "010102070707020901",
+        ),
+    ] {
+        assert_eq!(hex(&encoded(&envelope)), golden);
+        assert_eq!(decode_envelope(&encoded(&envelope)), Ok(envelope));
+    }
+}
+
+/// A stale read and its response, beside a linearizable read and its response. Each has its own
+/// kind, so that they cannot be confused.
+#[test]
+fn stale_read_golden() {
     let query = || Query::Get { key: b"k".to_vec() };
     let found = || {
         Found::Value(Some(Versioned {

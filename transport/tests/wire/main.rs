@@ -30,6 +30,7 @@ fn vote() -> Envelope {
             term: Term::new(5),
             last_log_index: LogIndex::new(1000),
             last_log_term: Term::new(4),
+            leadership_transfer: false,
         }),
     }
 }

@@ -128,7 +128,7 @@ export function label(message) {
     case 'PreVoteResponse':
       return `PreVote t${body.next_term} ${body.vote_granted ? '✓' : '✗'}`;
     case 'RequestVoteRequest':
-      return `RequestVote t${body.term}`;
+      return `RequestVote t${body.term}${body.leadership_transfer ? ` ${t('stage.msg-transfer')}` : ''}`;
     case 'RequestVoteResponse':
       return `${t('stage.msg-vote')} t${body.term} ${body.vote_granted ? '✓' : '✗'}`;
     case 'AppendEntriesRequest':
@@ -141,6 +141,8 @@ export function label(message) {
       return body.match_index
         ? `${t('stage.msg-ack')} t${body.term} ≤${body.match_index}`
         : `${t('stage.msg-refusal')} t${body.term}`;
+    case 'TimeoutNowRequest':
+      return `TimeoutNow t${body.term}`;
     case 'ClientRequest':
       return `${request(body.body)} #${body.id}`;
     case 'ClientResponse':
@@ -192,6 +194,8 @@ function request(body) {
   if (body?.RenewSession) return t('stage.msg-renew');
   if (body?.Write) return operation(body.Write.operation);
   if (body?.Read) return query(body.Read.query);
+  if (body?.TransferLeadership)
+    return t('stage.msg-transfer-to', { id: body.TransferLeadership.target });
   return spaced(Object.keys(body ?? {})[0] ?? '');
 }
 
@@ -203,6 +207,8 @@ function response(body) {
   if (body === 'Unavailable') return t('stage.msg-unavailable');
   if (body?.NotLeader) return t('stage.msg-not-leader');
   if (body?.Interrupted) return t('stage.msg-interrupted');
+  if (body === 'Leads') return t('stage.msg-leads');
+  if (body?.NotTransferred) return t('stage.msg-not-transferred');
   return spaced(typeof body === 'string' ? body : (Object.keys(body ?? {})[0] ?? ''));
 }
 
@@ -289,7 +295,11 @@ export function sentence(message) {
         term: body.term,
       });
     case 'RequestVoteRequest':
-      return t('stage.say-vote', { term: body.term, end: end() });
+      return t('stage.say-vote', {
+        term: body.term,
+        end: end(),
+        transfer: body.leadership_transfer ? t('stage.say-transfer') : '',
+      });
     case 'RequestVoteResponse':
       return t(body.vote_granted ? 'stage.say-vote-yes' : 'stage.say-vote-no', { term: body.term });
     case 'AppendEntriesRequest':
@@ -317,6 +327,8 @@ export function sentence(message) {
         term: body.term,
         index: body.match_index,
       });
+    case 'TimeoutNowRequest':
+      return t('stage.say-timeout-now', { term: body.term });
     case 'ClientRequest':
       return t('stage.say-request', { id: body.id, client: body.client, what: request(body.body) });
     case 'ClientResponse':
@@ -418,6 +430,8 @@ export function event(step, before) {
         to: held.envelope && the(addressName(held.envelope.to)),
       });
     case 'ElectionTimeout':
+      if (running?.transfer) return t('stage.ev-abort-transfer', { who: name });
+      if (running?.role === 'leader') return t('stage.ev-election-ignored', { who: name });
       if (step.state?.running?.role === 'pre-candidate')
         return t('stage.ev-prevote', { who: name, term: next });
       return t('stage.ev-timeout', { who: name, term: step.state?.running?.term ?? next });
@@ -428,6 +442,8 @@ export function event(step, before) {
       );
     case 'QuorumTimeout':
       return t(running?.role === 'leader' ? 'stage.ev-quorum' : 'stage.ev-unheard', { who: name });
+    case 'TransferLeadership':
+      return t('stage.ev-transfer', { who: name, to: the(`server ${held.target}`) });
     case 'ProxyTimeout':
       return t('stage.ev-proxy-timeout', {
         who: name,
@@ -515,6 +531,7 @@ export function changes(before, after) {
       if (held.next_index < old.next_index)
         found.push({ field: 'next', of: held.id, was: old.next_index, is: held.next_index });
     }
+    change('transfer', transferWords(was.transfer), transferWords(is.transfer));
     change('reads', (was.reads ?? []).length, (is.reads ?? []).length);
     change('unsynced', (was.unsynced ?? []).length, (is.unsynced ?? []).length);
   }
@@ -538,6 +555,17 @@ function tail(held) {
 /** @param {number | null | undefined} id */
 export const nobody = (id) =>
   id === null || id === undefined ? t('stage.none') : t('stage.server-short', { id });
+
+/**
+ * The leadership transfer of a leader: 'to S2, TimeoutNow sent', or 'none'.
+ * @param {Running['transfer']} transfer
+ */
+export const transferWords = (transfer) =>
+  transfer
+    ? t(transfer.is_requested ? 'stage.transfer-sent' : 'stage.transfer-waiting', {
+        target: nobody(transfer.target),
+      })
+    : t('stage.none');
 
 /**
  * The complete description of a step: `{what, sends, changes}`.

@@ -62,7 +62,20 @@ export function eventOf(step) {
   const [name, held] = Object.entries(event ?? {})[0] ?? ['Unknown', {}];
   // A drop may have an envelope as its value, or in a field.
   if (name === 'Drop' && held && !held.envelope && held.message) return { name, envelope: held };
+  // The value of a transfer is the id of its target.
+  if (name === 'TransferLeadership') return { name, target: held };
   return { name, ...held };
+}
+
+/**
+ * The name of a step's event; `AbortTransfer` for an election timer that ends the leadership transfer of a
+ * leader. `before` is the state of the process before the step.
+ * @param {Pick<Step, 'event'>} step
+ * @param {Snapshot | null | undefined} before
+ */
+export function eventName(step, before) {
+  const { name } = eventOf(step);
+  return name === 'ElectionTimeout' && before?.running?.transfer ? 'AbortTransfer' : name;
 }
 
 /**
@@ -287,7 +300,7 @@ export class Timeline {
     const mark = (kind, more) => this.marks.push({ step: n, process: step.process, kind, ...more });
     if (event.name === 'Crash') mark('crash');
     if (event.name === 'Restart') mark('restart');
-    if (event.name === 'ElectionTimeout') mark('timeout');
+    if (event.name === 'ElectionTimeout' && roleOf(before) !== 'leader') mark('timeout');
     const was = before?.running;
     const is = step.state?.running;
     if (is?.role === 'leader' && (was?.role !== 'leader' || was.term !== is.term))

@@ -82,6 +82,10 @@ pub(super) const RUNS: &[Run] = &[
         scope: "client-reads",
         bounds: "--terms 1",
     },
+    Run {
+        scope: "transfers",
+        bounds: "--crashes 0",
+    },
     // A refused snapshot of an older term.
     Run {
         scope: "snapshots",

@@ -76,6 +76,9 @@ causes! {
     /// A leader's `match_index` exceeds the durable log of a follower.
     MatchIndexNotDurable { server: NodeId, other: NodeId, index: LogIndex }
         = "server {server} has match_index {index} for server {other}, whose disk does not have all entries up to {index}";
+    /// A leader asked a server to start an election that lacks entries of the leader's log.
+    TransferTargetIncomplete { server: NodeId, other: NodeId, index: LogIndex }
+        = "server {server} asked server {other} to start an election, but the disk of server {other} does not have all entries up to {index}";
     /// A message of a term left before the term was durable.
     SentTermNotDurable { server: NodeId, term: Term, durable_term: Term }
         = "server {server} sent a message of term {term}, but its disk holds term {durable_term}";

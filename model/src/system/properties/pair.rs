@@ -13,6 +13,8 @@ pub struct Facet {
     durable_term: Term,
     /// The leader's term and the `match_index` of each follower; `None` if the server is not the leader.
     leads: Option<(Term, BTreeMap<NodeId, LogIndex>)>,
+    /// The server that the leader asked to start an election.
+    transfers_to: Option<NodeId>,
 }
 
 impl Facet {
@@ -27,12 +29,17 @@ impl Facet {
             }
             _ => None,
         });
+        let transfers_to = raft.and_then(|raft| match &raft.role {
+            Role::Leader(leader) => leader.transfer.filter(|transfer| transfer.is_requested),
+            _ => None,
+        });
         Self {
             id: server.id,
             log: Log::after(server.base(), server.log().to_vec()),
             durable_log: Log::after(server.disk.base(), server.disk.log.clone()),
             durable_term: server.disk.hard_state.current_term,
             leads,
+            transfers_to: transfers_to.map(|transfer| transfer.target),
         }
     }
 }
@@ -50,6 +57,24 @@ pub fn check_pair(one: &Facet, other: &Facet, properties: Properties) -> Result<
                     server: a.id,
                     other: b.id,
                     index: *match_index,
+                }
+            })?;
+        }
+    }
+    for (a, b) in [(one, other), (other, one)] {
+        // A leader of a newer term may have removed entries since.
+        let is_target = a.transfers_to == Some(b.id)
+            && a.leads
+                .as_ref()
+                .is_some_and(|(term, _)| b.durable_term <= *term);
+        if is_target {
+            let index = a.log.last_index();
+            let is_complete = a.log.agrees(&b.durable_log, index);
+            properties.require(Property::TransferTargetIsComplete, is_complete, || {
+                Cause::TransferTargetIncomplete {
+                    server: a.id,
+                    other: b.id,
+                    index,
                 }
             })?;
         }

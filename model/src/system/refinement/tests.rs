@@ -156,6 +156,7 @@ fn candidacy(term: u64, last: (u64, u64)) -> Message {
         term: Term::new(term),
         last_log_index: LogIndex::new(last.0),
         last_log_term: Term::new(last.1),
+        leadership_transfer: false,
     })
 }
 

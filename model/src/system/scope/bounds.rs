@@ -165,6 +165,16 @@ pub const BOUNDS: &[Bound] = &[
         ),
     },
     Bound {
+        name: "transfers",
+        help: "Number of leadership transfers, or any",
+        min: 0,
+        max: MAX_BUDGET as u64,
+        access: Access::Limit(
+            |scope| scope.budget.transfers,
+            |scope, limit| scope.budget.transfers = limit,
+        ),
+    },
+    Bound {
         name: "batch",
         help: "Maximum number of entries in one message",
         min: 1,

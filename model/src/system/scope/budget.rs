@@ -108,6 +108,9 @@ pub struct Budget {
     /// Crashes of the proxy. Traces of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "is_never")]
     pub proxy_crashes: Limit,
+    /// Leadership transfers that drivers request. Traces of earlier versions do not have it.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub transfers: Limit,
 }
 
 #[expect(
@@ -127,6 +130,7 @@ impl Budget {
             && self.snapshots.covers(usage.snapshots)
             && self.client_crashes.covers(usage.client_crashes)
             && self.proxy_crashes.covers(usage.proxy_crashes)
+            && self.transfers.covers(usage.transfers)
     }
 }
 
@@ -148,6 +152,9 @@ pub struct Usage {
     pub client_crashes: u8,
     /// Crashes of the proxy.
     pub proxy_crashes: u8,
+    /// Leadership transfers.
+    #[serde(default)]
+    pub transfers: u8,
 }
 
 impl Usage {
@@ -161,6 +168,7 @@ impl Usage {
             snapshots: self.snapshots.saturating_add(other.snapshots),
             client_crashes: self.client_crashes.saturating_add(other.client_crashes),
             proxy_crashes: self.proxy_crashes.saturating_add(other.proxy_crashes),
+            transfers: self.transfers.saturating_add(other.transfers),
         }
     }
 }

@@ -416,6 +416,56 @@ impl Scope {
                 )
             },
             Self {
+                terms: 2,
+                budget: Budget {
+                    entries: 1,
+                    crashes: Limit::Any,
+                    transfers: Limit::Any,
+                    ..Budget::default()
+                },
+                with_session: true,
+                starts_with_leader: true,
+                expected: vec![
+                    ReElection,
+                    EntryCommitted,
+                    WriteAcknowledged,
+                    LeadershipTransferred,
+                    TransferAborted,
+                    LeaderDeposed,
+                    LeaderCrashed,
+                    VoteSurvivedCrash,
+                    UnsyncedWriteLost,
+                ],
+                ..Self::new(
+                    "transfers",
+                    "a leader hands its leadership over to another server",
+                )
+            },
+            Self {
+                terms: 2,
+                budget: Budget {
+                    transfers: Limit::Any,
+                    ..Budget::default()
+                },
+                pre_vote: true,
+                check_quorum: true,
+                starts_with_leader: true,
+                with_session: true,
+                expected: vec![
+                    ReElection,
+                    EntryCommitted,
+                    LeaderDeposed,
+                    LeadershipTransferred,
+                    TransferAborted,
+                    VotedDespiteLeader,
+                    VoteRefusedForLeader,
+                ],
+                ..Self::new(
+                    "transfers-quorum",
+                    "leadership transfers past PreVote and past followers of a live leader",
+                )
+            },
+            Self {
                 terms: 4,
                 batch: 1,
                 expected: vec![

@@ -56,6 +56,8 @@ features! {
     Snapshots = "snapshots";
     /// Some entries that a snapshot covers stay in memory for followers that are slightly behind.
     TrailingEntries = "trailing-entries";
+    /// A leader hands its leadership over to another server.
+    LeadershipTransfer = "leadership-transfer";
     /// Clients and a proxy are processes: they retry, redirect and give up.
     Proxy = "proxy";
 }
@@ -86,6 +88,7 @@ impl Feature {
             Self::Reads => scope.budget.reads > 0,
             Self::Snapshots => !scope.budget.snapshots.is_never(),
             Self::TrailingEntries => Self::Snapshots.is_enabled(scope) && scope.trailing_bytes > 0,
+            Self::LeadershipTransfer => !scope.budget.transfers.is_never(),
             Self::Proxy => !scope.plans.is_empty(),
         }
     }
@@ -104,6 +107,7 @@ impl Feature {
             | Self::Writes
             | Self::Reads
             | Self::Snapshots
+            | Self::LeadershipTransfer
             | Self::Proxy => {}
         }
     }

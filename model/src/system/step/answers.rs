@@ -88,7 +88,9 @@ impl TransitionSystem {
             ResponseBody::NotLeader { .. }
             | ResponseBody::Unavailable
             | ResponseBody::Overloaded
-            | ResponseBody::OutsideLimits(_) => {}
+            | ResponseBody::OutsideLimits(_)
+            | ResponseBody::Leads
+            | ResponseBody::NotTransferred(_) => {}
         }
         if self.scope.direct_clients
             && self.scope.tracks_operations

@@ -80,7 +80,7 @@ impl TransitionSystem {
             // A read without a result does not constrain the order.
             Some(
                 Outcome::NotDone(NotDone::NoLeader | NotDone::NoServer)
-                | Outcome::Done(Done::FoundStale(_)),
+                | Outcome::Done(Done::FoundStale(_) | Done::Leads),
             ) => {}
             Some(Outcome::NotDone(_)) => {
                 step.observed.push(Observation::Refused { id: operation });

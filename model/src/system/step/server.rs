@@ -29,8 +29,16 @@ impl TransitionSystem {
         };
         let mut events = Vec::new();
         match &running.raft.role {
-            Role::Leader(_) => {
+            Role::Leader(leader) => {
                 events.push(Local::HeartbeatTimeout);
+                if leader.transfer.is_some() {
+                    events.push(Local::ElectionTimeout);
+                }
+                if !self.scope.budget.transfers.is_never() {
+                    let targets = self.scope.nodes();
+                    let targets = targets.filter(|target| running.raft.may_transfer_to(*target));
+                    events.extend(targets.map(Local::TransferLeadership));
+                }
                 if self.scope.check_quorum {
                     events.push(Local::QuorumTimeout);
                 }
@@ -157,6 +165,15 @@ impl TransitionSystem {
                 let mut step = self.raft_step(server, Event::Compact, Vec::new())?;
                 step.cost.snapshots = self.scope.budget.snapshots.cost();
                 step.witnesses.add(Witness::SnapshotTaken);
+                Some(step)
+            }
+            Local::TransferLeadership(target) => {
+                if !server.running.as_ref()?.raft.may_transfer_to(*target) {
+                    return None;
+                }
+                let event = Event::TransferLeadership(*target);
+                let mut step = self.raft_step(server, event, Vec::new())?;
+                step.cost.transfers = self.scope.budget.transfers.cost();
                 Some(step)
             }
             Local::Invoke | Local::ClientTimeout | Local::ProxyTimeout { .. } => None,
@@ -359,6 +376,8 @@ impl TransitionSystem {
                     }
                 }
                 Message::AppendEntriesRequest(_) if !self.scope.append_entries => {}
+                // Its receiver would enter a term beyond the bounds.
+                Message::TimeoutNowRequest(request) if request.term >= self.scope.last_term() => {}
                 _ => step.sent.push(envelope),
             }
         }
@@ -454,8 +473,20 @@ impl TransitionSystem {
                     Witness::LeaderDeposed
                 });
         }
+        if let (Role::Leader(before), Role::Leader(after)) = (&before.role, &after.role)
+            && before.transfer.is_some()
+            && after.transfer.is_none()
+        {
+            step.witnesses.add(Witness::TransferAborted);
+        }
+        if let Role::Candidate(candidate) = &before.role
+            && candidate.leadership_transfer
+            && leads
+        {
+            step.witnesses.add(Witness::LeadershipTransferred);
+        }
         if matches!(before.role, Role::PreCandidate { .. })
-            && matches!(after.role, Role::Candidate(_))
+            && matches!(&after.role, Role::Candidate(candidate) if !candidate.leadership_transfer)
         {
             step.witnesses.add(Witness::PreVoteWon);
         }
@@ -515,7 +546,11 @@ fn observe_incoming(raft: &Raft, event: &Event, witnesses: &mut Witnesses) {
             witnesses.add(Witness::VoteRefusedForLeader);
         }
         Message::RequestVoteRequest(request) if request.term > raft.current_term && sticks => {
-            witnesses.add(Witness::VoteRefusedForLeader);
+            witnesses.add(if request.leadership_transfer {
+                Witness::VotedDespiteLeader
+            } else {
+                Witness::VoteRefusedForLeader
+            });
         }
         Message::RequestVoteRequest(request) => {
             let behind = (request.last_log_term, request.last_log_index)

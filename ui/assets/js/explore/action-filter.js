@@ -7,14 +7,14 @@
 import { initial, sentence, who } from '../describe.js';
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
-import { wordsOf } from './actions.js';
+import { nameOf, wordsOf } from './actions.js';
 
 /** @type {Record<string, string[]>} */
 const KINDS = {
   messages: ['deliver', 'again', 'drop'],
-  timers: ['timeout', 'heartbeat', 'quorum', 'client-timeout', 'proxy-timeout'],
+  timers: ['timeout', 'heartbeat', 'quorum', 'abort-transfer', 'client-timeout', 'proxy-timeout'],
   faults: ['crash', 'restart', 'drop', 'again', 'sync', 'compact'],
-  clients: ['client', 'read', 'invoke', 'client-timeout'],
+  clients: ['client', 'read', 'invoke', 'client-timeout', 'transfer'],
 };
 
 /** @param {() => void} onChange */
@@ -81,7 +81,7 @@ export function matches(query, action, timeline) {
     action.label,
     action.key,
     action.kind,
-    t(`explore.act-${action.kind}`),
+    nameOf(action),
     who(action.process),
     initial(action.process),
     message ? `${who(message.from)} ${sentence(message.message)}` : '',

@@ -27,6 +27,18 @@ export const reason = ({ why_not: english, cause }) => english && reasonWords(en
 const askOf = (action) => action.key.match(/-(\d+)$/)?.[1];
 
 /**
+ * The id of the server to which a leader transfers its leadership, if the key names one.
+ * @param {Action} action
+ */
+const targetOf = (action) => action.key.match(/^\d+l(\d+)$/)?.[1];
+
+/**
+ * The name of an action, without its message.
+ * @param {Action} action
+ */
+export const nameOf = (action) => t(`explore.act-${action.kind}`, { id: targetOf(action) });
+
+/**
  * The words of an action's button; for an action on a message, that message too.
  * @param {Action} action
  * @param {Timeline} timeline
@@ -40,8 +52,8 @@ export function wordsOf(action, timeline) {
       from: initial(message.from),
       ask: askOf(action),
     };
-  const key = `explore.act-${action.kind}`;
-  return { says: t(key) === key ? action.label : t(key) };
+  const says = nameOf(action);
+  return { says: says === `explore.act-${action.kind}` ? action.label : says };
 }
 
 /**
@@ -80,7 +92,7 @@ export function sentenceOf(action, { at, timeline }) {
         quorum: leads ? 'stage.ev-quorum' : 'stage.ev-unheard',
         client: 'stage.ev-propose',
       }[action.kind] ?? `explore.about-${action.kind}`;
-    return t(key, { who: name });
+    return t(key, { who: name, to: the(`server ${targetOf(action)}`) });
   };
   const words = told();
   return [
@@ -108,7 +120,7 @@ export function offersOf(selected, here, onAct) {
       : action.process === selected.process && !action.message;
   return here.actions.filter(isMine).map((action) => {
     const ask = askOf(action);
-    const name = t(`explore.act-${action.kind}`);
+    const name = nameOf(action);
     return {
       words: ask ? `${name} (${t('explore.ask', { id: ask })})` : name,
       run: () => onAct(action),

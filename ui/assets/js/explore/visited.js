@@ -6,7 +6,7 @@
 
 import { family, initial, label } from '../describe.js';
 import { t } from '../i18n.js';
-import { eventOf } from '../timeline.js';
+import { eventName, eventOf } from '../timeline.js';
 
 /**
  * @typedef {{
@@ -43,7 +43,7 @@ export class Visited {
     keys.forEach((key, place) => {
       node = grown(node, key);
       if (steps[place] && !node.words) {
-        node.words = shortWords(steps[place]);
+        node.words = shortWords(steps[place], stateBefore(steps, place));
         node.isViolated = Boolean(steps[place].violations?.length);
       }
     });
@@ -83,18 +83,30 @@ function grown(node, key) {
 }
 
 /**
+ * The state of a step's process before the step, if an earlier step of that process is known.
+ * @param {Step[]} steps
+ * @param {number} place
+ */
+function stateBefore(steps, place) {
+  const { process } = steps[place];
+  return steps.findLast((step, earlier) => earlier < place && step?.process === process)?.state;
+}
+
+/**
  * 'S1 ← Vote t2 ✓', 'S2 time out'.
  * @param {Step} step
+ * @param {Snapshot | undefined} before
  */
-function shortWords(step) {
+function shortWords(step, before) {
   const held = eventOf(step);
   const me = initial(step.process);
   const message = held.envelope?.message;
   if (held.name === 'Deliver')
     return { words: `${me} ← ${label(message)}`, cls: `is-${family(message)}` };
   if (held.name === 'Drop') return { words: `${me} ✕ ${label(message)}`, cls: '' };
-  const key = `explore.did-${held.name.toLowerCase()}`;
-  return { words: `${me} ${t(key) === key ? held.name : t(key)}`, cls: '' };
+  const key = `explore.did-${eventName(step, before).toLowerCase()}`;
+  const told = t(key, { to: held.target && initial(`server ${held.target}`) });
+  return { words: `${me} ${told === key ? held.name : told}`, cls: '' };
 }
 
 /**

@@ -140,6 +140,7 @@ export function boundsWords(bounds) {
     'snapshots',
     'client-crashes',
     'proxy-crashes',
+    'transfers',
   ]
     .filter((name) => bounds[name] !== undefined && bounds[name] !== 0)
     .map((name) =>

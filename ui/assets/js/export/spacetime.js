@@ -6,7 +6,7 @@
 
 import { event as tellEvent, family, initial, short } from '../describe.js';
 import { propertyName } from '../properties.js';
-import { eventOf, isDown, roleOf, termOf } from '../timeline.js';
+import { eventName, eventOf, isDown, roleOf, termOf } from '../timeline.js';
 import { has, t } from '../i18n.js';
 
 const ROW = 26;
@@ -163,7 +163,7 @@ function tick(timeline, n, x, y) {
   const elected =
     roleOf(at) === 'leader' && (roleOf(was) !== 'leader' || termOf(was) !== termOf(at));
   if (elected) words.push(t('export.ev-leads', { term: termOf(at) }));
-  else if (event.name !== 'Deliver' && event.name !== 'Drop') words.push(eventWord(event.name));
+  else if (event.name !== 'Deliver' && event.name !== 'Drop') words.push(eventWord(step, was));
   if (at?.running && was?.running && at.running.commit_index > was.running.commit_index)
     words.push(t('export.ev-commit', { index: at.running.commit_index }));
   if (words.length)
@@ -180,10 +180,14 @@ function tick(timeline, n, x, y) {
   return found;
 }
 
-/** @param {string} name */
-const eventWord = (name) => {
-  const key = `export.ev-${name}`;
-  return has(key) ? t(key) : name;
+/**
+ * @param {Step} step
+ * @param {Snapshot | null} before
+ */
+const eventWord = (step, before) => {
+  const { name, target } = eventOf(step);
+  const key = `export.ev-${eventName(step, before)}`;
+  return has(key) ? t(key, { to: target && initial(`server ${target}`) }) : name;
 };
 
 /**

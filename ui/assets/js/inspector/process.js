@@ -1,6 +1,6 @@
 // A process in the inspector: the fields of its state, with the changes of the last step marked.
 
-import { entry, role, text as words, who } from '../describe.js';
+import { entry, role, text as words, transferWords, who } from '../describe.js';
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { diskBase, isDown, logOf, roleOf, splitName, termOf } from '../timeline.js';
@@ -83,13 +83,15 @@ function fieldsOf(kind, snapshot, before) {
  * @returns {[string, Field][]}
  */
 function runningFields(snapshot, before) {
-  const { votes, unsynced, reads } = runningOf(snapshot);
+  const { votes, unsynced, reads, transfer } = runningOf(snapshot);
   /** @type {[string, Field][]} */
   const fields = [
     ['field-vote', (server) => idOf(runningOf(server).voted_for)],
     ['field-leader', (server) => idOf(runningOf(server).leader)],
   ];
   if (votes?.length) fields.push(['field-votes', (server) => idsOf(runningOf(server).votes)]);
+  if (transfer || runningOf(before).transfer)
+    fields.push(['field-transfer', (server) => transferWords(runningOf(server).transfer)]);
   fields.push(
     ['field-commit', (server) => logOf(server).commit],
     ['field-durable', (server) => logOf(server).durable],

@@ -7,7 +7,7 @@
 // Followers and leaders are circles, a leader with a second line and a crown; a candidate is a hexagon; a
 // crashed server is dashed and crossed out; proxies and clients are boxes.
 
-import { initial, role, text as words, the, who } from '../describe.js';
+import { initial, role, text as words, the, transferWords, who } from '../describe.js';
 import { keyed, set, svg, svgButton, text } from '../dom.js';
 import { t } from '../i18n.js';
 import { isDown, logOf, roleOf, splitName, termOf } from '../timeline.js';
@@ -198,7 +198,10 @@ function drawFacts(element, { snapshot, kind }, place, width) {
 
 /** @param {Snapshot} snapshot */
 const hasTimer = (snapshot) =>
-  snapshot?.kind === 'server' && !isDown(snapshot) && roleOf(snapshot) !== 'leader';
+  snapshot?.kind === 'server' &&
+  !isDown(snapshot) &&
+  // A leader arms it for the time of a leadership transfer.
+  (roleOf(snapshot) !== 'leader' || Boolean(snapshot.running?.transfer));
 
 /** @param {View} view */
 function aboutOf(view) {
@@ -223,7 +226,7 @@ function processAbout(name, snapshot, kind) {
   const none = t('stage.none');
   /** @type {Partial<Running>} */
   const running = snapshot.running ?? {};
-  return t('stage.server-about', {
+  const about = t('stage.server-about', {
     who: who(name),
     role: role(roleOf(snapshot)),
     term: termOf(snapshot),
@@ -232,6 +235,8 @@ function processAbout(name, snapshot, kind) {
     commit: log.commit,
     last: log.last,
   });
+  const transfer = running.transfer && transferWords(running.transfer);
+  return transfer ? `${about}, ${t('stage.transfer-about', { transfer })}` : about;
 }
 
 /* Fact lines: `{key, words}`. */
@@ -296,6 +301,10 @@ function serverFacts(snapshot, width) {
     add('votes', { votes: (running.votes ?? []).map(id).join(' ') || '–' });
   } else if (running.role !== 'leader' && isWide) {
     add('leader', { leader: id(running.leader) });
+  }
+  if (running.transfer) {
+    const { target, is_requested: isSent } = running.transfer;
+    add(isSent ? 'transfer-sent' : 'transfer-waiting', { target: id(target) });
   }
   const unsynced = running.unsynced?.length;
   if (unsynced && width >= 500) add('unsynced', { n: unsynced });

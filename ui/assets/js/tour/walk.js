@@ -92,6 +92,7 @@ function keyOf(timeline, n) {
   const process = timeline.names.indexOf(step.process) + 1;
   if (event.name === 'Deliver') return `${process}d${message}${event.ask ? `-${event.ask}` : ''}`;
   if (event.name === 'ProxyTimeout') return `${process}p${event.client}-${event.id}-${event.ask}`;
+  if (event.name === 'TransferLeadership') return `${process}l${event.target}`;
   return LETTERS[event.name] ? process + LETTERS[event.name] : null;
 }
 
@@ -171,6 +172,7 @@ const KINDS = {
   AppendEntriesResponse: 'Acknowledgement',
   ClientRequest: 'Request',
   ClientResponse: 'Response',
+  TimeoutNowRequest: 'TimeoutNow',
 };
 
 /** @param {string} short */

@@ -144,6 +144,7 @@ fn feature_is_enabled_by_its_setting_alone() {
     enabled.budget.entries = 2;
     enabled.budget.reads = 1;
     enabled.budget.snapshots = Limit::Any;
+    enabled.budget.transfers = Limit::Any;
     assert_eq!(enabled.disabled_features(), [Feature::Proxy]);
     let config = enabled.config();
     assert!(config.pre_vote && config.check_quorum);

@@ -28,6 +28,8 @@ export default {
     'el servidor {server} confirmó la entrada {index}, pero su disco acaba en la entrada {last_index}',
   'diagnostic.MatchIndexNotDurable':
     'el servidor {server} tiene match_index {index} para el servidor {other}, cuyo disco no tiene todas las entradas hasta la {index}',
+  'diagnostic.TransferTargetIncomplete':
+    'el servidor {server} pidió al servidor {other} que iniciara una elección, pero el disco del servidor {other} no tiene todas las entradas hasta la {index}',
   'diagnostic.SentTermNotDurable':
     'el servidor {server} envió un mensaje del mandato {term}, pero su disco guarda el mandato {durable_term}',
   'diagnostic.CommittedWithoutMajority':

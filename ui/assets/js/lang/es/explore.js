@@ -40,12 +40,18 @@ export default {
   'explore.about-read': 'un cliente envía una lectura a {who}',
   'explore.about-sync': 'la escritura sin sincronizar más antigua de {who} llega a su disco',
   'explore.about-compact': '{who} toma una instantánea de su estado aplicado',
+  'explore.about-transfer':
+    '{who} empieza a transferir su liderazgo a {to}: rechaza peticiones, pone al día el log del destino y después le envía TimeoutNow',
+  'explore.about-abort-transfer':
+    '{who} cancela su transferencia de liderazgo, porque salta su temporizador de elección, y vuelve a aceptar peticiones',
   'explore.about-crash': '{who} se cae y pierde todo lo que no está en su disco',
   'explore.about-restart': '{who} arranca de nuevo desde su disco',
   'explore.about-invoke': '{who} empieza su siguiente operación',
   'explore.about-client-timeout': 'a {who} se le agota el tiempo de este intento',
   'explore.about-proxy-timeout': 'a {who} se le agota el tiempo y prueba otro servidor',
   'explore.act-compact': 'Tomar una instantánea',
+  'explore.act-transfer': 'Transferir el liderazgo a S{id}',
+  'explore.act-abort-transfer': 'Cancelar la transferencia',
   'explore.ask': 'probar S{id}',
   'explore.forbidden': 'No permitido: {why}',
   'explore.no-effect': 'No tiene efecto en este estado.',
@@ -77,6 +83,7 @@ export default {
   'explore.bound-snapshots': 'instantáneas',
   'explore.bound-client-crashes': 'caídas de clientes',
   'explore.bound-proxy-crashes': 'caídas del proxy',
+  'explore.bound-transfers': 'transferencias de liderazgo',
   'explore.bound-batch': 'entradas por mensaje',
   'explore.bound-attempts': 'intentos por cliente',
   'explore.n-servers': { one: '{n} servidor', other: '{n} servidores' },
@@ -87,14 +94,20 @@ export default {
   'explore.n-snapshots': { one: '{n} instantánea', other: '{n} instantáneas' },
   'explore.n-client-crashes': { one: '{n} caída de un cliente', other: '{n} caídas de clientes' },
   'explore.n-proxy-crashes': { one: '{n} caída del proxy', other: '{n} caídas del proxy' },
+  'explore.n-transfers': {
+    one: '{n} transferencia de liderazgo',
+    other: '{n} transferencias de liderazgo',
+  },
   'explore.any-crashes': 'cualquier número de caídas',
   'explore.any-snapshots': 'cualquier número de instantáneas',
   'explore.any-client-crashes': 'cualquier número de caídas de clientes',
   'explore.any-proxy-crashes': 'cualquier número de caídas del proxy',
+  'explore.any-transfers': 'cualquier número de transferencias de liderazgo',
   'explore.budget-any': 'cualquier número',
   'explore.tree': 'Estados visitados',
   'explore.tree-start': 'comienzo',
   'explore.did-electiontimeout': 'agota el tiempo',
+  'explore.did-aborttransfer': 'cancela la transferencia',
   'explore.did-heartbeattimeout': 'reenvía',
   'explore.did-quorumtimeout': 'comprueba quórum',
   'explore.did-propose': 'escritura',
@@ -102,6 +115,7 @@ export default {
   'explore.did-read': 'lectura',
   'explore.did-sync': 'sincroniza',
   'explore.did-compact': 'instantánea',
+  'explore.did-transferleadership': 'transfiere a {to}',
   'explore.did-crash': 'se cae',
   'explore.did-restart': 'arranca',
   'explore.did-invoke': 'siguiente operación',
@@ -164,6 +178,8 @@ export default {
   'explore.about-bound-snapshots': 'Número máximo de instantáneas, o any (sin límite)',
   'explore.about-bound-client-crashes': 'Número máximo de caídas de clientes, o any (sin límite)',
   'explore.about-bound-proxy-crashes': 'Número máximo de caídas del proxy, o any (sin límite)',
+  'explore.about-bound-transfers':
+    'Número máximo de transferencias de liderazgo, o any (sin límite)',
   'explore.about-bound-batch': 'Número máximo de entradas por mensaje',
   'explore.about-bound-attempts': 'Máximo de intentos por cliente y proxy',
   'explore.find': 'Buscar un estado',
@@ -510,6 +526,20 @@ export default {
     'Se descarta un AppendEntries de un mandato anterior, así que su remitente nunca conoce el mandato nuevo.',
   'explore.mutant-newer-term-in-ack-ignored':
     'Un líder ignora el mandato posterior de una respuesta a AppendEntries.',
+  'explore.mutant-transfers-to-lagging-server':
+    'Un líder envía TimeoutNow antes de que el destino tenga el log entero.',
+  'explore.mutant-writes-accepted-during-transfer':
+    'Un líder acepta escrituras mientras transfiere su liderazgo.',
+  'explore.mutant-transfer-target-leads-at-once':
+    'El destino de una transferencia pasa a líder de inmediato, sin elección.',
+  'explore.mutant-transfer-keeps-term':
+    'El destino de una transferencia inicia una elección en el mandato de su líder.',
+  'explore.mutant-transfer-counts-leaders-vote':
+    'El destino de una transferencia cuenta el voto de su líder sin pedirlo.',
+  'explore.mutant-transfer-vote-skips-log':
+    'Un servidor vota sin comparar su log con el del destino de una transferencia.',
+  'explore.mutant-transfer-vote-given-twice':
+    'Un servidor que ya ha votado vota también por el destino de una transferencia.',
   'explore.mutant-client-id-reused':
     'Un cliente que se reinicia usa el identificador de su ejecución anterior y vuelve a contar sus peticiones desde 1.',
   'explore.mutant-session-resumed':
@@ -607,6 +637,8 @@ export default {
     'Un líder solo compromete una entrada si su disco y los seguidores que la confirmaron son una mayoría.',
   'explore.about-property-leaderscommitintheirownterm':
     'Un líder solo mueve su índice de commit a una entrada de su propio mandato (figura 8).',
+  'explore.about-property-transfertargetshavethewholelog':
+    'Un servidor al que un líder pide que inicie una elección tiene en su disco el log entero del líder.',
   'explore.about-property-alwaysoninvariants':
     'Las comprobaciones de cada servidor después de cada paso, también en producción.',
   'explore.about-property-stepsrefinetheabstractraft':
@@ -673,6 +705,9 @@ export default {
   'explore.scope-snapshots': 'una instantánea sustituye el comienzo de un log y se envía a otros',
   'explore.scope-snapshots-entries':
     'cualquier número de instantáneas y caídas, con una entrada de un cliente',
+  'explore.scope-transfers': 'un líder transfiere su liderazgo a otro servidor',
+  'explore.scope-transfers-quorum':
+    'transferencias de liderazgo con PreVote y con seguidores que tienen un líder activo',
   'explore.scope-timed': 'servidores movidos por un reloj',
   'explore.resize-actions': 'Ancho de las acciones',
   'explore.resize-side': 'Ancho de propiedades, detalles y árbol',
