@@ -80,6 +80,52 @@ pub enum StartError {
     Thread(#[source] io::Error),
 }
 
+/// The reason why a leadership transfer did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransferError {
+    /// This server does not lead.
+    #[error("this server does not lead{}", leader.map(|id| format!(": server {id} does")).unwrap_or_default())]
+    NotLeader {
+        /// The leader, if this server knows it.
+        leader: Option<NodeId>,
+    },
+    /// The target is no other voter of the cluster.
+    #[error("server {0} is not another server of this cluster")]
+    NotVoter(NodeId),
+    /// This server does not count, so it neither leads for long nor transfers its leadership.
+    #[error("this server is suspended: its id is recorded with another disk")]
+    Suspended,
+    /// A transfer to another server is in progress.
+    #[error("a leadership transfer to server {0} is in progress")]
+    InProgress(NodeId),
+    /// The target did not take over in time. This server still leads.
+    #[error(
+        "server {target} did not take over in time, so this server still leads: \
+         check that server {target} runs and is reachable"
+    )]
+    Aborted {
+        /// The target.
+        target: NodeId,
+    },
+    /// Another server was elected.
+    #[error("server {leader} was elected instead of server {target}")]
+    OtherLeader {
+        /// The target.
+        target: NodeId,
+        /// The new leader.
+        leader: NodeId,
+    },
+    /// This server no longer leads, and knows no other leader yet.
+    #[error("no leader was elected after the transfer to server {target} began")]
+    NoLeader {
+        /// The target.
+        target: NodeId,
+    },
+    /// This server has stopped.
+    #[error("this server has stopped")]
+    Stopped,
+}
+
 /// The reason why a server stopped on its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {

@@ -9,9 +9,10 @@
 //! * `node` is the handle, `config` the settings, `peers` and `addresses` resolve and validate the list
 //!   of peers, and `identities` decides which peers count.
 //! * `runtime`: `driver` owns the Raft core and is the only caller of `step`. `event_loop` runs its turns
-//!   on two threads, which wait in `poller` (or `busy_poll`). `timers` keeps the timers, `leader_probe`
-//!   detects a dead leader, `snapshot_policy` decides when to take a snapshot, and `local` executes
-//!   operations requested within this process. `fault_switch` pauses and kills a server for tests.
+//!   on two threads, which wait in `poller` (or `busy_poll`). `timers` keeps the timers, `process_probe`
+//!   detects a dead leader, `handover` holds requests during a leadership transfer, `snapshot_policy`
+//!   decides when to take a snapshot, and `local` executes operations requested within this process.
+//!   `fault_switch` pauses and kills a server for tests.
 //! * `storage`: `writer` makes writes durable on a `disk`. `wal` (the write-ahead log) implements `disk`:
 //!   `wal::files` calls fsync. `metadata` stores the identity of the server.
 //! * `observability`: `events` derives logs and metrics from steps, `trace` records the steps,
@@ -40,7 +41,7 @@ mod start;
 mod storage;
 
 pub use config::{Config, ConfigError};
-pub use error::{Failure, StartError};
+pub use error::{Failure, StartError, TransferError};
 pub use node::Node;
 pub use observability::log_excerpt::TAIL;
 pub use observability::status_query::StatusQuery;

@@ -1,7 +1,7 @@
 //! The handle of a running server.
 
 use crate::{
-    error::Failure,
+    error::{Failure, TransferError},
     observability::{metrics::Metrics, status_query::StatusQuery},
     runtime::{
         driver::{DriverCommand, Liveness},
@@ -133,6 +133,24 @@ impl Node {
         })
     }
 
+    /// Transfers the leadership from this server to another one (thesis §3.10). Returns once that server
+    /// leads, or at once if the target is this server and it leads.
+    ///
+    /// Until then this server executes the pending operations and holds new ones. It answers those with the new
+    /// leader as a hint; after an aborted transfer it executes them. So a transfer fails no operation of
+    /// a client or proxy, and delays them by a few round trips. Dropping the future abandons the
+    /// wait, not the transfer.
+    ///
+    /// # Errors
+    /// If this server does not lead, the target is not another voter, another transfer is in progress, or
+    /// the target does not take over within an election timeout.
+    pub async fn transfer_leadership(&self, target: NodeId) -> Result<(), TransferError> {
+        let (reply, outcome) = oneshot::channel();
+        let command = DriverCommand::TransferLeadership { target, reply };
+        self.command(command).await.ok_or(TransferError::Stopped)?;
+        outcome.await.unwrap_or(Err(TransferError::Stopped))
+    }
+
     /// The status of the server, without log entries and events; `None` once it has stopped.
     pub async fn status(&self) -> Option<Status> {
         self.query_status(StatusQuery::BRIEF).await
@@ -210,8 +228,9 @@ impl Node {
         self.inner.metrics.encode(&counters, &sizes)
     }
 
-    /// Stops the server: rejects new operations, finishes those in progress, and ends. When this
-    /// returns, its addresses and its directory are free.
+    /// Stops the server: rejects new operations, finishes those in progress, and ends. A leader first
+    /// transfers its leadership to the most up-to-date server that responds. When this returns, its
+    /// addresses and its directory are free.
     ///
     /// # Errors
     /// If the server had failed before, or failed now.

@@ -2,7 +2,7 @@
 
 use client::{Error, KeyValue};
 use model::{NodeId, client::NotDone};
-use node::{Config, EventKind, Node, Role, Status, StatusQuery};
+use node::{Config, EventKind, Node, Role, Status, StatusQuery, TransferError};
 use std::{
     collections::BTreeSet,
     path::Path,
@@ -31,6 +31,25 @@ impl Cluster {
         cluster
     }
 
+    /// Three servers, the first of which leads. No other would time out within an hour.
+    async fn led_by_the_first() -> Self {
+        let mut cluster = Self {
+            dirs: (0..3).map(|_| TempDir::new().unwrap()).collect(),
+            nodes: vec![None, None, None],
+        };
+        for place in 0..3 {
+            let mut config = cluster.config(place);
+            let least = if place == 0 { 2 } else { 3600 };
+            config.election_min = Duration::from_secs(least);
+            config.election_max = Duration::from_secs(2 * least);
+            cluster.nodes[place] = Some(Node::start(config).await.unwrap());
+            cluster.introduce().await;
+        }
+        cluster.put("a", "1").await;
+        assert_eq!(cluster.leader().await.id(), NodeId::new(1));
+        cluster
+    }
+
     fn config(&self, place: usize) -> Config {
         let ids = 1..=self.nodes.len() as u64;
         let mut config = quick(place as u64 + 1, self.dirs[place].path());
@@ -56,6 +75,11 @@ impl Cluster {
     async fn stop_node(&mut self, place: usize) {
         let node = self.nodes[place].take().unwrap();
         node.stop().await.unwrap();
+    }
+
+    async fn kill_node(&mut self, place: usize) {
+        let node = self.nodes[place].take().unwrap();
+        node.kill().await.unwrap();
     }
 
     fn running(&self) -> impl Iterator<Item = &Node> {
@@ -209,33 +233,92 @@ async fn leader_lost_is_replaced() {
     let mut cluster = Cluster::start(3).await;
     cluster.put("a", "1").await;
     let leader = cluster.leader().await;
-    cluster.stop_node(leader.id().get() as usize - 1).await;
+    cluster.kill_node(leader.id().get() as usize - 1).await;
     cluster.put("a", "2").await;
     let next = cluster.leader().await;
     assert_ne!(next.id(), leader.id());
     assert_eq!(cluster.get("a").await.as_deref(), Some("2"));
 }
 
-/// No server but the first leader would time out within an hour.
+/// The other servers would not time out within an hour.
 #[tokio::test]
 async fn leader_whose_process_is_gone_is_not_waited_for() {
-    let mut cluster = Cluster {
-        dirs: (0..3).map(|_| TempDir::new().unwrap()).collect(),
-        nodes: vec![None, None, None],
-    };
-    for place in 0..3 {
-        let mut config = cluster.config(place);
-        let least = if place == 0 { 2 } else { 3600 };
-        config.election_min = Duration::from_secs(least);
-        config.election_max = Duration::from_secs(2 * least);
-        cluster.nodes[place] = Some(Node::start(config).await.unwrap());
-        cluster.introduce().await;
-    }
-    cluster.put("a", "1").await;
-    assert_eq!(cluster.leader().await.id(), NodeId::new(1));
-    cluster.stop_node(0).await;
+    let mut cluster = Cluster::led_by_the_first().await;
+    cluster.kill_node(0).await;
     cluster.put("a", "2").await;
     assert_eq!(cluster.get("a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn leadership_moves_to_each_server_that_is_asked_for() {
+    let cluster = Cluster::led_by_the_first().await;
+    let first = cluster.leader().await;
+    let term = first.status().await.unwrap().term;
+    let mut leader = first.clone();
+    for round in 1..=6 {
+        let target = NodeId::new(leader.id().get() % 3 + 1);
+        leader.transfer_leadership(target).await.unwrap();
+        let next = cluster.running().find(|node| node.id() == target);
+        let next = next.unwrap().clone();
+        let status = next.status().await.unwrap();
+        assert_eq!((status.role, status.term), (Role::Leader, term + round));
+        // The former leader names the new one.
+        let refusal = store(&leader).put("a", "2").await;
+        let hint = Some(target);
+        let not_leader = Err(Error::NotDone(NotDone::NotLeader { hint }));
+        assert_eq!(refusal, not_leader);
+        assert_eq!(
+            leader.transfer_leadership(target).await,
+            Err(TransferError::NotLeader { leader: hint })
+        );
+        leader = next;
+    }
+    assert_eq!(leader.transfer_leadership(leader.id()).await, Ok(()));
+    let nobody = NodeId::new(9);
+    let refused = Err(TransferError::NotVoter(nobody));
+    assert_eq!(leader.transfer_leadership(nobody).await, refused);
+    let metrics = first.metrics().await;
+    let done = "raft_leadership_transfers_total{result=\"done\"} 2";
+    assert!(metrics.contains(done), "{metrics}");
+}
+
+/// A transfer to a server whose process is gone fails, and the leader goes on.
+#[tokio::test]
+async fn transfer_to_a_server_that_is_gone_is_aborted() {
+    let mut cluster = Cluster::led_by_the_first().await;
+    let leader = cluster.leader().await;
+    let target = NodeId::new(leader.id().get() % 3 + 1);
+    cluster.kill_node(target.get() as usize - 1).await;
+    let (outcome, written) = tokio::join!(leader.transfer_leadership(target), async {
+        // Held during the transfer, and then executed.
+        store(&leader).put("a", "2").await
+    });
+    assert_eq!(outcome, Err(TransferError::Aborted { target }));
+    written.unwrap();
+    assert_eq!(leader.status().await.unwrap().role, Role::Leader);
+    let metrics = leader.metrics().await;
+    let failed = "raft_leadership_transfers_total{result=\"failed\"} 1";
+    assert!(metrics.contains(failed), "{metrics}");
+}
+
+/// A stopping leader hands over, and its successor leads without an election timeout. Then the others stop:
+/// the last ones find nobody to hand over to.
+#[tokio::test]
+async fn stopping_leader_hands_over() {
+    let mut cluster = Cluster::led_by_the_first().await;
+    let leader = cluster.leader().await;
+    let term = leader.status().await.unwrap().term;
+    cluster.stop_node(leader.id().get() as usize - 1).await;
+    let next = cluster.leader().await;
+    assert_eq!(next.status().await.unwrap().term, term + 1);
+    assert_eq!(
+        leader.transfer_leadership(next.id()).await,
+        Err(TransferError::Stopped)
+    );
+    let rest: Vec<_> = cluster.running().cloned().collect();
+    let (one, other) = tokio::join!(rest[0].stop(), rest[1].stop());
+    one.unwrap();
+    other.unwrap();
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     pub(crate) local_waiting: Number,
     pub(crate) elections: Counter,
     pub(crate) leaderships: Counter,
+    transfers: Family<Labels, Counter>,
     pub(crate) leaders_gone: Counter,
     pub(crate) steps: Counter,
     pub(crate) turns: Counter,
@@ -81,6 +82,7 @@ impl Metrics {
             local_waiting: Number::default(),
             elections: Counter::default(),
             leaderships: Counter::default(),
+            transfers: Family::default(),
             leaders_gone: Counter::default(),
             steps: Counter::default(),
             turns: Counter::default(),
@@ -229,6 +231,11 @@ impl Metrics {
                 &self.drops,
             ),
             (
+                "leadership_transfers",
+                "Leadership transfers that this server started and that ended, by result",
+                &self.transfers,
+            ),
+            (
                 "requests_refused",
                 "Client requests refused by the driver, by cause",
                 &self.refusals,
@@ -308,6 +315,12 @@ impl Metrics {
         self.refusals
             .get_or_create(&[("cause", cause)])
             .inc_by(count as u64);
+    }
+
+    /// Records the end of a leadership transfer that this server started.
+    pub(crate) fn transferred(&self, is_done: bool) {
+        let result = if is_done { "done" } else { "failed" };
+        self.transfers.get_or_create(&[("result", result)]).inc();
     }
 
     /// Records a change of role.

@@ -10,18 +10,20 @@
 //! before its effects are executed, and a violated invariant writes a crash report.
 
 mod status_report;
+mod stopping;
 
 use crate::{
-    error::Failure,
+    error::{Failure, TransferError},
     identities::{self, Identities, Origin},
     observability::events::{self, Observer},
     observability::metrics::Metrics,
     observability::status_query::StatusQuery,
     observability::trace::TraceWriter,
     runtime::fault_switch::FaultSwitch,
-    runtime::leader_probe::LeaderProbe,
+    runtime::handover::{Handover, TransferReply},
     runtime::local::{Local, Reply},
     runtime::poller::Wakeup,
+    runtime::process_probe::ProcessProbe,
     runtime::snapshot_policy::SnapshotPolicy,
     runtime::timers::Timers,
     storage::disk::write_durably,
@@ -33,6 +35,7 @@ use model::{
     admission::{Acknowledged, IdentityMessage, LogAt},
     client::{Invocation, NotDone, Outcome},
     invariants::{self, Watermarks},
+    message::RequestBody,
 };
 use rand::{RngExt as _, rngs::StdRng};
 use status::Status;
@@ -47,12 +50,11 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use stopping::Stopping;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 use transport::{Cause, Clock, Endpoint, Environment, Received, Socket, canonical};
 
-/// How long a stopping server waits for operations in progress.
-const LINGER: Duration = Duration::from_secs(2);
 /// A server that was silent for this long gets no snapshots.
 const SILENT: Duration = Duration::from_secs(5);
 /// The maximum number of commands per turn.
@@ -69,6 +71,11 @@ pub(crate) enum DriverCommand {
     Status(StatusQuery, oneshot::Sender<Status>),
     /// Use the endpoint.
     Endpoint(Box<dyn FnOnce(&Endpoint) + Send>),
+    /// Transfer the leadership to this server.
+    TransferLeadership {
+        target: NodeId,
+        reply: TransferReply,
+    },
     /// Finish operations in progress, reject new ones, and end.
     Stop,
     /// Lose the server's state before its next step, which the invariants must detect.
@@ -165,7 +172,12 @@ pub(crate) struct Driver {
     commands: mpsc::Receiver<DriverCommand>,
     local: Local,
     timers: Timers,
-    leader_probe: LeaderProbe,
+    leader_probe: ProcessProbe,
+    /// Probes the target of a leadership transfer.
+    target_probe: ProcessProbe,
+    handover: Handover,
+    /// The progress of the stop, once it is requested.
+    stopping: Option<Stopping>,
     observer: Observer,
     metrics: Arc<Metrics>,
     liveness: Arc<Liveness>,
@@ -225,8 +237,6 @@ pub(crate) struct TurnBuffers {
     commands: Vec<DriverCommand>,
     requests: Vec<(Address, ClientRequest)>,
     sends: Vec<Envelope>,
-    /// The latest time to end, once the server is stopping.
-    stop_by: Option<Instant>,
 }
 
 impl Driver {
@@ -255,7 +265,10 @@ impl Driver {
             observer: Observer::new(&raft, Arc::clone(&metrics), Arc::clone(&environment.clock)),
             environment,
             random,
-            leader_probe: LeaderProbe::default(),
+            leader_probe: ProcessProbe::default(),
+            target_probe: ProcessProbe::default(),
+            handover: Handover::default(),
+            stopping: None,
             buffers: TurnBuffers::default(),
             armed: ArmedWakeups::default(),
             disk_behind: false,
@@ -308,9 +321,7 @@ impl Driver {
         if let Err(failure) = self.take_up(scope) {
             return self.fail(failure);
         }
-        if let Some(stop_by) = self.buffers.stop_by
-            && (self.now() >= stop_by || (self.local.is_idle() && !self.raft.is_writing()))
-        {
+        if self.is_ready_to_end(self.now()) {
             self.outcome = Some(Ok(()));
         }
     }
@@ -352,7 +363,7 @@ impl Driver {
                 Err(mpsc::error::TryRecvError::Empty) => break,
                 Err(mpsc::error::TryRecvError::Disconnected) => {
                     // All handles were dropped.
-                    if self.buffers.stop_by.is_none() {
+                    if self.stopping.is_none() {
                         self.buffers.commands.push(DriverCommand::Stop);
                     }
                     break;
@@ -374,13 +385,14 @@ impl Driver {
             self.tick_identities(now);
         }
         self.take_messages(now)?;
-        self.take_commands(now);
+        self.take_commands(now)?;
         if matches!(scope, TurnScope::Everything(_)) {
             // Timers are processed after messages: if a message of the leader has arrived, the
             // server must not start an election, however late this thread was scheduled.
             self.take_timers(now)?;
         }
         self.note_disk(now);
+        self.advance_handover(now)?;
         // Responses to local operations may produce new requests in the same turn.
         while !self.buffers.requests.is_empty() {
             self.take_requests()?;
@@ -470,6 +482,9 @@ impl Driver {
             }
             match message {
                 Message::ClientRequest(request) if !matches!(from, Address::Node(_)) => {
+                    if let Some(stopping) = &mut self.stopping {
+                        stopping.note_request(now);
+                    }
                     self.buffers.requests.push((from, request));
                 }
                 Message::AppendEntriesRequest(request)
@@ -601,11 +616,11 @@ impl Driver {
                 .any(|known| canonical(*known) == canonical(at))
     }
 
-    fn take_commands(&mut self, now: Instant) {
+    fn take_commands(&mut self, now: Instant) -> Result<(), Failure> {
         let mut commands = std::mem::take(&mut self.buffers.commands);
         for command in commands.drain(..) {
             match command {
-                DriverCommand::Execute { reply, .. } if self.buffers.stop_by.is_some() => {
+                DriverCommand::Execute { reply, .. } if self.stopping.is_some() => {
                     let _ = reply.send(Outcome::NotDone(NotDone::ShuttingDown));
                 }
                 DriverCommand::Execute { invocation, reply } => {
@@ -618,13 +633,102 @@ impl Driver {
                 DriverCommand::Endpoint(action) => action(&self.endpoint),
                 #[cfg(test)]
                 DriverCommand::LoseMemory => self.loses_memory = true,
+                DriverCommand::TransferLeadership { target, reply } => {
+                    self.transfer_on_request(target, reply, now)?;
+                }
                 DriverCommand::Stop => {
                     self.local.refuse_waiting(now);
-                    self.buffers.stop_by.get_or_insert(now + LINGER);
+                    self.stopping.get_or_insert_with(|| Stopping::new(now));
                 }
             }
         }
         self.buffers.commands = commands;
+        Ok(())
+    }
+
+    /// Transfers the leadership for a caller, who waits for the outcome.
+    fn transfer_on_request(
+        &mut self,
+        target: NodeId,
+        reply: TransferReply,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let (reply, other) = match self.handover.join(target, reply) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let leader = events::leader_of(&self.raft);
+        let refusal = if let Some(other) = other {
+            Err(TransferError::InProgress(other))
+        } else if leader != Some(self.raft.id()) {
+            Err(TransferError::NotLeader { leader })
+        } else if target == self.raft.id() {
+            Ok(())
+        } else if self.identities.is_suspended() {
+            Err(TransferError::Suspended)
+        } else if !self.raft.may_transfer_to(target) {
+            Err(TransferError::NotVoter(target))
+        } else {
+            self.transfer_to(target, now)?;
+            // A transfer to this target is in progress.
+            let _ = self.handover.join(target, reply);
+            return Ok(());
+        };
+        // The caller may have dropped its future.
+        let _ = reply.send(refusal);
+        Ok(())
+    }
+
+    /// Starts the leadership transfer that a client requests. The request is then held, and the core answers
+    /// it once the outcome is known.
+    fn start_requested_transfer(&mut self, now: Instant) -> Result<(), Failure> {
+        let arrived = &self.buffers.requests;
+        let target = arrived.iter().find_map(|(_, request)| match request.body {
+            RequestBody::TransferLeadership { target } => Some(target),
+            _ => None,
+        });
+        match target {
+            Some(target)
+                if !self.handover.is_in_progress()
+                    && !self.identities.is_suspended()
+                    && self.raft.may_transfer_to(target) =>
+            {
+                self.transfer_to(target, now)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn transfer_to(&mut self, target: NodeId, now: Instant) -> Result<(), Failure> {
+        info!(%target, "transferring the leadership");
+        let term = self.raft.current_term();
+        // The core aborts a transfer within one election timeout. The election that the target has
+        // started by then may need another one.
+        let deadline = now + self.timers.election_max() * 2;
+        self.handover.start(target, term, deadline);
+        self.step(Event::TransferLeadership(target))
+    }
+
+    /// Notes the outcome of a transfer, continues the stop of the server, and releases the requests that
+    /// waited for the outcome.
+    fn advance_handover(&mut self, now: Instant) -> Result<(), Failure> {
+        if let Some((target, outcome)) = self.handover.conclude(&self.raft, now) {
+            match &outcome {
+                Ok(()) => info!(%target, "transferred the leadership"),
+                Err(error) => warn!(%error, "the leadership transfer failed"),
+            }
+            self.metrics.transferred(outcome.is_ok());
+            if let Some(stopping) = &mut self.stopping {
+                stopping.note_outcome(outcome.is_ok(), now);
+            }
+        }
+        self.hand_over_before_end(now)?;
+        // Before the held requests: one of them has just had its transfer.
+        self.start_requested_transfer(now)?;
+        let mut released = self.handover.release();
+        released.append(&mut self.buffers.requests);
+        self.buffers.requests = released;
+        Ok(())
     }
 
     fn take_timers(&mut self, now: Instant) -> Result<(), Failure> {
@@ -635,6 +739,7 @@ impl Driver {
             if !self.identities.is_suspended() {
                 self.step(Event::HeartbeatTimeout)?;
                 self.look_for_leader(now)?;
+                self.look_for_target()?;
             }
         }
         // A suspended leader receives no messages, so its quorum timeout makes it step down.
@@ -670,8 +775,30 @@ impl Driver {
         Ok(())
     }
 
+    /// Detects that the target of a leadership transfer is silent because its process is gone. Then the
+    /// transfer need not wait for the election timeout that aborts it.
+    fn look_for_target(&mut self) -> Result<(), Failure> {
+        let silent = self
+            .handover
+            .target()
+            .filter(|_| matches!(self.raft.role(), Role::Leader(_)))
+            .filter(|id| self.timers.is_silence(self.liveness.since_message(*id)));
+        let Some(target) = silent else {
+            self.target_probe.forget();
+            return Ok(());
+        };
+        let at = self.endpoint.route_to(Address::Node(target));
+        let network = &*self.environment.network;
+        if at.is_some_and(|at| self.target_probe.is_unreachable(network, at)) {
+            info!(%target, "the target of the transfer is silent and its port is unreachable");
+            self.step(Event::ElectionTimeout)?;
+        }
+        Ok(())
+    }
+
     fn take_requests(&mut self) -> Result<(), Failure> {
         let requests = std::mem::take(&mut self.buffers.requests);
+        let requests = self.handover.hold(requests);
         if requests.is_empty() {
             return Ok(());
         }

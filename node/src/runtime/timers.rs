@@ -87,6 +87,11 @@ impl Timers {
         }
     }
 
+    /// The longest election timeout of a server that is not a candidate.
+    pub(crate) fn election_max(&self) -> Duration {
+        self.election_max
+    }
+
     /// The interval of heartbeats.
     pub(crate) fn heartbeat(&self) -> Duration {
         self.heartbeat_every

@@ -1,4 +1,5 @@
-//! Probes whether a silent leader's process is gone.
+//! Probes whether the process of a silent server is gone: of the leader, or of the target of a leadership
+//! transfer.
 //!
 //! When a process ends, its socket closes, and its system answers further datagrams with ICMP "port
 //! unreachable" (RFC 1122, 4.1.3.1). The other servers therefore detect a killed or stopped leader
@@ -16,11 +17,11 @@ use std::{
 };
 use transport::{LivenessProbe, Network};
 
-/// The probe of the leader, if one is in progress.
+/// The probe of a server, if one is in progress.
 #[derive(Default)]
-pub(crate) struct LeaderProbe(Option<(SocketAddr, Box<dyn LivenessProbe>)>);
+pub(crate) struct ProcessProbe(Option<(SocketAddr, Box<dyn LivenessProbe>)>);
 
-impl LeaderProbe {
+impl ProcessProbe {
     /// Whether no process listens at this address, as far as is known by now. Sends a one-byte
     /// datagram there, which a live process drops. Call it repeatedly, because the ICMP answer may
     /// be delayed.
@@ -64,7 +65,7 @@ mod tests {
                 continue;
             };
             let at = socket.local_addr().unwrap();
-            let mut probe = LeaderProbe::default();
+            let mut probe = ProcessProbe::default();
             for _ in 0..3 {
                 assert!(!probe.is_unreachable(&*network, at), "{at}");
             }
