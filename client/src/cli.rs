@@ -13,15 +13,18 @@ pub(crate) mod text;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use client::{Client, ConnectError, Error, Key, Keys, Options, Route};
-use model::client::{NotDone, Unknown};
+use model::{
+    client::{NotDone, Unknown},
+    message::NotTransferred,
+};
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 const EXITS: &str = "Exit codes:
   0  done
   1  the key was not found, the condition did not hold, or the value to increment is not an
      integer or the sum would overflow
-  2  the command line or a file that it names is invalid, a key or value is outside the limits, or
-     the output of a read cannot be written
+  2  the command line or a file that it names is invalid, a key or value is outside the limits,
+     the cluster has no such server, or the output of a read cannot be written
   3  unavailable: the operation was not done, and never will be
   4  the outcome is unknown: the write may have taken effect, or may yet, at most once; or the
      output of a write cannot be written
@@ -190,7 +193,12 @@ impl Exit {
     pub(crate) fn from_error(error: &anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<Error>() {
             return match error {
-                Error::NotDone(NotDone::OutsideLimits(_)) => Self::Usage,
+                Error::NotDone(NotDone::OutsideLimits(_))
+                | Error::NotTransferred {
+                    reason: NotDone::NotTransferred(NotTransferred::NoVoter),
+                    ..
+                } => Self::Usage,
+                Error::NotTransferred { .. } => Self::Unavailable,
                 Error::NotDone(_) | Error::QuotaExceeded | Error::MismatchedRead => {
                     Self::Unavailable
                 }

@@ -14,7 +14,7 @@
 //! Encryption keys, queues and packets: the transport owns them.
 
 use crate::{
-    ConnectError, KeyValue, Options, Route,
+    ConnectError, Error, KeyValue, Options, Route,
     pool::{Load, Pool, PoolConfig},
     rotation::Rotation,
     wire,
@@ -22,7 +22,7 @@ use crate::{
 use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream::FuturesUnordered};
 use model::{
     Address, Envelope, Message, NodeId, ProxyId,
-    client::{Invocation, Outcome},
+    client::{Done, Invocation, Outcome},
     proxy::ProxyConfig,
     router::{Event, Router, RouterConfig, Sender},
 };
@@ -118,6 +118,21 @@ impl Client {
     /// The current load of this client.
     pub fn load(&self) -> Load {
         self.inner.pool.load()
+    }
+}
+
+impl Client {
+    /// Transfers the leadership to a server (thesis §3.10). Returns once it leads. No operation of a
+    /// client fails because of a transfer.
+    ///
+    /// # Errors
+    /// [`Error::NotTransferred`] with the reason.
+    pub async fn transfer_leadership(&self, target: NodeId) -> Result<(), Error> {
+        match self.execute(Invocation::TransferLeadership(target)).await {
+            Outcome::Done(Done::Leads) => Ok(()),
+            Outcome::NotDone(reason) => Err(Error::NotTransferred { target, reason }),
+            Outcome::Done(_) | Outcome::Unknown(_) => Err(Error::MismatchedRead),
+        }
     }
 }
 

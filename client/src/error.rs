@@ -4,6 +4,7 @@
 use model::{
     NodeId,
     client::{NotDone, Unknown},
+    message::NotTransferred,
 };
 use std::io;
 
@@ -28,6 +29,15 @@ pub enum Error {
     /// never be executed. It is executed at most once.
     #[error("the outcome is unknown: {0}. Read the key to find out")]
     Unknown(Unknown),
+    /// The target of a leadership transfer does not lead, as far as known. A transfer that began may still
+    /// succeed after a timeout.
+    #[error("server {target} has not become the leader: {reason}")]
+    NotTransferred {
+        /// The server that should lead.
+        target: NodeId,
+        /// The reason.
+        reason: NotDone,
+    },
     /// The response to a read does not match the request. A read has no effect.
     #[error(
         "nothing was done: the response does not match the request: the client and the cluster may have different versions"
@@ -52,6 +62,9 @@ impl Error {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::NotDone(reason) => !matches!(reason, NotDone::OutsideLimits(_)),
+            Self::NotTransferred { reason, .. } => {
+                *reason != NotDone::NotTransferred(NotTransferred::NoVoter)
+            }
             Self::QuotaExceeded | Self::MismatchedRead => true,
             Self::NotANumber | Self::Overflow | Self::Unknown(_) | Self::Mismatch => false,
         }

@@ -1,11 +1,11 @@
-//! The operations on keys, shared by the command line and the prompt.
+//! The operations on keys and on the cluster, shared by the command line and the prompt.
 
 use super::{Consistency, input, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use client::{Client, KeyValue as _, Stale};
 use model::{
-    LogIndex,
+    LogIndex, NodeId,
     store::{Condition, MAX_VALUE_BYTES},
 };
 use std::io::{IsTerminal, Read};
@@ -61,6 +61,11 @@ pub(crate) enum Operation {
         #[arg(default_value_t = 1, allow_negative_numbers = true)]
         by: i64,
     },
+    /// Make a server the leader
+    Transfer {
+        /// The id of the server
+        server: u64,
+    },
 }
 
 /// The condition of a compare-and-set.
@@ -91,7 +96,10 @@ impl When {
 impl Operation {
     /// Whether the operation can change data.
     pub(crate) const fn writes(&self) -> bool {
-        !matches!(self, Self::Get { .. } | Self::Scan { .. })
+        !matches!(
+            self,
+            Self::Get { .. } | Self::Scan { .. } | Self::Transfer { .. }
+        )
     }
 
     /// Reads the value from standard input if the arguments have none.
@@ -128,6 +136,10 @@ impl Operation {
                     found,
                     as_of: None,
                 }
+            }
+            Self::Transfer { server } => {
+                client.transfer_leadership(NodeId::new(server)).await?;
+                Reply::Leads { server }
             }
             Self::Put { key, value } => {
                 let value = value.map(String::into_bytes).or(input).unwrap_or_default();

@@ -38,6 +38,9 @@ pub(crate) enum Reply {
         /// See [`Self::Value`].
         as_of: Option<LogIndex>,
     },
+    Leads {
+        server: u64,
+    },
 }
 
 impl Reply {
@@ -154,6 +157,10 @@ impl Reply {
                     ]);
                 }
             }
+            Self::Leads { server } => {
+                table.set_header(["leader"]);
+                table.add_row([server.to_string()]);
+            }
             _ => return Ok(()),
         }
         writeln!(to, "{table}")
@@ -181,6 +188,7 @@ impl Reply {
             } => {
                 json!({"key": key, "condition_failed": {"found": found.map(|found| found.get())}})
             }
+            Self::Leads { server } => json!({"leader": server}),
             Self::Number { key, number } => {
                 json!({"key": key, "number": number.value, "version": number.version.get()})
             }
@@ -206,6 +214,7 @@ impl Reply {
                 written: Written::Done { version },
                 ..
             } => writeln!(to, "{version}"),
+            Self::Leads { server } => writeln!(to, "{server}"),
             Self::Number { number, .. } => writeln!(to, "{}", number.value),
             Self::Pairs { pairs, .. } => {
                 for (key, found) in pairs {

@@ -69,7 +69,9 @@ impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let (status, code) = match error {
             Error::NotDone(NotDone::OutsideLimits(error)) => return error.into(),
-            Error::NotDone(reason) => (StatusCode::SERVICE_UNAVAILABLE, code(reason)),
+            Error::NotDone(reason) | Error::NotTransferred { reason, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, code(reason))
+            }
             Error::MismatchedRead => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
             Error::Unknown(_) | Error::Mismatch => (StatusCode::GATEWAY_TIMEOUT, "outcome_unknown"),

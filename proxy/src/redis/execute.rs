@@ -215,7 +215,9 @@ pub(crate) fn failed(error: Error) -> Reply {
         // The words of Redis.
         Error::NotANumber => "ERR value is not an integer or out of range".to_owned(),
         Error::Overflow => "ERR increment or decrement would overflow".to_owned(),
-        Error::NotDone(_) | Error::MismatchedRead => format!("TRYAGAIN {error}"),
+        Error::NotDone(_) | Error::NotTransferred { .. } | Error::MismatchedRead => {
+            format!("TRYAGAIN {error}")
+        }
         Error::Unknown(_) | Error::Mismatch => format!("UNKNOWN {error}"),
         // The error code of Redis for a full database, which its clients know.
         Error::QuotaExceeded => format!("OOM {error}"),
