@@ -442,7 +442,11 @@ impl SessionPool {
         let session = &mut self.sessions[index];
         let running = session.running.take();
         let outcome = ended.outcome?;
-        if !matches!(outcome, Outcome::Done(Done::Found(_) | Done::FoundStale(_))) {
+        // Other outcomes do not show that a write used the session.
+        if matches!(
+            outcome,
+            Outcome::Done(Done::Answered(_)) | Outcome::Unknown(_)
+        ) {
             session.last_used = now;
         }
         let ticket = match running {

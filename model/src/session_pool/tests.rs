@@ -302,9 +302,16 @@ fn session_idle_for_long_is_renewed_before_a_write_and_only_then() {
     world.elapse(RENEW_AFTER / 2);
     world.execute(increment());
     assert_eq!(world.server.store.last_applied().get(), 3);
-    // The session was evicted while it was idle.
+    // The session was evicted while it was idle: the store received no write, and a read or a
+    // leadership transfer does not use the session.
     world.elapse(RENEW_AFTER);
     world.execute(get("k"));
+    let unanswered = world.submit(get("k"));
+    world.sent.clear();
+    world.elapse(TIMEOUT);
+    assert_eq!(world.outcomes[&unanswered], NO_LEADER);
+    let transfer = Invocation::TransferLeadership(NodeId::new(1));
+    assert_eq!(world.execute(transfer), Outcome::Done(Done::Leads));
     world.server.store = Store::default();
     let outcome = world.execute(increment());
     assert_eq!(number(&outcome), Some(1));
