@@ -24,8 +24,9 @@ const EXITS: &str = "Exit codes:
   1  the key was not found, the condition did not hold, or the value to increment is not an
      integer or the sum would overflow
   2  the command line or a file that it names is invalid, a key or value is outside the limits,
-     the cluster has no such server, or the output of a read cannot be written
-  3  unavailable: the operation was not done, and never will be
+     the cluster has no such server, or the output of a read or transfer cannot be written
+  3  unavailable: the operation was not done, and never will be; or the server to transfer to is
+     not confirmed as the leader
   4  the outcome is unknown: the write may have taken effect, or may yet, at most once; or the
      output of a write cannot be written
   129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM; a pending operation has an unknown outcome";
@@ -170,7 +171,7 @@ pub(crate) enum Exit {
     No,
     /// The command line, or an object that it names, is invalid.
     Usage,
-    /// Certainly not executed.
+    /// Certainly not executed, or a leadership transfer that is not confirmed.
     Unavailable,
     /// Possibly executed.
     Unknown,
@@ -269,6 +270,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Operation(operation) => {
             let (consistency, timeout) = (global.consistency, global.timeout);
+            let unanswered = operation.unanswered();
             // The time for reading the input does not count toward the timeout.
             let input = operation.input().await?;
             let run = async {
@@ -284,7 +286,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
                     let late = if global.clients.have_sent_write() {
                         Error::Unknown(Unknown::NotConfirmed)
                     } else {
-                        Error::NotDone(NotDone::NoLeader)
+                        unanswered
                     };
                     Err(late.into())
                 })?;

@@ -29,9 +29,9 @@ pub enum Error {
     /// never be executed. It is executed at most once.
     #[error("the outcome is unknown: {0}. Read the key to find out")]
     Unknown(Unknown),
-    /// The target of a leadership transfer does not lead, as far as known. A transfer that began may still
-    /// succeed after a timeout.
-    #[error("server {target} has not become the leader: {reason}")]
+    /// No response confirms that the target of a leadership transfer leads. If the reason is
+    /// [`NotDone::NoLeader`], it may lead already, or the transfer may still take place.
+    #[error("server {target} is not confirmed as the leader: {reason}{}", advice(*reason))]
     NotTransferred {
         /// The server that should lead.
         target: NodeId,
@@ -52,12 +52,12 @@ pub enum Error {
 
 impl Error {
     /// Whether the write may have been executed, or may still be. All other errors report that the
-    /// operation had no effect and never will.
+    /// operation changed no data and never will.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unknown(_) | Self::Mismatch)
     }
 
-    /// Whether nothing was done because the service was unreachable, overloaded or full. A retry may
+    /// Whether no data changed because the service was unreachable, overloaded or full. A retry may
     /// succeed.
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -68,6 +68,16 @@ impl Error {
             Self::QuotaExceeded | Self::MismatchedRead => true,
             Self::NotANumber | Self::Overflow | Self::Unknown(_) | Self::Mismatch => false,
         }
+    }
+}
+
+/// The possible effect of a leadership transfer without a response, and how to find out.
+const fn advice(reason: NotDone) -> &'static str {
+    match reason {
+        NotDone::NoLeader => {
+            ". A transfer that has begun may still succeed: `raft-client status` shows the leader"
+        }
+        _ => "",
     }
 }
 

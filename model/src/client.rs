@@ -237,7 +237,7 @@ impl fmt::Display for NotDone {
                 f.write_str("the cluster has no such server: give the id of another of its servers")
             }
             Self::NotTransferred(NotTransferred::Aborted) => f.write_str(
-                "the server did not take over in time, and the leader still leads: check that the server runs and is reachable",
+                "the leader did not hand over in time, or another transfer was in progress: check that the server runs and is reachable, and try again",
             ),
             Self::NotLeader { hint: None } => {
                 f.write_str("this server does not lead, and knows no leader: try again in a moment")

@@ -448,7 +448,8 @@ pub enum ResponseBody {
     /// request, and another copy may still take effect. From a proxy, about a write: it forwarded
     /// no copy.
     Overloaded,
-    /// The target of the requested leadership transfer leads.
+    /// The target of the requested leadership transfer leads: it is the sender. A leader that is cut
+    /// off, and has not noticed its successor, answers so too.
     Leads,
     /// The target of the requested leadership transfer does not lead. The leader answers.
     NotTransferred(NotTransferred),
@@ -459,7 +460,9 @@ pub enum ResponseBody {
 pub enum NotTransferred {
     /// The target is not a voter.
     NoVoter,
-    /// The target did not take over in time, or the leader cannot transfer its leadership now.
+    /// The target did not take over in time, or the leader cannot transfer its leadership now, for
+    /// example because a transfer to another server was in progress. A delayed TimeoutNow may still
+    /// let the target take over.
     Aborted,
 }
 

@@ -155,7 +155,10 @@ fn operator_moves_the_leadership() {
     cluster.kill(gone);
     let (code, said) = transfer(&cluster, &[], gone);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("did not take over in time"), "{said}");
+    assert!(
+        said.contains("the leader did not hand over in time"),
+        "{said}"
+    );
     assert_eq!(cluster.leader(), leader);
     clients.expect_more(20);
     cluster.restart(gone);

@@ -3,9 +3,10 @@
 use super::{Consistency, input, output::Reply};
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use client::{Client, KeyValue as _, Stale};
+use client::{Client, Error, KeyValue as _, Stale};
 use model::{
     LogIndex, NodeId,
+    client::NotDone,
     store::{Condition, MAX_VALUE_BYTES},
 };
 use std::io::{IsTerminal, Read};
@@ -100,6 +101,18 @@ impl Operation {
             self,
             Self::Get { .. } | Self::Scan { .. } | Self::Transfer { .. }
         )
+    }
+
+    /// The error of an operation that sent no write and received no response.
+    pub(crate) const fn unanswered(&self) -> Error {
+        let reason = NotDone::NoLeader;
+        match self {
+            Self::Transfer { server } => Error::NotTransferred {
+                target: NodeId::new(*server),
+                reason,
+            },
+            _ => Error::NotDone(reason),
+        }
     }
 
     /// Reads the value from standard input if the arguments have none.

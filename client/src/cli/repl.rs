@@ -15,7 +15,8 @@ use std::{
 const HELP: &str = "\
 get KEY                    put KEY VALUE              delete KEY [--version N]
 scan [PREFIX] [--limit N]  incr KEY [BY]              cas KEY VALUE --version N|--absent|--present
-help [COMMAND]             exit (or Ctrl-D)           quotes keep spaces: put k \"two words\"";
+transfer SERVER            help [COMMAND]             exit (or Ctrl-D)
+quotes keep spaces: put k \"two words\"";
 
 /// The maximum size of a history file in bytes.
 const HISTORY_LIMIT: u64 = 16 << 20;

@@ -49,6 +49,52 @@ fn operations_answer_and_exit_as_promised() {
     assert_eq!(absent.err, "the key \"k\" was not found\n");
 }
 
+#[test]
+fn transfer_exits_0_only_if_the_server_leads() {
+    let at = start(Manner::Whole);
+    let table = "\
+┌────────┐
+│ leader │
+╞════════╡
+│ 1      │
+└────────┘
+";
+    expect(&run(at, "transfer 1"), 0, table);
+    expect(&run(at, "transfer 1 -o plain"), 0, "1\n");
+    expect(&run(at, "transfer 1 -o json"), 0, "{\"leader\":1}\n");
+    let direct = format!("--direct --endpoints 1={at} transfer 1 -o plain");
+    expect(
+        &run_with(&direct.split(' ').collect::<Vec<_>>(), ""),
+        0,
+        "1\n",
+    );
+
+    let down = run(at, "transfer 2");
+    expect(&down, 3, "");
+    let complaint = "error: server 2 is not confirmed as the leader: the leader did not hand over in time, or another transfer was in progress: check that the server runs and is reachable, and try again\n";
+    assert_eq!(down.err, complaint);
+    let absent = run(at, "transfer 9");
+    expect(&absent, 2, "");
+    let complaint = "error: server 9 is not confirmed as the leader: the cluster has no such server: give the id of another of its servers\n";
+    assert_eq!(absent.err, complaint);
+    let absent = run(at, "transfer 9 -o json");
+    assert!(absent.err.starts_with("{\"error\":\"usage\""), "{absent:?}");
+    expect(&run(at, "transfer two"), 2, "");
+}
+
+/// The request may have arrived, so it is wrong to report that nothing was done.
+#[test]
+fn transfer_without_a_response_may_still_succeed() {
+    for manner in [Manner::Silent, Manner::Unavailable] {
+        let unanswered = run(start(manner), "--timeout 200ms transfer 1");
+        expect(&unanswered, 3, "");
+        let err = &unanswered.err;
+        assert!(err.contains("server 1 is not confirmed"), "{err}");
+        assert!(err.contains("may still succeed"), "{err}");
+        assert!(!err.contains("nothing was done"), "{err}");
+    }
+}
+
 /// The client rejects them before it sends anything: no server listens here.
 #[test]
 fn keys_and_values_outside_of_the_limits_are_refused_at_once() {
@@ -203,17 +249,21 @@ fn repl_takes_lines_and_goes_on_after_mistakes() {
     let arguments = [&arguments[..], &[history.to_str().unwrap()]].concat();
     let run = run_with(
         &arguments,
-        "put k 'two words'\nget k\ngett\nput k\nget 'k\n\nget absent\nincr n 5\nhelp\nexit\nget k\n",
+        "put k 'two words'\nget k\ngett\nput k\nget 'k\n\nget absent\nincr n 5\ntransfer 1\ntransfer 2\nhelp\nexit\nget k\n",
     );
     assert_eq!(run.code, Some(0), "{run:?}");
     let (answers, help) = run.out.split_once("get KEY").unwrap();
-    assert_eq!(answers, "2\ntwo words\n5\n", "{run:?}");
-    assert!(help.contains("exit"), "{run:?}");
+    assert_eq!(answers, "2\ntwo words\n5\n1\n", "{run:?}");
+    assert!(
+        help.contains("transfer SERVER") && help.contains("exit"),
+        "{run:?}"
+    );
     for says in [
         "'get'",
         "put k VALUE",
         "close it",
         "\"absent\" was not found",
+        "server 2 is not confirmed as the leader",
     ] {
         assert!(run.err.contains(says), "{says}: {run:?}");
     }
@@ -228,7 +278,9 @@ fn completions_are_printed_for_shells() {
         let run = run_with(&["completions", shell], "");
         assert_eq!(run.code, Some(0));
         assert!(
-            run.out.contains("raft-client") && run.out.contains("repl"),
+            ["raft-client", "repl", "transfer"]
+                .iter()
+                .all(|word| run.out.contains(word)),
             "{shell}"
         );
     }

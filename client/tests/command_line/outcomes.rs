@@ -1,7 +1,7 @@
 //! Endpoints that fail, and the outcomes that follow.
 
 use crate::{
-    expect, pipe, run, run_with, support,
+    Run, expect, pipe, run, run_with, support,
     support::{Manner, start, start_sealed},
 };
 use model::NodeId;
@@ -200,9 +200,8 @@ fn key_opens_a_sealed_cluster_and_nothing_else_does() {
     assert!(missing.err.contains(path), "{missing:?}");
 }
 
-/// The operation begins late, so the timeout of the whole run expires before its own.
-#[test]
-fn write_that_was_not_sent_in_time_exits_3() {
+/// Runs an operation that begins late, so that the timeout of the whole run expires before its own.
+fn run_late(operation: &str) -> Run {
     let dir = tempfile::tempdir().unwrap();
     let pipe = pipe(dir.path());
     let key = thread::spawn({
@@ -213,9 +212,23 @@ fn write_that_was_not_sent_in_time_exits_3() {
         }
     });
     let at = start(Manner::Silent);
-    let line = format!("--timeout 1s --client-key-file {pipe} put k v");
+    let line = format!("--timeout 1s --key-file {pipe} {operation}");
     let run = run(at, &line);
     key.join().unwrap();
+    run
+}
+
+#[test]
+fn write_that_was_not_sent_in_time_exits_3() {
+    let run = run_late("put k v");
     expect(&run, 3, "");
     assert!(run.err.contains("nothing was done"), "{run:?}");
+}
+
+#[test]
+fn transfer_that_began_late_may_still_succeed() {
+    let run = run_late("transfer 1");
+    expect(&run, 3, "");
+    assert!(run.err.contains("may still succeed"), "{run:?}");
+    assert!(!run.err.contains("nothing was done"), "{run:?}");
 }

@@ -3,7 +3,7 @@
 
 use model::{
     Address, ClientRequest, ClientResponse, Config, Envelope, FoundStale, Message, NodeId, Payload,
-    message::{RequestBody, ResponseBody},
+    message::{NotTransferred, RequestBody, ResponseBody},
     store::{Answer, Command, Found, Page, Store, Write},
 };
 use std::{
@@ -115,7 +115,12 @@ fn answer(manner: Manner, store: &mut Store, request: ClientRequest) -> Option<R
         (Manner::Confused, RequestBody::Read { .. }) => {
             Some(ResponseBody::Found(Found::Pairs(Page::default())))
         }
-        (_, RequestBody::TransferLeadership { .. }) => Some(ResponseBody::Leads),
+        // It is server 1 and leads. Server 2 is down.
+        (_, RequestBody::TransferLeadership { target }) => Some(match target.get() {
+            1 => ResponseBody::Leads,
+            2 => ResponseBody::NotTransferred(NotTransferred::Aborted),
+            _ => ResponseBody::NotTransferred(NotTransferred::NoVoter),
+        }),
         (_, RequestBody::CloseSession { session }) => apply(Command::CloseSession { session }),
         (_, RequestBody::RenewSession { session }) => apply(Command::RenewSession { session }),
         (_, RequestBody::OpenSession) => apply(Command::OpenSession {
