@@ -115,10 +115,18 @@ impl StrictClients {
 }
 
 /// Runs `raft-client transfer`, and returns its exit code and its output.
-fn transfer(cluster: &Cluster, more: &[&str], target: u64) -> (Option<i32>, String) {
+fn transfer(cluster: &Cluster, route: Route, more: &[&str], target: u64) -> (Option<i32>, String) {
     let mut arguments = vec!["transfer".to_owned(), target.to_string()];
     arguments.extend(more.iter().map(|&argument| argument.into()));
-    let output = cluster.try_client(&arguments);
+    let output = match route {
+        Route::Proxy => cluster.try_client(&arguments),
+        Route::Direct => {
+            let servers = NODES.map(|id| format!("{id}={}", cluster.node_udp(id)));
+            arguments.push("--direct".into());
+            arguments.push(format!("--endpoints={}", servers.join(",")));
+            cluster.try_client_at(&arguments)
+        }
+    };
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.code(),
@@ -132,9 +140,9 @@ fn operator_moves_the_leadership() {
     let mut cluster = Cluster::start();
     let load = Load::start(&cluster);
     let clients = StrictClients::start(&cluster);
-    for _ in 0..2 {
+    for route in [Route::Proxy, Route::Direct] {
         for target in NODES {
-            let (code, said) = transfer(&cluster, &["--output=json"], target);
+            let (code, said) = transfer(&cluster, route, &["--output=json"], target);
             assert_eq!(
                 (code, said.trim()),
                 (Some(0), &*format!("{{\"leader\":{target}}}"))
@@ -143,9 +151,11 @@ fn operator_moves_the_leadership() {
             clients.expect_more(20);
         }
     }
-    let (code, said) = transfer(&cluster, &[], 9);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("the cluster has no such server"), "{said}");
+    for route in [Route::Proxy, Route::Direct] {
+        let (code, said) = transfer(&cluster, route, &[], 9);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("the cluster has no such server"), "{said}");
+    }
     // The target's process is gone. The leader holds the requests until it finds that out.
     let leader = cluster.leader();
     let gone = NODES
@@ -153,14 +163,16 @@ fn operator_moves_the_leadership() {
         .find(|id| *id != leader)
         .expect("three servers");
     cluster.kill(gone);
-    let (code, said) = transfer(&cluster, &[], gone);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(
-        said.contains("the leader did not hand over in time"),
-        "{said}"
-    );
-    assert_eq!(cluster.leader(), leader);
-    clients.expect_more(20);
+    for route in [Route::Proxy, Route::Direct] {
+        let (code, said) = transfer(&cluster, route, &[], gone);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(
+            said.contains("the leader did not hand over in time"),
+            "{said}"
+        );
+        assert_eq!(cluster.leader(), leader);
+        clients.expect_more(20);
+    }
     cluster.restart(gone);
     cluster.catches_up(gone, leader);
     finish(cluster, load, clients);
