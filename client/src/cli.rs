@@ -198,7 +198,8 @@ impl Exit {
                 | Error::NotTransferred {
                     reason: NotDone::NotTransferred(NotTransferred::NoVoter),
                     ..
-                } => Self::Usage,
+                }
+                | Error::NotPermitted => Self::Usage,
                 Error::NotTransferred { .. } => Self::Unavailable,
                 Error::NotDone(_) | Error::QuotaExceeded | Error::MismatchedRead => {
                     Self::Unavailable

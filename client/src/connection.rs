@@ -60,6 +60,8 @@ pub struct Client {
 struct Inner {
     pool: Pool,
     timeout: Duration,
+    /// Whether its keys permit a leadership transfer.
+    may_transfer: bool,
     task: JoinHandle<()>,
 }
 
@@ -81,6 +83,7 @@ impl Client {
     pub async fn connect(options: Options) -> Result<Self, ConnectError> {
         transport::Config::check_cluster(&options.cluster)?;
         let timeout = options.timeout;
+        let may_transfer = options.keys.cluster.is_some() || options.keys.client.is_none();
         let seed = options.environment.seed().map_err(ConnectError::Random)?;
         let random = StdRng::from_seed(seed);
         let (pool, task) = match options.route {
@@ -91,6 +94,7 @@ impl Client {
             inner: Arc::new(Inner {
                 pool,
                 timeout,
+                may_transfer,
                 task,
             }),
         })
@@ -123,11 +127,15 @@ impl Client {
 
 impl Client {
     /// Transfers the leadership to a server (thesis §3.10). Returns once it leads. No operation of a
-    /// client fails because of a transfer.
+    /// client fails because of a transfer. A cluster with a client key accepts the request only
+    /// under the cluster key.
     ///
     /// # Errors
-    /// [`Error::NotTransferred`] with the reason.
+    /// [`Error::NotTransferred`] with the reason, or [`Error::NotPermitted`].
     pub async fn transfer_leadership(&self, target: NodeId) -> Result<(), Error> {
+        if !self.inner.may_transfer {
+            return Err(Error::NotPermitted);
+        }
         match self.execute(Invocation::TransferLeadership(target)).await {
             Outcome::Done(Done::Leads) => Ok(()),
             Outcome::NotDone(reason) => Err(Error::NotTransferred { target, reason }),

@@ -38,6 +38,11 @@ pub enum Error {
         /// The reason.
         reason: NotDone,
     },
+    /// The client key does not permit a leadership transfer, and this client has no cluster key.
+    #[error(
+        "nothing was done: the client key does not permit a leadership transfer: give the cluster key, too (--key-file)"
+    )]
+    NotPermitted,
     /// The response to a read does not match the request. A read has no effect.
     #[error(
         "nothing was done: the response does not match the request: the client and the cluster may have different versions"
@@ -66,7 +71,11 @@ impl Error {
                 *reason != NotDone::NotTransferred(NotTransferred::NoVoter)
             }
             Self::QuotaExceeded | Self::MismatchedRead => true,
-            Self::NotANumber | Self::Overflow | Self::Unknown(_) | Self::Mismatch => false,
+            Self::NotANumber
+            | Self::Overflow
+            | Self::Unknown(_)
+            | Self::Mismatch
+            | Self::NotPermitted => false,
         }
     }
 }

@@ -9,7 +9,7 @@
 //! present.
 
 pub use crate::ids::BootId;
-use crate::{Address, Envelope, Message, NodeId};
+use crate::{Address, Envelope, Message, NodeId, message::RequestBody};
 use alloc::{collections::BTreeSet, vec::Vec};
 use bytes::{Buf, BufMut};
 use core::fmt;
@@ -107,13 +107,15 @@ impl KeyId {
     /// Whether a holder of this key may send this message.
     ///
     /// The client key permits requests from clients and responses to clients, but no message from a
-    /// server or proxy to another server or proxy.
+    /// server or proxy to another server or proxy. It does not permit to request a leadership transfer:
+    /// that is up to the operators, and a transfer delays the requests of all clients.
     pub fn allows(self, envelope: &Envelope) -> bool {
         match self {
             Self::None | Self::Cluster => true,
             Self::Client => match (&envelope.message, envelope.from, envelope.to) {
-                (Message::ClientRequest(_), Address::Client(_), to) => {
+                (Message::ClientRequest(request), Address::Client(_), to) => {
                     !matches!(to, Address::Client(_))
+                        && !matches!(request.body, RequestBody::TransferLeadership { .. })
                 }
                 (Message::ClientResponse(_), from, Address::Client(_)) => {
                     !matches!(from, Address::Client(_))

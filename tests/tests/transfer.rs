@@ -116,7 +116,8 @@ impl StrictClients {
 
 /// Runs `raft-client transfer`, and returns its exit code and its output.
 fn transfer(cluster: &Cluster, route: Route, more: &[&str], target: u64) -> (Option<i32>, String) {
-    let mut arguments = vec!["transfer".to_owned(), target.to_string()];
+    let key = format!("--key-file={}", cluster.dir().join("cluster.key").display());
+    let mut arguments = vec!["transfer".to_owned(), target.to_string(), key];
     arguments.extend(more.iter().map(|&argument| argument.into()));
     let output = match route {
         Route::Proxy => cluster.try_client(&arguments),

@@ -11,7 +11,8 @@
 use crate::{Key, Keys, counters::Cause};
 use chacha20::{R20, hchacha};
 use model::{
-    Address, Envelope,
+    Address, ClientRequest, Envelope, Message,
+    message::RequestBody,
     wire::{BadHeader, BootId, ClusterId, HEADER, Header, KeyId, TAG, VotersDigest},
 };
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -122,6 +123,22 @@ fn of_run(key: &[u8; 32], run: &[u8; RUN]) -> LessSafeKey {
     LessSafeKey::new(key)
 }
 
+/// Whether a client requests a leadership transfer, the only one of its requests that needs the cluster
+/// key.
+const fn requests_transfer(envelope: &Envelope) -> bool {
+    matches!(
+        envelope,
+        Envelope {
+            from: Address::Client(_),
+            to: Address::Node(_) | Address::Proxy(_),
+            message: Message::ClientRequest(ClientRequest {
+                body: RequestBody::TransferLeadership { .. },
+                ..
+            }),
+        }
+    )
+}
+
 /// The part of the nonce that is unique within a run.
 fn within_run(nonce: &[u8; 24]) -> Nonce {
     let mut rest = [0; 12];
@@ -146,7 +163,7 @@ impl Sealer {
     pub(crate) fn key_for(&self, envelope: &Envelope) -> Option<KeyId> {
         let client = |address| matches!(address, Address::Client(_));
         let of_client = client(envelope.from) || client(envelope.to);
-        if of_client && self.client_cipher.is_some() {
+        if of_client && self.client_cipher.is_some() && !requests_transfer(envelope) {
             KeyId::Client.allows(envelope).then_some(KeyId::Client)
         } else if self.cluster_cipher.is_some() {
             Some(KeyId::Cluster)

@@ -200,6 +200,29 @@ fn key_opens_a_sealed_cluster_and_nothing_else_does() {
     assert!(missing.err.contains(path), "{missing:?}");
 }
 
+#[test]
+fn transfer_needs_the_cluster_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = |name: &str| {
+        let key = Key::generate().unwrap();
+        let file = dir.path().join(name);
+        std::fs::write(&file, key.to_text()).unwrap();
+        (key, file.display().to_string())
+    };
+    let ((cluster, key_file), (client, client_key_file)) = (key("cluster"), key("client"));
+    let keys = Keys {
+        cluster: Some(cluster),
+        client: Some(client),
+    };
+    let at = start_sealed(Manner::Whole, keys);
+    let transfer = format!("--client-key-file {client_key_file} -o plain transfer 1");
+    let refused = run(at, &transfer);
+    expect(&refused, 2, "");
+    assert!(refused.err.contains("--key-file"), "{refused:?}");
+    let permitted = run(at, &format!("--key-file {key_file} {transfer}"));
+    expect(&permitted, 0, "1\n");
+}
+
 /// Runs an operation that begins late, so that the timeout of the whole run expires before its own.
 fn run_late(operation: &str) -> Run {
     let dir = tempfile::tempdir().unwrap();

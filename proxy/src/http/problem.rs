@@ -72,7 +72,9 @@ impl From<Error> for Problem {
             Error::NotDone(reason) | Error::NotTransferred { reason, .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, code(reason))
             }
-            Error::MismatchedRead => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Error::MismatchedRead | Error::NotPermitted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+            }
             // Gateway timeout: not a failure, but a missing response, so the outcome is unknown.
             Error::Unknown(_) | Error::Mismatch => (StatusCode::GATEWAY_TIMEOUT, "outcome_unknown"),
             Error::NotANumber | Error::Overflow => (StatusCode::BAD_REQUEST, "not_a_number"),

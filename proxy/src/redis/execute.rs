@@ -215,7 +215,10 @@ pub(crate) fn failed(error: Error) -> Reply {
         // The words of Redis.
         Error::NotANumber => "ERR value is not an integer or out of range".to_owned(),
         Error::Overflow => "ERR increment or decrement would overflow".to_owned(),
-        Error::NotDone(_) | Error::NotTransferred { .. } | Error::MismatchedRead => {
+        Error::NotDone(_)
+        | Error::NotTransferred { .. }
+        | Error::NotPermitted
+        | Error::MismatchedRead => {
             format!("TRYAGAIN {error}")
         }
         Error::Unknown(_) | Error::Mismatch => format!("UNKNOWN {error}"),

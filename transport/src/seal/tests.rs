@@ -173,4 +173,20 @@ fn each_message_goes_under_the_least_key_that_may_say_it() {
     assert_eq!(client.key_for(&of_proxy), None);
     let none = sealer(None, None);
     assert_eq!(none.key_for(&of_proxy), Some(KeyId::None));
+    // The client key does not permit it.
+    let mut transfer = of_client;
+    if let Message::ClientRequest(request) = &mut transfer.message {
+        let target = NodeId::new(2);
+        request.body = model::message::RequestBody::TransferLeadership { target };
+    }
+    assert_eq!(both.key_for(&transfer), Some(KeyId::Cluster));
+    assert_eq!(cluster.key_for(&transfer), Some(KeyId::Cluster));
+    assert_eq!(client.key_for(&transfer), None);
+    assert_eq!(none.key_for(&transfer), Some(KeyId::None));
+    // No key makes up for a wrong sender or receiver.
+    let to_client = Envelope {
+        to: Address::Client(ClientId::new(2)),
+        ..transfer
+    };
+    assert_eq!(both.key_for(&to_client), None);
 }

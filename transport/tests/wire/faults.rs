@@ -2,8 +2,9 @@
 
 use crate::{encoded, hex, request, vote};
 use model::{
-    Address, ClientId, ClientResponse, Envelope, Message, NodeId, ProxyId, RequestId,
-    message::ResponseBody,
+    Address, ClientId, ClientRequest, ClientResponse, Envelope, Message, NodeId, ProxyId,
+    RequestId,
+    message::{RequestBody, ResponseBody},
     wire::{
         Acknowledgement, BadFrame, BadHeader, BootId, ClusterId, Fragment, Frame, Frames, Header,
         KeyId, Probe, ProbeAcknowledgement, VotersDigest, decode_envelope, encode_range,
@@ -115,10 +116,23 @@ fn client_key_speaks_for_clients_and_to_clients_only() {
         to,
         ..request(b"")
     };
+    let transfer = |from, to| Envelope {
+        from,
+        to,
+        message: Message::ClientRequest(ClientRequest {
+            client: ClientId::new(7),
+            id: RequestId::new(2),
+            body: RequestBody::TransferLeadership {
+                target: NodeId::new(1),
+            },
+        }),
+    };
     let client = Address::Client(ClientId::new(7));
     let proxy = Address::Proxy(ProxyId::new(1));
     let node = Address::Node(NodeId::new(1));
     for (envelope, allowed) in [
+        (transfer(client, proxy), false),
+        (transfer(client, node), false),
         (asks(client, proxy), true),
         (asks(client, node), true),
         (asks(client, client), false),
