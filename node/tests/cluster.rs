@@ -31,7 +31,7 @@ impl Cluster {
         cluster
     }
 
-    /// Three servers, the first of which leads. No other would time out within an hour.
+    /// Three servers. Server 1 leads, and no other server would time out within an hour.
     async fn led_by_the_first() -> Self {
         let mut cluster = Self {
             dirs: (0..3).map(|_| TempDir::new().unwrap()).collect(),
@@ -301,8 +301,8 @@ async fn transfer_to_a_server_that_is_gone_is_aborted() {
     assert!(metrics.contains(failed), "{metrics}");
 }
 
-/// A stopping leader hands over, and its successor leads without an election timeout. Then the others stop:
-/// the last ones find nobody to hand over to.
+/// A stopping leader hands over, and its successor leads without an election timeout. Then the two other
+/// servers stop at the same time, and the leader finds no successor.
 #[tokio::test]
 async fn stopping_leader_hands_over() {
     let mut cluster = Cluster::led_by_the_first().await;

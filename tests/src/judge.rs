@@ -1,6 +1,6 @@
 //! Runs `raft-checker` on histories and traces.
 
-use crate::process;
+use crate::{Cluster, Load, process};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,21 @@ pub struct Verdict {
     pub lines: Vec<Value>,
     /// The text on standard error.
     pub errors: String,
+}
+
+/// Ends a cluster and its load. Checks that every process still runs, no acknowledged write is lost, the
+/// history is linearizable, and the traces replay.
+///
+/// # Panics
+/// If one of these is false.
+pub fn assert_sound(mut cluster: Cluster, load: Load) {
+    let history = load.finish();
+    cluster.leader();
+    cluster.assert_all_run();
+    cluster.kill_all();
+    let path = history.write(cluster.dir(), "history.jsonl");
+    assert_linearizable(&path, 100);
+    assert_replays(&cluster.traces());
 }
 
 /// Checks the linearizability of several histories together.

@@ -24,7 +24,7 @@ fn two_signals_close_together_end_a_server_and_a_proxy_in_good_order() {
     assert_eq!(code, Some(0), "{said}");
     cluster.start_proxy();
     load.expect_writes(50);
-    finish(cluster, load);
+    judge::assert_sound(cluster, load);
 }
 
 /// One signal requests an orderly stop: pending operations are finished, no new operation begins, and
@@ -43,7 +43,7 @@ fn first_signal_ends_a_proxy_and_servers_in_good_order() {
         cluster.restart(leader);
         cluster.leader();
     }
-    finish(cluster, load);
+    judge::assert_sound(cluster, load);
 }
 
 /// Connections with incomplete requests, more of them than the servers have file descriptors. The disk
@@ -78,7 +78,7 @@ fn idle_connections_take_neither_the_disk_nor_the_turn_of_others() {
     load.expect_writes(300);
     assert!(taken(&cluster) > before);
     drop(idle);
-    finish(cluster, load);
+    judge::assert_sound(cluster, load);
 }
 
 /// The same in one process: the frontends of the proxy take no descriptors that the disks of its
@@ -128,16 +128,6 @@ fn idle_connections_leave_the_disks_of_an_embedded_cluster_alone() {
         (said.matches("taking a snapshot").count() >= 9).then_some(())
     });
     drop(idle);
-}
-
-fn finish(mut cluster: Cluster, load: Load) {
-    let history = load.finish();
-    cluster.leader();
-    cluster.assert_all_run();
-    cluster.kill_all();
-    let path = history.write(cluster.dir(), "history.jsonl");
-    judge::assert_linearizable(&path, 100);
-    judge::assert_replays(&cluster.traces());
 }
 
 /// A restarted container may return under another address, and only its name stays. Without keys,

@@ -242,7 +242,7 @@ fn election_split_vote_is_settled_in_a_new_term() {
 // Thesis §4.2.3, §9.6: leader stickiness.
 
 /// n1 leads with PreVote and CheckQuorum, and every follower has received its heartbeat.
-fn followed_leader(pre_vote: bool) -> Cluster {
+pub(crate) fn followed_leader(pre_vote: bool) -> Cluster {
     let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |config| {
         config.pre_vote = pre_vote;
         config.check_quorum = true;

@@ -1,7 +1,8 @@
 //! Leadership transfer (thesis §3.10).
 
 use crate::{
-    cluster::{Cluster, disk, node, put},
+    cluster::{Cluster, node, put},
+    elections::followed_leader,
     leader,
 };
 use model::{
@@ -19,22 +20,10 @@ fn timeout_now(term: u64) -> Message {
     })
 }
 
-/// n1 leads in term 2 with PreVote and CheckQuorum. All servers know of its no-op and of its leadership.
-fn leader_with_quorum_checks() -> Cluster {
-    let mut cluster = Cluster::recover(vec![disk(1, &[]); 3], |config| {
-        config.pre_vote = true;
-        config.check_quorum = true;
-    });
-    cluster.elect(1);
-    cluster.heartbeat(1);
-    cluster.settle();
-    cluster
-}
-
 /// The target leads in the next term, although the other servers have a live leader and run PreVote.
 #[test]
 fn target_leads_without_a_timeout() {
-    for mut cluster in [leader(), leader_with_quorum_checks()] {
+    for mut cluster in [leader(), followed_leader(true)] {
         transfer(&mut cluster, 1, 3);
         assert_eq!(cluster.between(1, 3), [&timeout_now(2)]);
         cluster.settle();

@@ -169,7 +169,8 @@ fn server_in_the_last_term_does_not_campaign() {
     }
 }
 
-/// A leader asks a follower in its own term. A candidate was asked by a leader of another term, or of none.
+/// A leader sends TimeoutNow only to followers in its own term. A leader or candidate receives it only if
+/// it is forged or delayed.
 #[test]
 fn timeout_now_concerns_followers() {
     let leading = leader();
