@@ -109,7 +109,8 @@ impl Node {
     /// `|invocation| node.execute(invocation)` is a `client::KeyValue`, which has a function for each
     /// operation.
     ///
-    /// The outcome is `NotDone(NotLeader)` if this server does not lead. The outcome of a read is never
+    /// The outcome is `NotDone(NotLeader)` if this server does not lead. This is also the outcome of a
+    /// leadership transfer that succeeds: use [`Self::transfer_leadership`]. The outcome of a read is never
     /// unknown. Dropping the future abandons the wait, not the operation.
     pub async fn execute(&self, invocation: Invocation) -> Outcome {
         let is_write = matches!(

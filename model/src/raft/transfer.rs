@@ -2,9 +2,9 @@
 //! choice, for example before it is stopped.
 //!
 //! The leader stops accepting client requests and brings the target's log up to date. Then it sends
-//! TimeoutNow, and the target starts an election at once, without PreVote. Its RequestVote tells the
-//! voters not to stick to the leader. The target is an ordinary candidate in a new term: safety depends
-//! on the vote alone.
+//! TimeoutNow, and the target starts an election at once, without PreVote. A flag in its RequestVote
+//! overrides the leader stickiness of the voters. The target is an ordinary candidate in a new term:
+//! safety depends on the vote alone.
 //!
 //! The leader sends TimeoutNow only once it has no pending request: every entry is committed, and every
 //! read is answered. So a transfer leaves no client with an unknown outcome.

@@ -89,8 +89,8 @@ impl Handover {
         Some((started.target, outcome))
     }
 
-    /// Holds requests while a transfer is in progress, and returns those that are not held: stale reads,
-    /// which need no leader, and requests beyond the bounds.
+    /// Holds requests while a transfer is in progress. Returns the rest: stale reads, because every server
+    /// answers them, and requests beyond the bounds.
     pub(crate) fn hold(
         &mut self,
         requests: Vec<(Address, ClientRequest)>,
